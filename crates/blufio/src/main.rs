@@ -1,0 +1,4 @@
+//! Blufio.
+#[global_allocator]
+static ALLOC: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+fn main() {}
