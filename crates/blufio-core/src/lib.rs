@@ -1,1 +1,22 @@
-//! core
+//! The pure decisions of Blufio.
+//!
+//! Everything here takes facts and returns orders: ids, money, limits, who may speak, what a turn does next, what a call
+//! costs, and the traits ([`port`]) that adapters implement. There is no I/O, no clock, no randomness and no `async`
+//! runtime in this crate; time and random numbers come in as arguments.
+
+pub mod access;
+pub mod catalogue;
+pub mod command;
+pub mod event;
+pub mod failpoint;
+pub mod history;
+pub mod ids;
+pub mod limits;
+pub mod message;
+pub mod money;
+pub mod policy;
+pub mod port;
+pub mod rate;
+pub mod record;
+pub mod session;
+pub mod time;

@@ -1,1 +1,3 @@
-//! testkit
+//! Development only: fake servers that reject illegal requests, contract suites, kill harness.
+
+pub mod http;

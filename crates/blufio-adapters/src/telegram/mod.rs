@@ -1,0 +1,3 @@
+//! The Telegram channel: the only code that knows the Bot API.
+
+pub mod text;

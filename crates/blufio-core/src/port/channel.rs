@@ -1,0 +1,270 @@
+//! A way in and out: Telegram, and whatever comes.
+//!
+//! A channel turns the outside's words into facts and hands them to [`Intake`]; it never sees the store, never decides who
+//! may speak, and never paces itself: the runtime calls [`Channel::send`] when a row's turn has come.
+
+use super::Boxed;
+use crate::access::Sender;
+use crate::ids::{ChannelName, SessionKey};
+use crate::record::{OutboxRow, Rendered, Route, Shared};
+use serde::{Deserialize, Serialize};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One update in the channel's terms, with nothing decided yet.
+#[derive(Clone, Debug)]
+pub struct Inbound {
+    /// The channel's number of the update.
+    pub update: i64,
+    /// Tells a reused number from a repeat.
+    pub fingerprint: String,
+    /// The update as it came.
+    pub raw: Shared,
+    /// What it is.
+    pub kind: InboundKind,
+}
+
+/// What an update is.
+#[derive(Clone, Debug)]
+pub enum InboundKind {
+    /// Somebody wrote something.
+    Message {
+        /// Who.
+        sender: Sender,
+        /// The name they give themselves.
+        name: String,
+        /// Where the answer goes.
+        route: Route,
+        /// The conversation it belongs to.
+        session: SessionKey,
+        /// What was said; empty for content this release cannot read.
+        text: String,
+        /// The bot's own username, for `/command@name`.
+        addressee: Option<String>,
+    },
+    /// Somebody changed what they wrote.
+    Edited {
+        /// Who.
+        sender: Sender,
+        /// The conversation.
+        session: SessionKey,
+        /// The channel's number of the message.
+        message: i64,
+        /// The new text.
+        text: String,
+    },
+    /// A kind that is not used; the word names it.
+    Ignored(&'static str),
+    /// Not readable.
+    Malformed,
+}
+
+/// Why a batch was not taken: nothing of it is stored, and the cursor has not moved.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct IntakeError(pub String);
+
+/// Takes updates in. Implemented by the runtime; a channel confirms to its server only after this has returned.
+pub trait Intake: Send + Sync + 'static {
+    /// Stores a batch and the cursor after it in one transaction.
+    fn accept(&self, account: i64, batch: Vec<Inbound>, cursor: i64) -> Boxed<'_, Result<(), IntakeError>>;
+    /// The stored cursor of an account.
+    fn cursor(&self, account: i64) -> Option<i64>;
+    /// Waits until the inbox takes more; returns at once if it does.
+    fn ready(&self) -> Boxed<'_, ()>;
+}
+
+/// How a channel is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum ChannelHealth {
+    /// Not authenticated yet.
+    Starting,
+    /// Authenticated; the age of the request in flight counts (milliseconds on the monotonic clock).
+    Ready {
+        /// When the poll that is in flight was first sent; retries do not reset it.
+        poll_since_ms: u64,
+    },
+    /// Trouble that may pass.
+    Degraded {
+        /// What.
+        reason: String,
+        /// Since when the poll has had no answer, as above.
+        poll_since_ms: u64,
+    },
+    /// Trouble that only a person can mend.
+    Failed {
+        /// What.
+        reason: String,
+    },
+}
+
+/// How a send ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SendOutcome {
+    /// Delivered under this number.
+    Sent(i64),
+    /// Provably not delivered. `after` is the server's wish, if it has one; then the try does not count.
+    NotSent {
+        /// Wait at least this long.
+        after: Option<Duration>,
+        /// The wait holds for the whole account and not only for this chat.
+        everywhere: bool,
+        /// Why.
+        error: String,
+    },
+    /// Bytes were written and no answer was read.
+    Uncertain(String),
+    /// Will never be delivered.
+    Dead(String),
+    /// The chat is closed to us.
+    ChatClosed(String),
+    /// The account is refused; rows wait.
+    Unauthorized(String),
+}
+
+/// What is shown while a turn runs.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// Where.
+    pub route: Route,
+    /// Nonzero, the same for all previews of a reply.
+    pub draft: i64,
+    /// All visible text so far, as the model wrote it.
+    pub text: String,
+    /// The message to change, if one was made.
+    pub message: Option<i64>,
+}
+
+/// What became of a preview.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PreviewOutcome {
+    /// Shown, and it will vanish by itself; show the next one not before this much later.
+    Shown {
+        /// The pause.
+        pause: Duration,
+    },
+    /// A message was made that must become the answer.
+    Placed {
+        /// Its number.
+        message: i64,
+        /// The pause.
+        pause: Duration,
+    },
+    /// No more previews for this reply.
+    Stop,
+}
+
+/// Why a channel's task ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ChannelError {
+    /// Start it again after a pause.
+    #[error("{0}")]
+    Restart(String),
+    /// Only a person can mend it.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+/// A channel.
+pub trait Channel: Send + Sync + 'static {
+    /// Its name.
+    fn name(&self) -> ChannelName;
+
+    /// Receives until the future is dropped. Ends only with an error.
+    fn receive(&self, intake: Arc<dyn Intake>) -> impl Future<Output = ChannelError> + Send;
+
+    /// Renders an answer into what is sent, in order; never empty for visible text.
+    fn render(&self, text: &str) -> Vec<Rendered>;
+
+    /// What was shown of an unfinished answer can be replaced in that chat.
+    fn can_replace_preview(&self, route: &Route) -> bool;
+
+    /// Shows an unfinished answer.
+    fn preview(&self, preview: Preview) -> impl Future<Output = PreviewOutcome> + Send;
+
+    /// Shows that somebody is at work; the display lasts about five seconds. False: give up for this turn.
+    fn typing(&self, route: &Route) -> impl Future<Output = bool> + Send;
+
+    /// Sends one row, once.
+    fn send(&self, row: &OutboxRow) -> impl Future<Output = SendOutcome> + Send;
+
+    /// Removes a message, best effort.
+    fn remove(&self, route: &Route, message: i64) -> impl Future<Output = ()> + Send;
+
+    /// How it is.
+    fn health(&self) -> ChannelHealth;
+
+    /// Sending limits: messages per second for the whole account and per private chat, and the burst of a chat.
+    /// `None`: no local limit.
+    fn rates(&self) -> Option<Rates>;
+}
+
+/// Sending limits of a channel account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rates {
+    /// Messages per second over all chats; also the burst.
+    pub global_per_s: u32,
+    /// Messages per second in one chat.
+    pub chat_per_s: u32,
+    /// Messages a chat may get at once.
+    pub chat_burst: u32,
+}
+
+/// The erased twin of [`Channel`].
+pub trait AnyChannel: Send + Sync + 'static {
+    /// See [`Channel::name`].
+    fn name(&self) -> ChannelName;
+    /// See [`Channel::receive`].
+    fn receive(&self, intake: Arc<dyn Intake>) -> Boxed<'_, ChannelError>;
+    /// See [`Channel::render`].
+    fn render(&self, text: &str) -> Vec<Rendered>;
+    /// See [`Channel::can_replace_preview`].
+    fn can_replace_preview(&self, route: &Route) -> bool;
+    /// See [`Channel::preview`].
+    fn preview(&self, preview: Preview) -> Boxed<'_, PreviewOutcome>;
+    /// See [`Channel::typing`].
+    fn typing<'a>(&'a self, route: &'a Route) -> Boxed<'a, bool>;
+    /// See [`Channel::send`].
+    fn send<'a>(&'a self, row: &'a OutboxRow) -> Boxed<'a, SendOutcome>;
+    /// See [`Channel::remove`].
+    fn remove<'a>(&'a self, route: &'a Route, message: i64) -> Boxed<'a, ()>;
+    /// See [`Channel::health`].
+    fn health(&self) -> ChannelHealth;
+    /// See [`Channel::rates`].
+    fn rates(&self) -> Option<Rates>;
+}
+
+impl<C: Channel> AnyChannel for C {
+    fn name(&self) -> ChannelName {
+        Channel::name(self)
+    }
+    fn receive(&self, intake: Arc<dyn Intake>) -> Boxed<'_, ChannelError> {
+        Box::pin(Channel::receive(self, intake))
+    }
+    fn render(&self, text: &str) -> Vec<Rendered> {
+        Channel::render(self, text)
+    }
+    fn can_replace_preview(&self, route: &Route) -> bool {
+        Channel::can_replace_preview(self, route)
+    }
+    fn preview(&self, preview: Preview) -> Boxed<'_, PreviewOutcome> {
+        Box::pin(Channel::preview(self, preview))
+    }
+    fn typing<'a>(&'a self, route: &'a Route) -> Boxed<'a, bool> {
+        Box::pin(Channel::typing(self, route))
+    }
+    fn send<'a>(&'a self, row: &'a OutboxRow) -> Boxed<'a, SendOutcome> {
+        Box::pin(Channel::send(self, row))
+    }
+    fn remove<'a>(&'a self, route: &'a Route, message: i64) -> Boxed<'a, ()> {
+        Box::pin(Channel::remove(self, route, message))
+    }
+    fn health(&self) -> ChannelHealth {
+        Channel::health(self)
+    }
+    fn rates(&self) -> Option<Rates> {
+        Channel::rates(self)
+    }
+}

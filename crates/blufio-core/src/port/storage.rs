@@ -1,0 +1,113 @@
+//! Durable state: narrow and transactional. Every writing call is one transaction; when it returns, it is on disk.
+
+use super::Boxed;
+use crate::ids::{ChannelName, MessageSeq, SessionId, SessionKey};
+use crate::record::{
+    Accepted, Batch, Commit, Committed, InboxRow, NeutralMessage, OutboxMark, OutboxRow, PairingChange, Pairing, Query, Recovered, Retention,
+    Snapshot, View,
+};
+use crate::time::Timestamp;
+use std::future::Future;
+
+/// Why the store could not do it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A limit of the store is reached; nothing was written. Try again later.
+    #[error("{0} is full")]
+    Full(&'static str),
+    /// No space on the disk; nothing was written. Try again when there is.
+    #[error("no space left on the disk that holds the database")]
+    DiskFull,
+    /// Nothing there by that name.
+    #[error("{0}")]
+    NotFound(String),
+    /// The database or its disk failed; nothing was written.
+    #[error("{0}")]
+    Broken(String),
+    /// The store is closed.
+    #[error("the database is closed")]
+    Closed,
+}
+
+/// The store.
+pub trait Storage: Send + Sync + 'static {
+    /// Begins this process's life: counts the boot, judges rows that ran in the last one, says what waits.
+    fn recover(&self, at: Timestamp) -> impl Future<Output = Result<Recovered, StoreError>> + Send;
+
+    /// Takes updates in and moves the channel's cursor, in one transaction. Repeats change nothing.
+    fn accept(&self, batch: Batch) -> impl Future<Output = Result<Vec<Accepted>, StoreError>> + Send;
+
+    /// Commits steps of one session with all rows that follow from them, before any effect of theirs runs.
+    fn commit(&self, commit: Commit) -> impl Future<Output = Result<Committed, StoreError>> + Send;
+
+    /// Opens a session (creating it if it is new) and loads what its actor needs.
+    fn open(&self, key: SessionKey, at: Timestamp) -> impl Future<Output = Result<Snapshot, StoreError>> + Send;
+
+    /// The neutral parts of a session's messages from `first` on, for rendering a new epoch.
+    fn parts(
+        &self,
+        session: SessionId,
+        first: MessageSeq,
+    ) -> impl Future<Output = Result<Vec<NeutralMessage>, StoreError>> + Send;
+
+    /// The oldest waiting row of a session.
+    fn next(&self, session: SessionId) -> impl Future<Output = Result<Option<InboxRow>, StoreError>> + Send;
+
+    /// Rows of a channel that may be sent, oldest first, at most one unsent row ahead per chat (`attempt` counts tries).
+    fn outbox(
+        &self,
+        channel: ChannelName,
+        at: Timestamp,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<OutboxRow>, StoreError>> + Send;
+
+    /// Changes outbox rows, in one transaction.
+    fn mark(&self, marks: Vec<OutboxMark>, at: Timestamp) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Decides about people.
+    fn pairing(&self, change: PairingChange, at: Timestamp) -> impl Future<Output = Result<Pairing, StoreError>> + Send;
+
+    /// Reads for showing; never waits for the writer.
+    fn view(&self, query: Query, at: Timestamp) -> impl Future<Output = Result<View, StoreError>> + Send;
+
+    /// Deletes what is old enough, a little at a time, behind everything else. True if there is more to do.
+    fn retain(&self, keep: Retention, at: Timestamp) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// A commit that changes nothing but proves that commits work.
+    fn probe(&self, at: Timestamp) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Says goodbye: everything is written, the log is folded into the file.
+    fn close(&self, at: Timestamp) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Declares the erased twin and its blanket implementation.
+macro_rules! erased {
+    ($($name:ident($($argument:ident: $kind:ty),*) -> $output:ty;)*) => {
+        /// The erased twin of [`Storage`].
+        pub trait AnyStorage: Send + Sync + 'static {
+            $(#[doc = concat!("See [`Storage::", stringify!($name), "`].")]
+            fn $name(&self, $($argument: $kind),*) -> Boxed<'_, Result<$output, StoreError>>;)*
+        }
+        impl<S: Storage> AnyStorage for S {
+            $(fn $name(&self, $($argument: $kind),*) -> Boxed<'_, Result<$output, StoreError>> {
+                Box::pin(Storage::$name(self, $($argument),*))
+            })*
+        }
+    };
+}
+
+erased! {
+    recover(at: Timestamp) -> Recovered;
+    accept(batch: Batch) -> Vec<Accepted>;
+    commit(commit: Commit) -> Committed;
+    open(key: SessionKey, at: Timestamp) -> Snapshot;
+    parts(session: SessionId, first: MessageSeq) -> Vec<NeutralMessage>;
+    next(session: SessionId) -> Option<InboxRow>;
+    outbox(channel: ChannelName, at: Timestamp, limit: u32) -> Vec<OutboxRow>;
+    mark(marks: Vec<OutboxMark>, at: Timestamp) -> ();
+    pairing(change: PairingChange, at: Timestamp) -> Pairing;
+    view(query: Query, at: Timestamp) -> View;
+    retain(keep: Retention, at: Timestamp) -> bool;
+    probe(at: Timestamp) -> ();
+    close(at: Timestamp) -> ();
+}

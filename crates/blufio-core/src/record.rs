@@ -1,0 +1,730 @@
+//! What the runtime and the storage say to each other: rows in domain terms, without SQL and without futures.
+//!
+//! Numbers of turns, messages and calls are chosen by the session's one actor, so a commit never has to wait to learn them.
+
+use crate::access::Principal;
+use crate::ids::{
+    Boot, CallId, CallNumber, ChannelName, EpochNumber, InboxId, MessageSeq, ModelId, OutboxId, SessionId, SessionKey,
+    ToolName, TurnNumber,
+};
+use crate::message::{Part, Role, Usage};
+use crate::money::MicroUsd;
+use crate::port::Replay;
+use crate::session::{Input, Outcome};
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Bytes shared between the store, the session and the wire.
+pub type Shared = Arc<[u8]>;
+
+/// Where an answer goes. Built once at intake and carried by value; there is no fallback to another chat.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Route {
+    /// The channel.
+    pub channel: ChannelName,
+    /// The account of the channel (Telegram: the bot's id; local: 0).
+    pub account: i64,
+    /// The chat (Telegram: the chat's id; local: 0).
+    pub chat: i64,
+    /// The thread in the chat, if it has threads.
+    pub thread: Option<i64>,
+    /// The message that is answered.
+    pub reply_to: Option<i64>,
+}
+
+// ---------------------------------------------------------------- inbound
+
+/// Updates of one channel account that become durable together with the channel's cursor.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The channel.
+    pub channel: ChannelName,
+    /// Its account.
+    pub account: i64,
+    /// The updates in order.
+    pub items: Vec<Item>,
+    /// The cursor after them (Telegram: the next offset); `None` leaves it.
+    pub cursor: Option<i64>,
+    /// Now.
+    pub at: Timestamp,
+}
+
+/// One update, judged.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// The channel's number of the update.
+    pub update: i64,
+    /// Tells a reused number from a repeat; with channel, account and number it is the identity of the update.
+    pub fingerprint: String,
+    /// The update as it came; empty where nothing of a stranger's text may be kept.
+    pub raw: Shared,
+    /// What becomes of it.
+    pub fate: Fate,
+}
+
+/// What becomes of an update.
+#[derive(Clone, Debug)]
+pub enum Fate {
+    /// Waits for a turn (a message, or a command that must keep its place in the order).
+    Queue {
+        /// The conversation.
+        session: SessionKey,
+        /// Where the answer goes.
+        route: Route,
+        /// Who speaks.
+        principal: Principal,
+        /// What was said.
+        text: String,
+        /// Sent if the session's queue is full; the row is then `dropped(full)`.
+        when_full: Option<Draft>,
+        /// Rows that may wait in this session.
+        pending_max: u32,
+    },
+    /// `/stop`: drops what waits in the session before it, and marks the running turn to be stopped.
+    Stop {
+        /// The conversation.
+        session: SessionKey,
+        /// The answer, sent only if the update is new.
+        reply: Option<Draft>,
+    },
+    /// Answered at once, without a turn.
+    Answer {
+        /// The answer, sent only if the update is new.
+        reply: Option<Draft>,
+    },
+    /// A stranger asks to be let in.
+    Pair {
+        /// Who.
+        user: i64,
+        /// The name they give themselves, for the owner's list; proves nothing.
+        name: String,
+        /// The code they would get.
+        code: String,
+        /// Sent if the request was taken (few may wait, few replies may be sent).
+        reply: Draft,
+    },
+    /// New text of a message that may still wait; otherwise only recorded.
+    Edit {
+        /// The conversation.
+        session: SessionKey,
+        /// The channel's number of the message.
+        message: i64,
+        /// The new text.
+        text: String,
+    },
+    /// Recorded and forgotten: an unknown kind, or somebody who may not speak.
+    Drop {
+        /// Why, one word.
+        reason: &'static str,
+    },
+    /// Not readable as an update.
+    Poison,
+}
+
+/// What the store did with one item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The row, new or old.
+    pub inbox: InboxId,
+    /// False for a repeat: nothing was done.
+    pub new: bool,
+    /// What became of it.
+    pub taken: Taken,
+}
+
+/// What became of an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Waits for a turn.
+    Queued,
+    /// Nothing more will happen (answered, dropped, poison, refused because full).
+    Closed,
+}
+
+/// A row of the inbox that waits for, or runs in, a turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboxRow {
+    /// The row.
+    pub id: InboxId,
+    /// Where the answer goes.
+    pub route: Route,
+    /// Who speaks.
+    pub principal: Principal,
+    /// What was said.
+    pub text: String,
+    /// Boots in which it ran without progress.
+    pub attempts: u32,
+    /// When it came.
+    pub at: Timestamp,
+}
+
+// ---------------------------------------------------------------- a session's steps
+
+/// One transaction of one session: inputs of the journal and the rows that follow from them.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// The session.
+    pub session: SessionId,
+    /// The turn the steps belong to.
+    pub turn: TurnNumber,
+    /// New journal entries, in order.
+    pub steps: Vec<Step>,
+    /// The rows, in order.
+    pub records: Vec<Record>,
+    /// Now.
+    pub at: Timestamp,
+}
+
+/// A journal entry: an input of the turn's state machine. State is the fold of these.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// From 1 within the turn.
+    pub seq: u32,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// The process start that decided it.
+    pub boot: Boot,
+    /// What happened.
+    pub input: Input,
+}
+
+/// A row change that belongs to a step.
+#[derive(Clone, Debug)]
+pub enum Record {
+    /// The turn begins; its inbox row is claimed.
+    TurnOpened {
+        /// The row it answers.
+        inbox: InboxId,
+        /// When it must be over.
+        deadline: Timestamp,
+    },
+    /// A new frozen prefix.
+    Epoch(Epoch),
+    /// A message joins the conversation.
+    Message(NewMessage),
+    /// A model call is about to be sent; its worst case is held in the ledger.
+    CallOpened(OpenCall),
+    /// A model call is over.
+    CallClosed {
+        /// Which.
+        call: CallNumber,
+        /// What it cost.
+        cost: CallCost,
+        /// The vendor's id of the request, for its support.
+        request: Option<String>,
+        /// Why it failed, if it did.
+        failure: Option<String>,
+    },
+    /// A tool call and how far it is (inserted or replaced by its call id).
+    ToolRun(ToolRun),
+    /// Something to send.
+    Outbox {
+        /// The drafts, in order.
+        drafts: Vec<Draft>,
+        /// The first one is being sent already (attempt 1), with a permit in hand.
+        first_sending: bool,
+    },
+    /// The message shown while the turn runs, to be replaced by the answer.
+    Placeholder {
+        /// The channel's number of it.
+        message: i64,
+    },
+    /// The turn and its inbox row are over.
+    TurnClosed {
+        /// How.
+        outcome: Outcome,
+    },
+    /// The model chosen for this session; `None` follows the configuration.
+    ModelChosen(Option<ModelId>),
+    /// A queued command was carried out without a turn.
+    CommandDone {
+        /// Its row.
+        inbox: InboxId,
+    },
+}
+
+/// A frozen triple of tools, system text and model, and the messages rendered under it.
+#[derive(Clone, Debug)]
+pub struct Epoch {
+    /// Its number in the session.
+    pub number: EpochNumber,
+    /// Who rendered it.
+    pub provider: String,
+    /// The model.
+    pub model: ModelId,
+    /// The rendered system text, as sent.
+    pub system: Shared,
+    /// The rendered tools, as sent.
+    pub tools: Shared,
+    /// The first message that belongs to the prompt.
+    pub first: MessageSeq,
+    /// Earlier messages rendered anew for it.
+    pub wires: Vec<(MessageSeq, Shared)>,
+}
+
+/// A message to be stored.
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    /// Its place.
+    pub seq: MessageSeq,
+    /// Who speaks.
+    pub role: Role,
+    /// The neutral parts.
+    pub parts: Vec<Part>,
+    /// The bytes for the vendor, under the current epoch.
+    pub wire: Shared,
+    /// The epoch.
+    pub epoch: EpochNumber,
+}
+
+/// A model call that is being made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenCall {
+    /// Its number in the turn.
+    pub call: CallNumber,
+    /// The model.
+    pub model: ModelId,
+    /// The worst case, held.
+    pub held: MicroUsd,
+    /// Estimated prompt tokens.
+    pub prompt_tokens: u64,
+    /// The room for the answer, in tokens.
+    pub max_tokens: u32,
+    /// When it was sent.
+    pub at: Timestamp,
+}
+
+/// How a call is booked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallCost {
+    /// The vendor said what it used.
+    Settled {
+        /// The vendor's figures.
+        usage: Usage,
+        /// What they cost.
+        cost: MicroUsd,
+    },
+    /// Nobody knows; the estimate counts until somebody corrects it.
+    Estimated {
+        /// The estimate.
+        cost: MicroUsd,
+    },
+    /// It provably cost nothing (refused before any output).
+    Free,
+}
+
+/// A tool call of a turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolRun {
+    /// The model's id.
+    pub call: CallId,
+    /// Place among the calls of the turn, from 0.
+    pub place: u32,
+    /// The round that asked for it.
+    pub round: u8,
+    /// The tool.
+    pub name: ToolName,
+    /// The arguments as the model wrote them.
+    pub input: String,
+    /// What may happen after a crash.
+    pub replay: Replay,
+    /// How far it is.
+    pub state: ToolState,
+}
+
+/// How far a tool call is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToolState {
+    /// Waits.
+    Planned,
+    /// Waits for an owner's yes.
+    AwaitingApproval,
+    /// Runs, since this boot.
+    Started(Boot),
+    /// Over.
+    Done {
+        /// What the model reads.
+        content: String,
+        /// It is an error.
+        error: bool,
+    },
+    /// Interrupted; nobody knows whether it took effect.
+    Unknown,
+}
+
+/// One thing to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// Where to.
+    pub route: Route,
+    /// The rendered body.
+    pub body: Rendered,
+    /// Replaces this message instead of being a new one.
+    pub replaces: Option<i64>,
+}
+
+/// A text as a channel sends it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rendered {
+    /// With markup.
+    pub rich: String,
+    /// Without, if the markup is refused.
+    pub plain: String,
+}
+
+/// What a commit gave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// The rows of its drafts, in order.
+    pub outbox: Vec<OutboxId>,
+}
+
+/// Everything an actor needs to take a session up.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The session.
+    pub id: SessionId,
+    /// Its key.
+    pub key: SessionKey,
+    /// The current epoch.
+    pub epoch: Option<Epoch>,
+    /// The prompt's messages as stored under the epoch.
+    pub history: Vec<StoredMessage>,
+    /// The last message's number.
+    pub last_message: MessageSeq,
+    /// The last turn's number.
+    pub last_turn: TurnNumber,
+    /// The model chosen by the person.
+    pub model: Option<ModelId>,
+    /// A `/stop` was given at this row; a turn of an earlier row must end.
+    pub stop_before: InboxId,
+    /// The turn that was running.
+    pub running: Option<RunningTurn>,
+}
+
+/// A message of the prompt.
+#[derive(Clone, Debug)]
+pub struct StoredMessage {
+    /// Its place.
+    pub seq: MessageSeq,
+    /// Who speaks.
+    pub role: Role,
+    /// The bytes for the vendor.
+    pub wire: Shared,
+}
+
+/// A turn that a crash or a shutdown interrupted.
+#[derive(Clone, Debug)]
+pub struct RunningTurn {
+    /// Its number.
+    pub turn: TurnNumber,
+    /// The row it answers.
+    pub inbox: InboxRow,
+    /// When it must be over.
+    pub deadline: Timestamp,
+    /// Its journal.
+    pub steps: Vec<Step>,
+    /// Its tool calls, in order.
+    pub tools: Vec<ToolRun>,
+    /// The neutral parts of the assistant messages it has committed.
+    pub said: Vec<Vec<Part>>,
+    /// The last call's number.
+    pub last_call: CallNumber,
+    /// Calls that were in flight.
+    pub open_calls: Vec<OpenCall>,
+    /// The message shown while it runs.
+    pub placeholder: Option<i64>,
+}
+
+// ---------------------------------------------------------------- outbound
+
+/// A row of the outbox that is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxRow {
+    /// The row.
+    pub id: OutboxId,
+    /// Where to.
+    pub route: Route,
+    /// The rendered body.
+    pub body: Rendered,
+    /// Replaces this message instead of being a new one.
+    pub replaces: Option<i64>,
+    /// Tries so far.
+    pub attempt: u8,
+    /// Not before this instant.
+    pub not_before: Timestamp,
+    /// An earlier try may have arrived.
+    pub maybe_duplicate: bool,
+    /// When it was written.
+    pub at: Timestamp,
+}
+
+/// A change of an outbox row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OutboxMark {
+    /// A try begins; committed before its first byte is written.
+    Sending(OutboxId),
+    /// Delivered under this number.
+    Sent(OutboxId, i64),
+    /// Provably not delivered; try again at this instant.
+    Again {
+        /// The row.
+        id: OutboxId,
+        /// When.
+        not_before: Timestamp,
+        /// It was not the row's fault (rate limit, channel down): the try does not count.
+        free: bool,
+        /// Why.
+        error: String,
+    },
+    /// Bytes were written and no answer was read: sent once more, marked as a possible duplicate, unless it was already.
+    Uncertain {
+        /// The row.
+        id: OutboxId,
+        /// Why.
+        error: String,
+    },
+    /// Given up, with the reason.
+    Dead(OutboxId, String),
+    /// The chat is closed to us: all its rows are given up.
+    ChatClosed(Route, String),
+}
+
+// ---------------------------------------------------------------- start, people, views
+
+/// What a start found.
+#[derive(Clone, Debug, Default)]
+pub struct Recovered {
+    /// This start.
+    pub boot: Boot,
+    /// The last process ended without saying goodbye.
+    pub unclean: bool,
+    /// Sessions with a running turn or waiting rows, oldest first.
+    pub sessions: Vec<SessionKey>,
+    /// Cursors by channel and account.
+    pub cursors: Vec<(ChannelName, i64, i64)>,
+    /// Approved pairings: channel, account, user, is an owner.
+    pub paired: Vec<Pairing>,
+    /// Rows of the outbox that a crash caught in the middle of a send.
+    pub uncertain_sends: u32,
+}
+
+/// An approved pairing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Pairing {
+    /// The channel.
+    pub channel: ChannelName,
+    /// Its account.
+    pub account: i64,
+    /// Who.
+    pub user: i64,
+    /// The name given when asking.
+    pub name: String,
+    /// May do everything.
+    pub owner: bool,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// A pairing that waits for approval.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PairingRequest {
+    /// The channel.
+    pub channel: ChannelName,
+    /// Its account.
+    pub account: i64,
+    /// Who asks.
+    pub user: i64,
+    /// The name they give themselves.
+    pub name: String,
+    /// The code.
+    pub code: String,
+    /// Valid until.
+    pub expires: Timestamp,
+}
+
+/// An owner's decision about people.
+#[derive(Clone, Debug)]
+pub enum PairingChange {
+    /// Lets the holder of a code in. The first one becomes the owner where there is none.
+    Approve {
+        /// The code.
+        code: String,
+        /// Make them an owner.
+        owner: bool,
+        /// There is an owner already (by configuration).
+        has_owner: bool,
+    },
+    /// Turns a request down.
+    Reject {
+        /// The code.
+        code: String,
+    },
+    /// Takes an approval back; what waits from that person is dropped.
+    Revoke {
+        /// Who.
+        user: i64,
+    },
+}
+
+/// What is asked of the store for showing.
+#[derive(Clone, Debug)]
+pub enum Query {
+    /// Counts and sums.
+    Status,
+    /// Sessions, newest activity first.
+    Sessions {
+        /// At most this many.
+        limit: u32,
+    },
+    /// The newest messages of a session, oldest of them first.
+    Messages {
+        /// Which.
+        session: SessionKey,
+        /// At most this many.
+        limit: u32,
+    },
+    /// The journal of a session's turns, oldest first.
+    Journal {
+        /// Which.
+        session: SessionKey,
+        /// Only this turn.
+        turn: Option<TurnNumber>,
+    },
+    /// Approved pairings and waiting requests.
+    Pairings,
+    /// What became of an inbox row.
+    Inbox(InboxId),
+}
+
+/// The answer to a [`Query`]; the variant matches.
+#[derive(Clone, Debug)]
+pub enum View {
+    /// To [`Query::Status`].
+    Status(StoreStatus),
+    /// To [`Query::Sessions`].
+    Sessions(Vec<SessionView>),
+    /// To [`Query::Messages`].
+    Messages(Vec<MessageView>),
+    /// To [`Query::Journal`].
+    Journal(Vec<TurnView>),
+    /// To [`Query::Pairings`].
+    Pairings(Vec<Pairing>, Vec<PairingRequest>),
+    /// To [`Query::Inbox`].
+    Inbox(Option<InboxView>),
+}
+
+/// Counts and sums of the whole store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreStatus {
+    /// Sessions ever.
+    pub sessions: u64,
+    /// Turns by outcome: `reply`, `silent`, `stopped`, `error`, `poison`, `running`.
+    pub turns: std::collections::BTreeMap<String, u64>,
+    /// Inbox rows that wait.
+    pub inbox_pending: u64,
+    /// Outbox rows that wait.
+    pub outbox_pending: u64,
+    /// Age of the oldest of them, milliseconds.
+    pub outbox_oldest_ms: u64,
+    /// Outbox rows given up in the last 24 hours, newest first: chat and reason, at most ten.
+    pub outbox_dead: Vec<(i64, String)>,
+    /// Settled in the last 24 hours.
+    pub spent_day: MicroUsd,
+    /// Settled ever.
+    pub spent: MicroUsd,
+    /// Counted by estimate ever.
+    pub estimated: MicroUsd,
+    /// Held now.
+    pub held: MicroUsd,
+    /// Bytes of the database file.
+    pub database_bytes: u64,
+    /// Version of the schema.
+    pub schema: u32,
+}
+
+/// A session in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionView {
+    /// Its key.
+    pub key: SessionKey,
+    /// Messages in it.
+    pub messages: u64,
+    /// Turns in it.
+    pub turns: u64,
+    /// A turn runs.
+    pub running: bool,
+    /// Rows that wait.
+    pub pending: u64,
+    /// What it has cost.
+    pub cost: MicroUsd,
+    /// The model of its epoch.
+    pub model: Option<ModelId>,
+    /// The last message's time.
+    pub last: Timestamp,
+}
+
+/// A message for showing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageView {
+    /// Its place.
+    pub seq: MessageSeq,
+    /// The turn it belongs to.
+    pub turn: TurnNumber,
+    /// Who speaks.
+    pub role: Role,
+    /// The parts.
+    pub parts: Vec<Part>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A turn and its journal for showing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnView {
+    /// Its number.
+    pub turn: TurnNumber,
+    /// The row it answers.
+    pub inbox: InboxId,
+    /// How it ended, or `running`.
+    pub outcome: String,
+    /// Journal entries: number, time, boot, input.
+    pub steps: Vec<(u32, Timestamp, Boot, Input)>,
+    /// What its calls cost.
+    pub cost: MicroUsd,
+}
+
+/// An inbox row for somebody who waits for its answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InboxView {
+    /// The row.
+    pub id: InboxId,
+    /// `received`, `claimed`, `done`, `dropped` or `poison`.
+    pub state: String,
+    /// How its turn ended, or why it was dropped.
+    pub outcome: Option<String>,
+    /// The visible answer, once its turn is over.
+    pub text: Option<String>,
+    /// What its turn cost.
+    pub cost: MicroUsd,
+}
+
+/// How long things are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Messages older than this many days go; 0 keeps them for ever.
+    pub messages_days: u32,
+}
+
+
+/// A message without vendor bytes, for rendering it anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NeutralMessage {
+    /// Its place.
+    pub seq: MessageSeq,
+    /// Who speaks.
+    pub role: Role,
+    /// The parts.
+    pub parts: Vec<Part>,
+}

@@ -1,0 +1,380 @@
+//! The rules of the house that neither the compiler nor clippy can hold: who may depend on whom, what shipped code may not
+//! say, how long a file may be, and that documents name things that exist. It reads the files of the repository and nothing else.
+
+mod source;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+const DIRECT_DEPENDENCIES_MAX: usize = 79;
+const FILE_LINES_MAX: usize = 700;
+const DECISION_LINES_MAX: usize = 40;
+
+/// Crates of ours that each crate may use in shipped code. A new crate is a decision: give it a row here and a record.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("blufio-core", &[]),
+    ("blufio-store", &["blufio-core"]),
+    ("blufio-adapters", &["blufio-core"]),
+    ("blufio-runtime", &["blufio-core"]),
+    ("blufio-testkit", &["blufio-core"]),
+    ("blufio", &["blufio-core", "blufio-store", "blufio-adapters", "blufio-runtime"]),
+];
+
+/// Everything that the pure crate may use: no runtime, no input or output, no clock, no randomness.
+const CORE_DEPENDENCIES: &[&str] =
+    &["bytes", "serde", "serde_json", "sha2", "strsim", "thiserror", "toml", "unicode-segmentation", "unicode-width"];
+
+/// What shipped code may not say outside tests, and the clippy lint whose `#[expect(…)]` just above allows it.
+const BANNED: &[(&str, Option<&str>)] = &[
+    (".unwrap()", Some("clippy::unwrap_used")),
+    (".expect(\"", Some("clippy::expect_used")),
+    ("panic!(", Some("clippy::panic")),
+    ("unreachable!(", Some("clippy::unreachable")),
+    ("todo!(", None),
+    ("unimplemented!(", None),
+    ("dbg!(", None),
+    ("let _ = ", None),
+    (".ok();", None),
+];
+/// How many lines above the call its `#[expect(…)]` may stand (a statement may be long).
+const EXPECT_LINES_ABOVE_MAX: usize = 12;
+
+/// Files of the binary besides `wire.rs` that may name a concrete adapter or the store, each with its reason.
+const NAMES_ADAPTERS: &[(&str, &str)] = &[];
+
+/// Words that mean unfinished work. Written in two halves, so that this file does not contain them.
+const UNFINISHED: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
+
+/// Folders of somebody's machine, and registry hosts: neither belongs into a repository. In halves for the same reason.
+const FOREIGN: &[&str] = &[
+    concat!("/wo", "rk/"),
+    concat!("/ro", "ot/"),
+    concat!("/ho", "me/"),
+    concat!("../sha", "red"),
+    concat!("crates", ".io"),
+    concat!("pypi", ".org"),
+    concat!("pythonhosted", ".org"),
+    concat!("npmjs", ".com"),
+    concat!("npmjs", ".org"),
+    concat!("debian", ".org"),
+    concat!("proxy.golang", ".org"),
+];
+
+/// The repository: every file that git tracks or would add, by its path from the root.
+struct Tree {
+    root: PathBuf,
+    files: Vec<String>,
+}
+
+impl Tree {
+    fn read() -> Tree {
+        let root =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace has a root");
+        let listed = Command::new("git")
+            .args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"])
+            .current_dir(&root)
+            .output()
+            .expect("git is installed");
+        assert!(listed.status.success(), "git ls-files: {}", String::from_utf8_lossy(&listed.stderr));
+        let listed = String::from_utf8(listed.stdout).expect("file names are UTF-8");
+        let exists = |name: &&str| root.join(name).is_file();
+        let files: BTreeSet<String> =
+            listed.split('\0').filter(|name| !name.is_empty()).filter(exists).map(str::to_owned).collect();
+        assert!(files.contains("Cargo.toml"), "this is not the workspace: {}", root.display());
+        Tree { root, files: files.into_iter().collect() }
+    }
+
+    /// The text of a file; nothing if it is not text.
+    fn text(&self, name: &str) -> Option<String> {
+        String::from_utf8(fs::read(self.root.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))).ok()
+    }
+
+    /// Names and texts of the files that `wanted` chooses.
+    fn texts(&self, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = (&str, String)> {
+        self.files.iter().filter(move |name| wanted(name)).filter_map(|name| Some((name.as_str(), self.text(name)?)))
+    }
+
+    /// Names and texts of the Rust sources that people get; a module in a file `tests.rs` is a test.
+    fn shipped(&self) -> impl Iterator<Item = (&str, String)> {
+        self.texts(|name| {
+            let test =
+                name.starts_with("crates/blufio-testkit/") || name.ends_with("/tests.rs") || name.contains("/tests/");
+            name.ends_with(".rs") && name.contains("/src/") && !test
+        })
+    }
+}
+
+/// Fails with every violation at once, one a line.
+fn none(rule: &str, violations: Vec<String>) {
+    assert!(violations.is_empty(), "{rule}:\n  {}\n", violations.join("\n  "));
+}
+
+/// One dependency of one of our crates.
+struct Dependency {
+    of: String,
+    name: String,
+    /// Only for tests.
+    dev: bool,
+}
+
+fn dependencies(tree: &Tree) -> Vec<Dependency> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .current_dir(&tree.root)
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
+    let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("a text, not {value}")).to_owned();
+    let list = |value: &Value| value.as_array().unwrap_or_else(|| panic!("a list, not {value}")).clone();
+    let mut found = Vec::new();
+    for package in list(&metadata["packages"]) {
+        for dependency in list(&package["dependencies"]) {
+            let dev = dependency["kind"] == "dev";
+            found.push(Dependency { of: text(&package["name"]), name: text(&dependency["name"]), dev });
+        }
+    }
+    found
+}
+
+fn is_ours(name: &str) -> bool {
+    name == "blufio" || name.starts_with("blufio-")
+}
+
+#[test]
+fn crates_depend_only_on_their_layer_below() {
+    let layers: BTreeMap<&str, &[&str]> = LAYERS.iter().copied().collect();
+    let mut violations = Vec::new();
+    for Dependency { of, name, dev } in dependencies(&Tree::read()) {
+        let Some(allowed) = layers.get(of.as_str()) else {
+            violations.push(format!("{of} has no row in LAYERS"));
+            continue;
+        };
+        let fine = if is_ours(&name) {
+            allowed.contains(&name.as_str()) || (dev && name == "blufio-testkit")
+        } else {
+            dev || of != "blufio-core" || CORE_DEPENDENCIES.contains(&name.as_str())
+        };
+        if !fine {
+            violations.push(format!("{of} may not depend on {name}"));
+        }
+    }
+    none("layers (docs/ARCHITECTURE.md)", violations);
+}
+
+#[test]
+fn direct_dependencies_stay_few() {
+    let names: BTreeSet<String> = dependencies(&Tree::read())
+        .into_iter()
+        .map(|dependency| dependency.name)
+        .filter(|name| !is_ours(name))
+        .collect();
+    println!("{} direct dependencies, at most {DIRECT_DEPENDENCIES_MAX}", names.len());
+    assert!(names.len() <= DIRECT_DEPENDENCIES_MAX, "{} direct dependencies: {names:?}", names.len());
+}
+
+#[test]
+fn shipped_crates_take_the_workspace_lints() {
+    let mut violations = Vec::new();
+    for (name, text) in Tree::read().texts(|name| name.starts_with("crates/") && name.ends_with("/Cargo.toml")) {
+        if !name.starts_with("crates/blufio-testkit/") && !text.contains("[lints]\nworkspace = true\n") {
+            violations.push(name.to_owned());
+        }
+    }
+    none("these lack `[lints] workspace = true`", violations);
+}
+
+#[test]
+fn shipped_code_handles_every_failure() {
+    let mut violations = Vec::new();
+    for (name, text) in Tree::read().shipped() {
+        let code = source::without_tests(&source::code_only(&text));
+        let lines: Vec<&str> = code.lines().collect();
+        for (token, lint) in BANNED {
+            for (line, at) in source::places(&code, token) {
+                let above = &lines[line.saturating_sub(EXPECT_LINES_ABOVE_MAX)..line];
+                let expected = lint.is_some_and(|lint| above.iter().any(|text| text.contains(lint)));
+                let used = *token == ".ok();" && !source::is_discarded(&code, at);
+                if !expected && !used {
+                    violations.push(format!("{name}:{line}: {token}"));
+                }
+            }
+        }
+    }
+    none("shipped code may not say this outside tests", violations);
+}
+
+#[test]
+fn only_the_composition_root_names_adapters() {
+    let mut violations = Vec::new();
+    for (name, text) in Tree::read().shipped().filter(|(name, _)| name.starts_with("crates/blufio/src/")) {
+        if name == "crates/blufio/src/wire.rs" || NAMES_ADAPTERS.iter().any(|(file, _)| *file == name) {
+            continue;
+        }
+        let code = source::without_tests(&source::code_only(&text));
+        for word in ["blufio_adapters", "blufio_store"] {
+            let places = source::places(&code, word);
+            violations.extend(places.into_iter().map(|(line, _)| format!("{name}:{line}: {word}")));
+        }
+    }
+    none("only crates/blufio/src/wire.rs names a concrete adapter", violations);
+}
+
+#[test]
+fn exceptions_are_still_needed() {
+    let tree = Tree::read();
+    let gone =
+        NAMES_ADAPTERS.iter().filter(|(file, reason)| !tree.files.iter().any(|name| name == file) || reason.is_empty());
+    none(
+        "NAMES_ADAPTERS lists files that do not exist, or gives no reason",
+        gone.map(|(file, _)| (*file).to_owned()).collect(),
+    );
+}
+
+#[test]
+fn source_files_are_short_and_say_what_they_are_for() {
+    let mut violations = Vec::new();
+    for (name, text) in Tree::read().texts(|name| name.ends_with(".rs")) {
+        let lines = text.lines().count();
+        if lines > FILE_LINES_MAX {
+            violations.push(format!("{name}: {lines} lines; two subjects in one file?"));
+        }
+        let first = text.lines().find(|line| !line.trim().is_empty() && !line.starts_with("#!["));
+        if name.contains("/src/") && !first.is_some_and(|line| line.starts_with("//!")) {
+            violations.push(format!("{name}: does not begin with a //! header"));
+        }
+    }
+    none("source files", violations);
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    let mut violations = Vec::new();
+    for (name, text) in Tree::read().texts(|name| name != "Cargo.lock") {
+        for word in UNFINISHED {
+            violations
+                .extend(source::places(&text, word).into_iter().map(|(line, _)| format!("{name}:{line}: {word}")));
+        }
+    }
+    none("finish it, or say in a document what is missing", violations);
+}
+
+#[test]
+fn nothing_points_at_one_machine_or_a_registry() {
+    let mut violations = Vec::new();
+    // The lock file names the registry; cargo writes it.
+    for (name, text) in Tree::read().texts(|name| name != "Cargo.lock") {
+        for word in FOREIGN {
+            for (line, at) in source::places(&text, word) {
+                // `target/work/` is a folder of ours: only an absolute path is foreign.
+                let inside_a_path =
+                    text[..at].ends_with(|before: char| before.is_alphanumeric() || "._-}*~".contains(before));
+                if !(word.starts_with('/') && inside_a_path) {
+                    violations.push(format!("{name}:{line}: {word}"));
+                }
+            }
+        }
+    }
+    none("a path of one machine, or the host of a registry", violations);
+}
+
+/// The rows of the tables under headings that contain `heading`, without their header rows, as cells.
+fn table_rows(markdown: &str, heading: &str) -> Vec<Vec<String>> {
+    let (mut rows, mut under, mut body) = (Vec::new(), false, false);
+    for line in markdown.lines() {
+        if line.starts_with('#') {
+            under = line.to_lowercase().contains(heading);
+        }
+        let Some(row) = line.trim().strip_prefix('|').filter(|_| under) else {
+            body = false;
+            continue;
+        };
+        let cells: Vec<String> = row.trim_end_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
+        if cells.iter().all(|cell| !cell.is_empty() && cell.chars().all(|c| c == '-' || c == ':')) {
+            body = true;
+        } else if body {
+            rows.push(cells);
+        }
+    }
+    rows
+}
+
+/// The parts of a text between backticks.
+fn in_backticks(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn every_invariant_names_a_test_that_exists() {
+    let tree = Tree::read();
+    let architecture = tree.text("docs/ARCHITECTURE.md").expect("docs/ARCHITECTURE.md is text");
+    let rows = table_rows(&architecture, "invariant");
+    assert!(!rows.is_empty(), "docs/ARCHITECTURE.md has no table under a heading with the word invariant");
+    let code: Vec<String> =
+        tree.texts(|name| name.ends_with(".rs")).map(|(_, text)| source::code_only(&text)).collect();
+    let dev = tree.text("dev").expect("dev is text");
+    let exists = |name: &str| match name.strip_prefix("./dev ") {
+        Some(command) => dev.contains(&format!("\ncmd_{}()", command.split(' ').next().unwrap_or(command))),
+        None => {
+            let function = format!("fn {}", name.rsplit("::").next().unwrap_or(name));
+            code.iter().any(|text| !source::places(text, &function).is_empty())
+        }
+    };
+    let mut violations = Vec::new();
+    for row in rows {
+        let tests = in_backticks(row.last().expect("a row has cells"));
+        if tests.is_empty() {
+            violations.push(format!("no test: {}", row.join(" | ")));
+        }
+        violations.extend(tests.into_iter().filter(|name| !exists(name)).map(|name| format!("no such test: {name}")));
+    }
+    none("the invariants of docs/ARCHITECTURE.md", violations);
+}
+
+#[test]
+fn links_in_documents_lead_somewhere() {
+    let tree = Tree::read();
+    let mut violations = Vec::new();
+    for (name, text) in tree.texts(|name| name.ends_with(".md")) {
+        let folder = tree.root.join(name);
+        let folder = folder.parent().expect("a file is in a folder");
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next()) {
+            let path = link.split('#').next().unwrap_or(link);
+            let elsewhere = path.is_empty() || path.contains("://") || path.starts_with("mailto:");
+            if !elsewhere && !folder.join(path).exists() {
+                violations.push(format!("{name}: {link}"));
+            }
+        }
+    }
+    none("links to files that do not exist", violations);
+}
+
+#[test]
+fn decisions_are_short_numbered_and_listed() {
+    let tree = Tree::read();
+    let index = tree.text("docs/decisions/README.md").expect("the index is text");
+    let (mut numbers, mut violations) = (BTreeSet::new(), Vec::new());
+    for (name, text) in tree.texts(|name| name.starts_with("docs/decisions/0")) {
+        let file = name.rsplit('/').next().unwrap_or(name);
+        if !numbers.insert(file.split('-').next().unwrap_or(file).to_owned()) {
+            violations.push(format!("{file}: this number is taken"));
+        }
+        if !index.contains(&format!("({file})")) {
+            violations.push(format!("{file}: not in the index"));
+        }
+        if text.lines().count() > DECISION_LINES_MAX {
+            violations.push(format!("{file}: more than {DECISION_LINES_MAX} lines"));
+        }
+        for heading in ["## Context", "## Decision", "## Consequences"] {
+            if !text.contains(heading) {
+                violations.push(format!("{file}: no {heading}"));
+            }
+        }
+    }
+    none("docs/decisions", violations);
+}

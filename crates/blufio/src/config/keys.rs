@@ -1,0 +1,299 @@
+//! The one table of configuration keys. The reference page, `config show` and every check are made from it.
+//!
+//! A test holds it against [`super::raw`]: each key can be set, and each field of the raw form is here.
+
+use super::kind::Kind;
+
+/// Bytes of a configuration file. Larger: refused.
+pub const CONFIG_FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Bytes of `agents.main.instructions`. Larger: refused.
+pub const INSTRUCTIONS_BYTES_MAX: usize = 16 * 1024;
+/// People in one list. More: refused.
+pub const USERS_MAX: usize = 1_000;
+
+/// One configuration key.
+#[derive(Debug)]
+pub struct Key {
+    /// Sections and name with dots between, as in `session.tool_rounds`.
+    pub path: &'static str,
+    /// Type, unit and limits.
+    pub kind: Kind,
+    /// What holds when nobody sets it.
+    pub default: DefaultValue,
+    /// What it means, for the reference page.
+    pub doc: &'static str,
+}
+
+/// What holds when nobody sets a key.
+#[derive(Debug)]
+pub enum DefaultValue {
+    /// This TOML value.
+    Toml(&'static str),
+    /// Something that depends on other facts; the text says on which.
+    Derived(&'static str),
+}
+use DefaultValue::{Derived, Toml};
+
+impl Key {
+    /// The part after the last dot.
+    pub fn name(&self) -> &'static str {
+        self.path.rsplit('.').next().unwrap_or(self.path)
+    }
+
+    /// The part before the last dot.
+    pub fn section(&self) -> &'static str {
+        self.path.rsplit_once('.').map_or("", |(section, _)| section)
+    }
+
+    /// The environment variable that sets this key.
+    pub fn variable(&self) -> String {
+        format!("BLUFIO_{}", self.path.to_ascii_uppercase().replace('.', "__"))
+    }
+}
+
+/// Variables without `__` that set a key.
+pub const SHORT_VARIABLES: &[(&str, &str)] = &[("BLUFIO_DATA_DIR", "storage.data_dir"), ("BLUFIO_LOG", "log.level")];
+
+/// Names that people try for a secret, and the variable that carries it instead.
+const SECRETS: &[(&str, &str)] = &[
+    ("telegram.token", "TELEGRAM_BOT_TOKEN"),
+    ("telegram.bot_token", "TELEGRAM_BOT_TOKEN"),
+    ("anthropic.key", "ANTHROPIC_API_KEY"),
+    ("anthropic.api_key", "ANTHROPIC_API_KEY"),
+    ("anthropic.token", "ANTHROPIC_API_KEY"),
+];
+
+/// The key of this path.
+pub fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// The variable that carries what somebody tried to set as this path.
+pub fn secret(path: &str) -> Option<&'static str> {
+    SECRETS.iter().find(|(name, _)| *name == path).map(|(_, variable)| *variable)
+}
+
+/// True if keys lie below this path.
+pub fn is_section(path: &str) -> bool {
+    KEYS.iter().any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+}
+
+/// Names of keys and sections directly below a section (`""`: the top), in the order of the table.
+pub fn children(section: &str) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    for key in KEYS {
+        let below = if section.is_empty() { Some(key.path) } else { key.path.strip_prefix(section).and_then(|rest| rest.strip_prefix('.')) };
+        let name = below.and_then(|rest| rest.split('.').next());
+        names.extend(name.filter(|name| !names.contains(name)));
+    }
+    names
+}
+
+/// The candidate that was probably meant by `word`: a few typing mistakes away.
+pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let mistakes_max = (word.chars().count() / 3).clamp(1, 3);
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .filter(|(mistakes, _)| *mistakes <= mistakes_max)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Every key, grouped by section.
+pub const KEYS: &[Key] = &[
+    Key {
+        path: "storage.data_dir",
+        kind: Kind::Path,
+        default: Derived("`$STATE_DIRECTORY` under systemd, else `$XDG_DATA_HOME/blufio`, else `~/.local/share/blufio` (macOS: `~/Library/Application Support/blufio`)"),
+        doc: "Directory of the database, the control socket and everything else that is kept. `--data-dir` and `BLUFIO_DATA_DIR` set it too.",
+    },
+    Key {
+        path: "agents.main.workspace",
+        kind: Kind::Path,
+        default: Derived("`workspace` in the data directory"),
+        doc: "Directory that the agent's tools may read and write. It must not contain the data directory.",
+    },
+    Key {
+        path: "agents.main.instructions",
+        kind: Kind::Text { bytes_max: INSTRUCTIONS_BYTES_MAX },
+        default: Toml(
+            r#""You are Blufio, a personal assistant that is always on. Answer in the language of the message, plainly and briefly. Say so when you do not know something or could not do what was asked.""#,
+        ),
+        doc: "Who the agent is and how it should speak; sent to the model as the start of the system prompt.",
+    },
+    Key {
+        path: "agents.main.model",
+        kind: Kind::Model { optional: false },
+        default: Toml(r#""claude-sonnet-5-5""#),
+        doc: "Model that answers. A model without a price in the model data is refused when it is called.",
+    },
+    Key {
+        path: "agents.main.fallback_model",
+        kind: Kind::Model { optional: true },
+        default: Toml(r#""claude-opus-5-5""#),
+        doc: "Model that is asked when the first one stays unavailable. Empty: none.",
+    },
+    Key {
+        path: "agents.main.max_tokens",
+        kind: Kind::Integer { min: 1, max: 128_000, unit: "tokens" },
+        default: Toml("8192"),
+        doc: "Longest answer of one model call, thinking included.",
+    },
+    Key {
+        path: "agents.main.effort",
+        kind: Kind::Choice { values: &["low", "medium", "high", "xhigh", "max"], later: &[] },
+        default: Toml(r#""medium""#),
+        doc: "How much work the model puts into an answer.",
+    },
+    Key {
+        path: "anthropic.base_url",
+        kind: Kind::Endpoint,
+        default: Toml(r#""https://api.anthropic.com""#),
+        doc: "Where the Messages API is reached.",
+    },
+    Key {
+        path: "anthropic.models_file",
+        kind: Kind::Path,
+        default: Derived("the built-in model data"),
+        doc: "File with models and prices that replaces or extends the built-in model data.",
+    },
+    Key {
+        path: "session.queue",
+        kind: Kind::Choice { values: &["followup"], later: &["collect", "interrupt"] },
+        default: Toml(r#""followup""#),
+        doc: "What happens to a message that arrives during a turn. `followup`: it gets a turn of its own, first in, first out.",
+    },
+    Key {
+        path: "session.turn_deadline_s",
+        kind: Kind::Integer { min: 1, max: 7_200, unit: "seconds" },
+        default: Toml("900"),
+        doc: "Longest turn. Over: it is cancelled and the person reads an error.",
+    },
+    Key {
+        path: "session.tool_rounds",
+        kind: Kind::Integer { min: 1, max: 100, unit: "rounds" },
+        default: Toml("25"),
+        doc: "Rounds of tool calls in one turn. Over: the turn ends in an error.",
+    },
+    Key {
+        path: "session.idle_evict_s",
+        kind: Kind::Integer { min: 1, max: 86_400, unit: "seconds" },
+        default: Toml("300"),
+        doc: "After this time without work a session leaves memory; its state is in the database.",
+    },
+    Key {
+        path: "session.running_turns",
+        kind: Kind::Integer { min: 1, max: 64, unit: "turns" },
+        default: Toml("16"),
+        doc: "Turns that run at once; others wait. At most `live_sessions`.",
+    },
+    Key {
+        path: "session.live_sessions",
+        kind: Kind::Integer { min: 1, max: 1_024, unit: "sessions" },
+        default: Toml("64"),
+        doc: "Sessions in memory. Full: the one that was idle longest leaves.",
+    },
+    Key {
+        path: "session.pending_messages",
+        kind: Kind::Integer { min: 1, max: 200, unit: "messages" },
+        default: Toml("20"),
+        doc: "Messages that wait in one session. Full: the newest is refused with a note.",
+    },
+    Key {
+        path: "telegram.enabled",
+        kind: Kind::Boolean,
+        default: Derived("`true` if there is a bot token"),
+        doc: "Whether the Telegram channel is started.",
+    },
+    Key {
+        path: "telegram.api_root",
+        kind: Kind::Endpoint,
+        default: Toml(r#""https://api.telegram.org""#),
+        doc: "Where the Bot API is reached.",
+    },
+    Key {
+        path: "telegram.dm_policy",
+        kind: Kind::Choice { values: &["pairing", "allowlist", "disabled"], later: &[] },
+        default: Toml(r#""pairing""#),
+        doc: "Private messages of people who are not in `allow_from`. `pairing`: they get a code that you approve on the command line; `allowlist`: they are refused; `disabled`: nobody may write privately.",
+    },
+    Key {
+        path: "telegram.allow_from",
+        kind: Kind::Users,
+        default: Toml("[]"),
+        doc: "People who may speak to the agent, by numeric user id. Usernames are refused, since they can change hands.",
+    },
+    Key {
+        path: "telegram.owners",
+        kind: Kind::Users,
+        default: Derived("the only entry of `allow_from`, else nobody"),
+        doc: "People who may approve and command what reaches beyond their own session.",
+    },
+    Key {
+        path: "telegram.streaming",
+        kind: Kind::Choice { values: &["off", "auto", "edit"], later: &[] },
+        default: Toml(r#""auto""#),
+        doc: "How an answer is shown while it is written. `auto`: drafts in private chats, edits elsewhere; `edit`: always edits; `off`: only the finished text.",
+    },
+    Key {
+        path: "telegram.link_preview",
+        kind: Kind::Boolean,
+        default: Toml("false"),
+        doc: "Whether Telegram may show previews of links in answers.",
+    },
+    Key {
+        path: "telegram.text_chunk",
+        kind: Kind::Integer { min: 500, max: 4_096, unit: "UTF-16 units" },
+        default: Toml("4000"),
+        doc: "Length at which a long answer is split. 4096 is the most that the Bot API takes.",
+    },
+    Key {
+        path: "telegram.rate.mode",
+        kind: Kind::Choice { values: &["on", "off"], later: &[] },
+        default: Toml(r#""on""#),
+        doc: "Whether sending is slowed to the rates below. `off` is for tests and accepted only with a loopback `api_root`; a wait that the server asks for is obeyed in any case.",
+    },
+    Key {
+        path: "telegram.rate.global_per_s",
+        kind: Kind::Integer { min: 1, max: 30, unit: "messages per second" },
+        default: Toml("25"),
+        doc: "Messages to all chats together.",
+    },
+    Key {
+        path: "telegram.rate.private_per_s",
+        kind: Kind::Integer { min: 1, max: 5, unit: "messages per second" },
+        default: Toml("1"),
+        doc: "Messages to one private chat.",
+    },
+    Key {
+        path: "telegram.rate.private_burst",
+        kind: Kind::Integer { min: 1, max: 20, unit: "messages" },
+        default: Toml("3"),
+        doc: "Messages to one private chat that may be sent at once after a pause.",
+    },
+    Key {
+        path: "gateway.listen",
+        kind: Kind::Listen,
+        default: Toml(r#""127.0.0.1:8420""#),
+        doc: "Where the HTTP gateway listens. Port 0 takes a free one; `off` starts no gateway.",
+    },
+    Key {
+        path: "retention.messages_days",
+        kind: Kind::Integer { min: 0, max: 36_500, unit: "days" },
+        default: Toml("0"),
+        doc: "How long messages are kept. 0: for ever.",
+    },
+    Key {
+        path: "log.level",
+        kind: Kind::Choice { values: &["error", "warn", "info", "debug", "trace"], later: &[] },
+        default: Toml(r#""info""#),
+        doc: "Least important lines that are logged. `BLUFIO_LOG` sets it too.",
+    },
+    Key {
+        path: "log.format",
+        kind: Kind::Choice { values: &["auto", "json", "text"], later: &[] },
+        default: Toml(r#""auto""#),
+        doc: "Form of the log. `auto`: text on a terminal, JSON elsewhere.",
+    },
+];
