@@ -1,1 +1,3 @@
-//! adapters
+//! The built-in adapters: one module for each service that Blufio talks to.
+
+pub mod telegram;

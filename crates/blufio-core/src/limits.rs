@@ -11,8 +11,6 @@ pub const UPDATE_BYTES_MAX: usize = 256 * 1024;
 /// Text of one inbound message in bytes. Longer: refused with a note (Telegram itself cuts at 4,096 characters).
 pub const INBOUND_TEXT_BYTES_MAX: usize = 64 * 1024;
 
-/// Wake-ups waiting in a session actor's mailbox. Full: dropped, since the row is in the inbox and a wake-up is pending.
-pub const SESSION_MAILBOX_MAX: usize = 16;
 /// Turns that run at once, default of `[session] running_turns`. Full: turns wait in the inbox.
 pub const RUNNING_TURNS_MAX: usize = 16;
 /// Sessions in memory, default of `[session] live_sessions`. Full: the longest idle one is evicted; its state is stored.

@@ -85,12 +85,16 @@ pub enum Fate {
     Stop {
         /// The conversation.
         session: SessionKey,
-        /// The answer, sent only if the update is new.
+        /// The answer as text, for readers of the inbox row.
+        text: String,
+        /// The answer to send, only if the update is new.
         reply: Option<Draft>,
     },
     /// Answered at once, without a turn.
     Answer {
-        /// The answer, sent only if the update is new.
+        /// The answer as text, for readers of the inbox row.
+        text: String,
+        /// The answer to send, only if the update is new.
         reply: Option<Draft>,
     },
     /// A stranger asks to be let in.
@@ -234,6 +238,8 @@ pub enum Record {
     TurnClosed {
         /// How.
         outcome: Outcome,
+        /// The whole visible answer, for readers of the session.
+        text: String,
     },
     /// The model chosen for this session; `None` follows the configuration.
     ModelChosen(Option<ModelId>),
@@ -241,6 +247,8 @@ pub enum Record {
     CommandDone {
         /// Its row.
         inbox: InboxId,
+        /// The answer as text, for readers of the inbox row.
+        text: String,
     },
 }
 

@@ -1,3 +1,4 @@
 //! Development only: fake servers that reject illegal requests, contract suites, kill harness.
 
 pub mod http;
+pub mod messages;

@@ -137,7 +137,9 @@ pub struct ProviderError {
     pub retry_after: Option<Duration>,
     /// The vendor's id of the request.
     pub request: Option<String>,
-    /// What was used before it failed: `Some` if the vendor began to answer, with what is known.
+    /// The vendor may have begun to work on it, so it may cost something.
+    pub reached: bool,
+    /// What was used before it failed, as far as the vendor said.
     pub usage: Option<Usage>,
 }
 

@@ -6,9 +6,11 @@
 //!
 //! One session runs one turn at a time; what waits is in the inbox, and this file knows nothing of it.
 
+mod results;
 mod retry;
 mod trouble;
 
+pub use results::{note, results};
 pub use trouble::{Notice, Outcome, Trouble};
 
 use crate::ids::{CallId, ToolName};
@@ -75,6 +77,8 @@ pub enum Input {
         /// Starts in which it ran without getting anywhere.
         attempts: u32,
     },
+    /// The code that ran the turn panicked; the process lives.
+    Panicked,
 }
 
 /// Version of the serialised [`Input`].
@@ -324,6 +328,9 @@ impl Turn {
             (phase, Input::Fired { timer: Timer::Deadline }) if !matches!(phase, Phase::New | Phase::Done(_)) => {
                 self.abort(phase, Note::Error, Outcome::Error(Trouble::Deadline), out);
             }
+            (phase, Input::Panicked) if !matches!(phase, Phase::New | Phase::Done(_)) => {
+                self.abort(phase, Note::Error, Outcome::Error(Trouble::Internal), out);
+            }
             (phase, Input::Restarted { attempts }) if !matches!(phase, Phase::New | Phase::Done(_)) => {
                 self.restarted(phase, attempts, now, out);
             }
@@ -335,7 +342,8 @@ impl Turn {
                 | Input::ToolDone { .. }
                 | Input::Fired { .. }
                 | Input::Stop
-                | Input::Restarted { .. },
+                | Input::Restarted { .. }
+                | Input::Panicked,
             ) => {
                 self.phase = phase;
                 return Err(Stale);

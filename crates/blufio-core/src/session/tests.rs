@@ -249,6 +249,7 @@ fn journal_entries_keep_their_form() {
         (Input::Fired { timer: Timer::Deadline }, r#"{"type":"fired","timer":"deadline"}"#),
         (Input::Stop, r#"{"type":"stop"}"#),
         (Input::Restarted { attempts: 2 }, r#"{"type":"restarted","attempts":2}"#),
+        (Input::Panicked, r#"{"type":"panicked"}"#),
     ];
     for (input, stored) in entries {
         assert_eq!(serde_json::to_string(&input).unwrap(), stored);
@@ -288,6 +289,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         2 => Just(Input::Fired { timer: Timer::Retry }),
         1 => Just(Input::Fired { timer: Timer::Deadline }),
         1 => Just(Input::Stop),
+        1 => Just(Input::Panicked),
         2 => (0..7_u32).prop_map(|attempts| Input::Restarted { attempts }),
     ]
 }

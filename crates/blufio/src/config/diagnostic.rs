@@ -125,7 +125,12 @@ impl fmt::Display for Diagnostic {
             Place::Excerpt(excerpt) => {
                 let number = excerpt.line.to_string();
                 gutter = " ".repeat(number.len());
-                write!(formatter, "\n{gutter}--> {}:{number}:{}", printable(&excerpt.path.to_string_lossy()), excerpt.column)?;
+                write!(
+                    formatter,
+                    "\n{gutter}--> {}:{number}:{}",
+                    printable(&excerpt.path.to_string_lossy()),
+                    excerpt.column
+                )?;
                 write!(formatter, "\n{gutter} |\n{number} | {}", excerpt.text)?;
                 write!(formatter, "\n{gutter} | {}{}", " ".repeat(excerpt.indent), "^".repeat(excerpt.width))?;
             }
@@ -197,7 +202,11 @@ pub fn line_number(text: &str, at: usize) -> usize {
 /// A value for a message: one line, printable, short, no credential.
 pub fn excerpt_of_value(value: &str) -> String {
     let safe = printable(&hide_credentials(value));
-    if safe.chars().count() <= VALUE_CHARS_MAX { safe } else { safe.chars().take(VALUE_CHARS_MAX).chain(['…']).collect() }
+    if safe.chars().count() <= VALUE_CHARS_MAX {
+        safe
+    } else {
+        safe.chars().take(VALUE_CHARS_MAX).chain(['…']).collect()
+    }
 }
 
 /// The text without characters that move a cursor, change a direction or break a line; each becomes one other character.
@@ -234,7 +243,11 @@ fn bot_token(line: &str) -> Option<usize> {
     line.match_indices(':').find_map(|(colon, _)| {
         let (before, after) = line.split_at(colon);
         let digits = before.bytes().rev().take_while(u8::is_ascii_digit).count();
-        let letters = after.bytes().skip(1).take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')).count();
+        let letters = after
+            .bytes()
+            .skip(1)
+            .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+            .count();
         (digits >= 6 && letters >= LETTERS_MIN).then(|| colon - digits)
     })
 }

@@ -82,7 +82,11 @@ pub fn is_section(path: &str) -> bool {
 pub fn children(section: &str) -> Vec<&'static str> {
     let mut names = Vec::new();
     for key in KEYS {
-        let below = if section.is_empty() { Some(key.path) } else { key.path.strip_prefix(section).and_then(|rest| rest.strip_prefix('.')) };
+        let below = if section.is_empty() {
+            Some(key.path)
+        } else {
+            key.path.strip_prefix(section).and_then(|rest| rest.strip_prefix('.'))
+        };
         let name = below.and_then(|rest| rest.split('.').next());
         names.extend(name.filter(|name| !names.contains(name)));
     }
@@ -105,7 +109,9 @@ pub const KEYS: &[Key] = &[
     Key {
         path: "storage.data_dir",
         kind: Kind::Path,
-        default: Derived("`$STATE_DIRECTORY` under systemd, else `$XDG_DATA_HOME/blufio`, else `~/.local/share/blufio` (macOS: `~/Library/Application Support/blufio`)"),
+        default: Derived(
+            "`$STATE_DIRECTORY` under systemd, else `$XDG_DATA_HOME/blufio`, else `~/.local/share/blufio` (macOS: `~/Library/Application Support/blufio`)",
+        ),
         doc: "Directory of the database, the control socket and everything else that is kept. `--data-dir` and `BLUFIO_DATA_DIR` set it too.",
     },
     Key {
@@ -156,7 +162,7 @@ pub const KEYS: &[Key] = &[
         path: "anthropic.models_file",
         kind: Kind::Path,
         default: Derived("the built-in model data"),
-        doc: "File with models and prices that replaces or extends the built-in model data.",
+        doc: "File with models and prices that is read instead of the built-in data.",
     },
     Key {
         path: "session.queue",

@@ -97,7 +97,12 @@ impl Kind {
             Self::Boolean => "a boolean",
             Self::Integer { .. } => "an integer",
             Self::Users => "a list of user ids",
-            Self::Text { .. } | Self::Model { .. } | Self::Path | Self::Choice { .. } | Self::Endpoint | Self::Listen => "a string",
+            Self::Text { .. }
+            | Self::Model { .. }
+            | Self::Path
+            | Self::Choice { .. }
+            | Self::Endpoint
+            | Self::Listen => "a string",
         }
     }
 
@@ -143,12 +148,25 @@ impl Kind {
             (Self::Users, Value::Array(items)) => users(items),
             (Self::Endpoint, Value::String(text)) => Endpoint::parse(text).map(drop),
             (Self::Listen, Value::String(text)) => listen(text).map(drop),
-            (_, Value::String(_) | Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) | Value::Array(_) | Value::Table(_)) => {
+            (
+                _,
+                Value::String(_)
+                | Value::Integer(_)
+                | Value::Float(_)
+                | Value::Boolean(_)
+                | Value::Datetime(_)
+                | Value::Array(_)
+                | Value::Table(_),
+            ) => {
                 let problem = Problem::new(format!("must be {}, not {}", self.noun(), found(value)));
                 Err(match (self, value) {
                     (Self::Users, Value::Integer(number)) => problem.hint(format!("write `[{number}]`")),
                     (Self::Boolean | Self::Integer { .. }, Value::String(_)) => problem.hint("write it without quotes"),
-                    (_, Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_)) if self.is_textual() => problem.hint("put it in quotes"),
+                    (_, Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_))
+                        if self.is_textual() =>
+                    {
+                        problem.hint("put it in quotes")
+                    }
                     (_, _) => problem,
                 })
             }
@@ -163,11 +181,13 @@ pub fn user_id(value: &Value) -> Result<i64, Problem> {
         Value::String(text) => {
             let digits = text.strip_prefix("tg:").or_else(|| text.strip_prefix("telegram:")).unwrap_or(text);
             if text == "*" {
-                return Err(Problem::new("cannot hold `*`: there is no mode that lets everybody in").hint("list the people by numeric user id, or use `dm_policy = \"pairing\"`"));
+                return Err(Problem::new("cannot hold `*`: there is no mode that lets everybody in")
+                    .hint("list the people by numeric user id, or use `dm_policy = \"pairing\"`"));
             }
             if digits.starts_with('@') {
                 let name = excerpt_of_value(text);
-                return Err(Problem::new(format!("cannot hold `{name}`: a username can change hands")).hint("write the person's numeric user id"));
+                return Err(Problem::new(format!("cannot hold `{name}`: a username can change hands"))
+                    .hint("write the person's numeric user id"));
             }
             // `parse` would take a sign, which no written form of a user id has.
             digits.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()))
@@ -175,10 +195,17 @@ pub fn user_id(value: &Value) -> Result<i64, Problem> {
         Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) | Value::Array(_) | Value::Table(_) => None,
     };
     match number {
-        Some(number) if RESERVED_USERS.contains(&number) => Err(Problem::new(format!("cannot hold {number}: Telegram uses this id for messages that come from no person"))),
+        Some(number) if RESERVED_USERS.contains(&number) => Err(Problem::new(format!(
+            "cannot hold {number}: Telegram uses this id for messages that come from no person"
+        ))),
         Some(number) if (1..=USER_ID_MAX).contains(&number) => Ok(number),
-        Some(number) if number < 0 => Err(Problem::new(format!("cannot hold {number}: negative ids are groups and channels")).hint("write the numeric user id of a person")),
-        Some(_) | None => Err(Problem::new("holds something that is not a user id").hint("write a number such as `123456789`")),
+        Some(number) if number < 0 => {
+            Err(Problem::new(format!("cannot hold {number}: negative ids are groups and channels"))
+                .hint("write the numeric user id of a person"))
+        }
+        Some(_) | None => {
+            Err(Problem::new("holds something that is not a user id").hint("write a number such as `123456789`"))
+        }
     }
 }
 
@@ -189,10 +216,12 @@ pub fn listen(text: &str) -> Result<Listen, Problem> {
     }
     let shown = excerpt_of_value(text);
     let Ok(address) = text.parse::<SocketAddr>() else {
-        return Err(Problem::new(format!("must be an IP address with a port, or `off`, not `{shown}`")).hint("write `127.0.0.1:8420`; names such as `localhost` are not looked up"));
+        return Err(Problem::new(format!("must be an IP address with a port, or `off`, not `{shown}`"))
+            .hint("write `127.0.0.1:8420`; names such as `localhost` are not looked up"));
     };
     if !address.ip().is_loopback() {
-        return Err(Problem::new(format!("must be a loopback address, not `{shown}`")).hint("the gateway has no authentication yet; write `127.0.0.1:8420`"));
+        return Err(Problem::new(format!("must be a loopback address, not `{shown}`"))
+            .hint("the gateway has no authentication yet; write `127.0.0.1:8420`"));
     }
     Ok(Listen::At(address))
 }
@@ -215,7 +244,8 @@ fn path(text: &str) -> Result<(), Problem> {
         return Err(Problem::new("must be a path, which has no zero bytes"));
     }
     if text.starts_with('~') && text != "~" && !text.starts_with("~/") {
-        return Err(Problem::new("names the home directory of another user").hint("only `~/` is understood; write the whole path"));
+        return Err(Problem::new("names the home directory of another user")
+            .hint("only `~/` is understood; write the whole path"));
     }
     Ok(())
 }

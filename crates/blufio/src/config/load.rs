@@ -2,6 +2,7 @@
 //!
 //! Every value is checked where it is read, so that each error has its place and several are reported at once.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -12,10 +13,10 @@ use toml::{Spanned, Table};
 
 use super::diagnostic::{ConfigErrors, Diagnostic, Place, Severity, line_number, printable};
 use super::keys::{self, DefaultValue, KEYS, Key, SHORT_VARIABLES};
-use super::kind::{Kind, Problem};
+use super::kind::{Kind, Problem, user_id};
 use super::raw::Raw;
 use super::resolved::{Finding, judge, resolve};
-use super::sources::{ConfigFile, absolute_path, default_data_dir, locate};
+use super::sources::{ConfigFile, Located, absolute_path, default_data_dir, locate};
 use super::{Environment, Loaded, Origin, Overrides, Setting, Settings};
 
 /// Syntax errors that are shown; later ones mostly follow from the first.
@@ -23,7 +24,11 @@ const SYNTAX_ERRORS_MAX: usize = 3;
 
 /// Reads and checks the configuration. Errors are collected, not reported one by one.
 pub fn load(cli: &Overrides, env: &Environment) -> Result<Loaded, ConfigErrors> {
-    let located = locate(cli, env)?;
+    load_located(locate(cli, env)?, cli, env)
+}
+
+/// The same with a file that was already read.
+pub fn load_located(located: Located, cli: &Overrides, env: &Environment) -> Result<Loaded, ConfigErrors> {
     let file = located.file.as_ref();
     let mut gathered = Gathered { env, settings: Settings::new(), errors: Vec::new(), warnings: Vec::new() };
     gathered.defaults();
@@ -32,7 +37,9 @@ pub fn load(cli: &Overrides, env: &Environment) -> Result<Loaded, ConfigErrors> 
     }
     gathered.variables();
     gathered.options(cli);
-    gathered.derive();
+    if gathered.errors.is_empty() {
+        gathered.derive();
+    }
     let Gathered { settings, mut errors, mut warnings, .. } = gathered;
     if !errors.is_empty() {
         errors.sort_by_key(|error| error.place.order());
@@ -40,14 +47,17 @@ pub fn load(cli: &Overrides, env: &Environment) -> Result<Loaded, ConfigErrors> 
     }
 
     // Every value was checked, so a failure here means that the table of keys and the raw form disagree.
-    let raw = Raw::deserialize(nested(&settings)).map_err(|error| Diagnostic::error(error.message().to_owned(), Place::Nowhere))?;
+    let raw = Raw::deserialize(nested(&settings))
+        .map_err(|error| Diagnostic::error(error.message().to_owned(), Place::Nowhere))?;
     let findings = judge(&raw);
     let diagnose = |finding: Finding, severity| {
         let place = settings.get(finding.key).map_or(Place::Nowhere, |setting| Place::of(&setting.origin, file));
         Diagnostic { severity, ..refused(finding.key, finding.problem, place) }
     };
     if !findings.errors.is_empty() {
-        return Err(ConfigErrors(findings.errors.into_iter().map(|finding| diagnose(finding, Severity::Error)).collect()));
+        return Err(ConfigErrors(
+            findings.errors.into_iter().map(|finding| diagnose(finding, Severity::Error)).collect(),
+        ));
     }
     warnings.extend(findings.warnings.into_iter().map(|finding| diagnose(finding, Severity::Warning)));
     Ok(Loaded { config: resolve(raw), settings, located, warnings })
@@ -65,7 +75,10 @@ impl Gathered<'_> {
     fn defaults(&mut self) {
         for key in KEYS {
             let value = match key.default {
-                DefaultValue::Toml(text) => text.parse().map_err(|_| Diagnostic::error(format!("the default of `{}` is no TOML", key.path), Place::Nowhere)).map(Some),
+                DefaultValue::Toml(text) => text
+                    .parse()
+                    .map_err(|_| Diagnostic::error(format!("the default of `{}` is no TOML", key.path), Place::Nowhere))
+                    .map(Some),
                 DefaultValue::Derived(_) => Ok(None),
             };
             match value {
@@ -89,7 +102,8 @@ impl Gathered<'_> {
 
     fn section(&mut self, section: &str, table: &DeTable<'_>, file: &ConfigFile) {
         for (name, value) in table {
-            let path = if section.is_empty() { name.get_ref().to_string() } else { format!("{section}.{}", name.get_ref()) };
+            let path =
+                if section.is_empty() { name.get_ref().to_string() } else { format!("{section}.{}", name.get_ref()) };
             let at_name = || Place::excerpt(file, &name.span());
             if let Some(variable) = keys::secret(&path) {
                 self.errors.push(secret(&path, variable, at_name()));
@@ -132,7 +146,9 @@ impl Gathered<'_> {
                     Some(variable) => secret(&path, variable, place()),
                     None => unknown_variable(name, &path),
                 });
-            } else if let Some(key) = KEYS.iter().find(|key| key.path.replace('.', "_") == path && keys_short(name).is_none()) {
+            } else if SHORT_VARIABLES.iter().any(|(short, _)| short == name) {
+                // Read below.
+            } else if let Some(key) = KEYS.iter().find(|key| key.path.replace('.', "_") == path) {
                 let warning = Diagnostic::warning(format!("`{}` is not read", printable(name)), place());
                 self.warnings.push(warning.hint(format!("did you mean `{}`?", key.variable())));
             }
@@ -142,7 +158,10 @@ impl Gathered<'_> {
             let (Some(key), Some(text)) = (keys::find(path), self.env.var(name)) else { continue };
             let long = key.variable();
             if vars.get(&long).is_some_and(|other| other != text) {
-                self.warnings.push(Diagnostic::warning(format!("`{long}` is not read, since `{name}` is set too"), Place::Variable(long)));
+                self.warnings.push(Diagnostic::warning(
+                    format!("`{long}` is not read, since `{name}` is set too"),
+                    Place::Variable(long),
+                ));
             }
             self.variable(key, name, text);
         }
@@ -159,7 +178,11 @@ impl Gathered<'_> {
         let env = self.env;
         if let Err(problem) = self.accept(key, value, &env.cwd, Origin::Variable(name.to_owned())) {
             // In the shell quotes are not part of the value, so advice about them would mislead.
-            let problem = if problem.item.is_none() && matches!(key.kind, Kind::Boolean | Kind::Integer { .. }) { Problem { hint: None, ..problem } } else { problem };
+            let problem = if problem.item.is_none() && matches!(key.kind, Kind::Boolean | Kind::Integer { .. }) {
+                Problem { hint: None, ..problem }
+            } else {
+                problem
+            };
             self.errors.push(refused(key.path, problem, Place::Variable(name.to_owned())));
         }
     }
@@ -171,7 +194,9 @@ impl Gathered<'_> {
         // The shell has replaced `~` where it was meant, so joining keeps one that is the name of a directory.
         let text = env.cwd.join(path).into_os_string().into_string().map_err(|_| Problem::new("must be valid UTF-8"));
         let empty = path.as_os_str().is_empty().then(|| Problem::new("must not be empty"));
-        let accepted = empty.map_or(text, Err).and_then(|text| self.accept(key, Value::String(text), &env.cwd, Origin::Option(option)));
+        let accepted = empty
+            .map_or(text, Err)
+            .and_then(|text| self.accept(key, Value::String(text), &env.cwd, Origin::Option(option)));
         if let Err(problem) = accepted {
             self.errors.push(refused(key.path, problem, Place::Option(option)));
         }
@@ -181,25 +206,35 @@ impl Gathered<'_> {
     fn derive(&mut self) {
         if self.is_unset("storage.data_dir") {
             match default_data_dir(self.env) {
-                Ok((path, origin)) => self.set_derived("storage.data_dir", Value::String(path.to_string_lossy().into_owned()), origin),
+                Ok((path, origin)) => {
+                    self.set_derived("storage.data_dir", Value::String(path.to_string_lossy().into_owned()), origin)
+                }
                 Err(error) => self.errors.push(error),
             }
         }
-        let data_dir = self.settings.get("storage.data_dir").and_then(|setting| setting.value.as_ref()?.as_str().map(str::to_owned));
+        let data_dir = self
+            .settings
+            .get("storage.data_dir")
+            .and_then(|setting| setting.value.as_ref()?.as_str().map(str::to_owned));
         if let (true, Some(data_dir)) = (self.is_unset("agents.main.workspace"), data_dir) {
             let workspace = Path::new(&data_dir).join("workspace").to_string_lossy().into_owned();
             self.set_derived("agents.main.workspace", Value::String(workspace), Origin::Derived("storage.data_dir"));
         }
-        let owners = self.settings.get("telegram.owners").and_then(|setting| setting.value.as_ref()?.as_array()).is_some_and(|owners| !owners.is_empty());
-        if !owners {
-            let allowed = self.settings.get("telegram.allow_from").and_then(|setting| setting.value.clone()).unwrap_or(Value::Array(Vec::new()));
-            let single = allowed.as_array().is_some_and(|people| people.len() == 1);
-            match single {
-                true => self.set_derived("telegram.owners", allowed, Origin::Derived("the only entry of telegram.allow_from")),
-                false if self.is_unset("telegram.owners") => self.set_derived("telegram.owners", Value::Array(Vec::new()), Origin::Default),
-                false => {}
+        if self.people("telegram.owners").is_empty() {
+            let allowed = self.people("telegram.allow_from");
+            if allowed.len() == 1 {
+                let owner = Value::Array(allowed.into_iter().map(Value::Integer).collect());
+                self.set_derived("telegram.owners", owner, Origin::Derived("the only entry of telegram.allow_from"));
+            } else if self.is_unset("telegram.owners") {
+                self.set_derived("telegram.owners", Value::Array(Vec::new()), Origin::Default);
             }
         }
+    }
+
+    /// The ids in a list, each once.
+    fn people(&self, path: &str) -> BTreeSet<i64> {
+        let value = self.settings.get(path).and_then(|setting| setting.value.as_ref()?.as_array());
+        value.into_iter().flatten().flat_map(user_id).collect()
     }
 
     fn is_unset(&self, path: &str) -> bool {
@@ -237,23 +272,25 @@ fn nested(settings: &Settings) -> Table {
     top
 }
 
-fn keys_short(name: &str) -> Option<&'static str> {
-    SHORT_VARIABLES.iter().find(|(short, _)| *short == name).map(|(_, path)| *path)
-}
-
 fn refused(path: &str, problem: Problem, place: Place) -> Diagnostic {
     Diagnostic::error(format!("`{path}` {}", problem.message), place).hint(problem.hint)
 }
 
 fn secret(path: &str, variable: &str, place: Place) -> Diagnostic {
     let error = Diagnostic::error(format!("`{path}` is a secret, and secrets are not configuration"), place);
-    error.hint(format!("remove it here, set the environment variable `{variable}`, and replace the secret if others could read it"))
+    error.hint(format!(
+        "remove it here, set the environment variable `{variable}`, and replace the secret if others could read it"
+    ))
 }
 
 fn unknown(section: &str, name: &str, place: Place) -> Diagnostic {
     let shown = printable(name);
     let known = keys::children(section);
-    let message = if section.is_empty() { format!("unknown section or key `{shown}`") } else { format!("unknown key `{shown}` in `[{section}]`") };
+    let message = if section.is_empty() {
+        format!("unknown section or key `{shown}`")
+    } else {
+        format!("unknown key `{shown}` in `[{section}]`")
+    };
     let elsewhere = || KEYS.iter().find(|key| key.name() == name).map(|key| key.path);
     let meant = keys::closest(name, known.iter().copied()).or_else(elsewhere);
     Diagnostic::error(message, place).hint(match meant {
@@ -268,7 +305,8 @@ fn unknown_variable(name: &str, path: &str) -> Diagnostic {
     let variables: Vec<String> = KEYS.iter().map(Key::variable).collect();
     if keys::is_section(path) {
         let inside = KEYS.iter().find(|key| key.section() == path).map(Key::variable);
-        return Diagnostic::error(format!("`{shown}` names a section"), place).hint(inside.map(|variable| format!("set its keys one by one, as in `{variable}`")));
+        return Diagnostic::error(format!("`{shown}` names a section"), place)
+            .hint(inside.map(|variable| format!("set its keys one by one, as in `{variable}`")));
     }
     let upper = name.to_ascii_uppercase();
     let last = path.rsplit('.').next().unwrap_or(path);

@@ -144,12 +144,16 @@ impl TryFrom<String> for Listen {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
 pub enum Effort {
+    /// Least.
     Low,
+    /// The default.
     Medium,
+    /// More.
     High,
+    /// Much more.
     Xhigh,
+    /// As much as the model can.
     Max,
 }
 
@@ -192,9 +196,10 @@ pub enum Streaming {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
 pub enum RateMode {
+    /// To the configured rates.
     On,
+    /// Not by us; a wait that the server asks for is obeyed.
     Off,
 }
 
@@ -202,12 +207,16 @@ pub enum RateMode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
 pub enum LogLevel {
+    /// What failed.
     Error,
+    /// What is odd.
     Warn,
+    /// What happened.
     Info,
+    /// Why it happened.
     Debug,
+    /// Everything.
     Trace,
 }
 
@@ -247,14 +256,19 @@ pub fn judge(raw: &Raw) -> Findings {
     let mut found = Findings::default();
     if raw.session.running_turns > raw.session.live_sessions {
         let message = format!("must not be more than `session.live_sessions` ({})", raw.session.live_sessions);
-        found.errors.push(Finding { key: "session.running_turns", problem: Problem::new(message).hint("each running turn needs its session in memory") });
+        found.errors.push(Finding {
+            key: "session.running_turns",
+            problem: Problem::new(message).hint("each running turn needs its session in memory"),
+        });
     }
     if lexical(&raw.storage.data_dir).starts_with(lexical(&raw.agents.main.workspace)) {
-        let problem = Problem::new("must not contain the data directory").hint("the agent's tools could change its own database");
+        let problem =
+            Problem::new("must not contain the data directory").hint("the agent's tools could change its own database");
         found.errors.push(Finding { key: "agents.main.workspace", problem });
     }
     if raw.telegram.rate.mode == RateMode::Off && !raw.telegram.api_root.is_loopback() {
-        let problem = Problem::new("may be `off` only with a loopback `telegram.api_root`").hint("remove the line; Telegram blocks bots that send too fast");
+        let problem = Problem::new("may be `off` only with a loopback `telegram.api_root`")
+            .hint("remove the line; Telegram blocks bots that send too fast");
         found.errors.push(Finding { key: "telegram.rate.mode", problem });
     }
     judge_people(&raw.telegram, &mut found.warnings);
@@ -265,14 +279,19 @@ fn judge_people(telegram: &RawTelegram, warnings: &mut Vec<Finding>) {
     let mut warn = |key, problem| warnings.push(Finding { key, problem });
     let allowed: BTreeSet<i64> = telegram.allow_from.iter().map(|user| user.0).collect();
     if telegram.owners.is_empty() && allowed.len() > 1 {
-        let problem = Problem::new("lists several people, but nobody is an owner").hint("set `telegram.owners`; until then notices go to the log only");
+        let problem = Problem::new("lists several people, but nobody is an owner")
+            .hint("set `telegram.owners`; until then notices go to the log only");
         warn("telegram.allow_from", problem);
     }
     if telegram.dm_policy == DmPolicy::Allowlist && allowed.is_empty() {
-        warn("telegram.dm_policy", Problem::new("is `allowlist`, but `telegram.allow_from` is empty: nobody may speak"));
+        warn(
+            "telegram.dm_policy",
+            Problem::new("is `allowlist`, but `telegram.allow_from` is empty: nobody may speak"),
+        );
     }
     for owner in telegram.owners.iter().filter(|user| !allowed.contains(&user.0)) {
-        let problem = Problem::new(format!("lists {}, who is not in `telegram.allow_from`", owner.0)).hint("an owner may speak only if listed there or paired");
+        let problem = Problem::new(format!("lists {}, who is not in `telegram.allow_from`", owner.0))
+            .hint("an owner may speak only if listed there or paired");
         warn("telegram.owners", problem);
     }
 }
@@ -321,7 +340,11 @@ fn resolve_telegram(raw: RawTelegram) -> Telegram {
         link_preview: raw.link_preview,
         text_chunk: raw.text_chunk,
         rate: match rate.mode {
-            RateMode::On => Some(Rate { global_per_s: rate.global_per_s, private_per_s: rate.private_per_s, private_burst: rate.private_burst }),
+            RateMode::On => Some(Rate {
+                global_per_s: rate.global_per_s,
+                private_per_s: rate.private_per_s,
+                private_burst: rate.private_burst,
+            }),
             RateMode::Off => None,
         },
     }
@@ -335,7 +358,9 @@ fn lexical(path: &Path) -> PathBuf {
             Component::ParentDir => {
                 clean.pop();
             }
-            Component::Prefix(_) | Component::RootDir | Component::CurDir | Component::Normal(_) => clean.push(component),
+            Component::Prefix(_) | Component::RootDir | Component::CurDir | Component::Normal(_) => {
+                clean.push(component)
+            }
         }
     }
     clean

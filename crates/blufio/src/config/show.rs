@@ -46,7 +46,13 @@ fn show_toml(loaded: &Loaded) -> String {
 }
 
 fn show_json(loaded: &Loaded) -> String {
-    let keys: Map<String, Value> = loaded.settings.iter().map(|(path, setting)| ((*path).to_owned(), json!({ "value": setting.value, "origin": origin(&setting.origin) }))).collect();
+    let keys: Map<String, Value> = loaded
+        .settings
+        .iter()
+        .map(|(path, setting)| {
+            ((*path).to_owned(), json!({ "value": setting.value, "origin": origin(&setting.origin) }))
+        })
+        .collect();
     let file = loaded.located.file.as_ref().map(|file| file.path.to_string_lossy());
     format!("{:#}\n", json!({ "file": file, "keys": keys }))
 }
@@ -65,7 +71,9 @@ fn describe(loaded: &Loaded, origin: &Origin) -> String {
     match origin {
         Origin::Default => "default".to_owned(),
         Origin::Derived(what) => format!("from {what}"),
-        Origin::File { line, .. } => loaded.located.file.as_ref().map_or_else(String::new, |file| format!("{}:{line}", file.path.display())),
+        Origin::File { line, .. } => {
+            loaded.located.file.as_ref().map_or_else(String::new, |file| format!("{}:{line}", file.path.display()))
+        }
         Origin::Variable(name) => format!("environment variable {name}"),
         Origin::Option(name) => format!("option {name}"),
     }

@@ -101,7 +101,9 @@ pub fn default_data_dir(env: &Environment) -> Result<(PathBuf, Origin), Diagnost
 pub fn absolute_path(text: &str, base: &Path, home: Option<&Path>) -> Result<String, Problem> {
     let path = match (text.strip_prefix('~'), home) {
         (Some(rest), Some(home)) => home.join(rest.trim_start_matches('/')),
-        (Some(_), None) => return Err(Problem::new("starts with `~`, but there is no home directory").hint("write the whole path")),
+        (Some(_), None) => {
+            return Err(Problem::new("starts with `~`, but there is no home directory").hint("write the whole path"));
+        }
         (None, _) => base.join(text),
     };
     // Collecting the components drops `.` and doubled slashes.
@@ -129,13 +131,18 @@ fn read(path: &Path) -> Result<Option<String>, Diagnostic> {
     let refused = |error: io::Error| Diagnostic::error(format!("cannot read the configuration file: {error}"), place());
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
         Err(error) => return Err(refused(error)),
     };
     let mut bytes = Vec::new();
     file.take(CONFIG_FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(refused)?;
     if bytes.len() as u64 > CONFIG_FILE_BYTES_MAX {
-        return Err(Diagnostic::error(format!("the configuration file is larger than {CONFIG_FILE_BYTES_MAX} bytes"), place()));
+        return Err(Diagnostic::error(
+            format!("the configuration file is larger than {CONFIG_FILE_BYTES_MAX} bytes"),
+            place(),
+        ));
     }
     match String::from_utf8(bytes) {
         Ok(text) => Ok(Some(text)),

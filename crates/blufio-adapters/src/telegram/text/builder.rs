@@ -365,7 +365,7 @@ fn is_linkable(url: &str) -> bool {
     }
     let Some((scheme, rest)) = url.split_once(':') else { return false };
     match scheme.to_ascii_lowercase().as_str() {
-        "http" | "https" => rest.strip_prefix("//").is_some_and(|rest| has_dotted_host(rest)),
+        "http" | "https" => rest.strip_prefix("//").is_some_and(has_dotted_host),
         "mailto" => rest.contains('@'),
         "tg" => rest.strip_prefix("//user?id=").is_some_and(|id| {
             !id.is_empty() && id.len() <= 19 && id.bytes().all(|byte| byte.is_ascii_digit())

@@ -172,10 +172,10 @@ impl<'a> Cutter<'a> {
             // A blank line within code is no better than the end of any other line.
             let is_in_code = place == Place::BlankLine && code_blocks.iter().any(|block| block.contains(&end));
             let place = if is_in_code { Place::LineEnd } else { place };
-            if (end > floor || place == Place::Cluster)
-                && let Some(best) = best.get_mut(place as usize)
-            {
-                *best = Some(end);
+            for place in [place, Place::Cluster] {
+                if let Some(best) = best.get_mut(place as usize).filter(|_| end > floor || place == Place::Cluster) {
+                    *best = Some(end);
+                }
             }
         }
         // A single cluster that is longer than a message has to be cut anyhow.

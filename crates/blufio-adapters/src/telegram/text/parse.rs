@@ -1,7 +1,8 @@
 //! Reads Markdown: CommonMark with tables, strikethrough and spoilers (`||text||`).
 //!
-//! Nothing that the model wrote may disappear: raw HTML and unfinished markup are shown as text, an address that may not be
-//! a link is shown behind its label, and a link definition that nothing refers to is shown too.
+//! Nothing that the model wrote for a reader may disappear: raw HTML and unfinished markup are shown as text, an address
+//! that may not be a link is shown behind its label, and a link definition that nothing refers to is shown too. Only the
+//! titles of links and what follows a fence's language are left out.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -12,10 +13,10 @@ use super::MARKDOWN_BYTES_MAX;
 use super::builder::Builder;
 use super::document::{Document, SpanKind};
 use super::table::Table;
-use super::unicode::{floor_boundary, part};
+use super::unicode::{floor_boundary, has_visible, part};
 
-/// Characters of a code block's language.
-const LANGUAGE_CHARS_MAX: usize = 32;
+/// Bytes of a code block's language. Longer: it has none.
+const LANGUAGE_BYTES_MAX: usize = 32;
 const SPOILER_MARK: &str = "||";
 const RULE: &str = "———";
 
@@ -60,9 +61,12 @@ struct Reader<'a> {
     definitions: VecDeque<(usize, String)>,
     /// Elements that are open.
     depth: usize,
-    code: Option<(Option<String>, String)>,
+    /// The info string of the open code block and the code so far.
+    code: Option<(String, String)>,
     table: Option<Table>,
     cell: Option<Builder>,
+    /// Where the last cell ended in the source.
+    cell_end: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -77,6 +81,7 @@ impl<'a> Reader<'a> {
             code: None,
             table: None,
             cell: None,
+            cell_end: 0,
         }
     }
 
@@ -91,7 +96,7 @@ impl<'a> Reader<'a> {
             }
             Event::End(tag) => {
                 self.depth -= 1;
-                self.end(tag);
+                self.end(tag, range);
             }
             Event::Text(text) => match &mut self.code {
                 Some((_, code)) => code.push_str(&text),
@@ -122,7 +127,7 @@ impl<'a> Reader<'a> {
                 self.builder.open(SpanKind::Bold);
             }
             Tag::BlockQuote(_) => self.builder.begin_quote(),
-            Tag::CodeBlock(kind) => self.code = Some((language(&kind), String::new())),
+            Tag::CodeBlock(kind) => self.code = Some((info(kind), String::new())),
             Tag::List(first) => self.builder.begin_list(first),
             Tag::Item => self.builder.begin_item(),
             Tag::Table(alignments) => self.table = Some(Table::new(alignments)),
@@ -146,7 +151,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn end(&mut self, tag: TagEnd) {
+    fn end(&mut self, tag: TagEnd, range: &Range<usize>) {
         match tag {
             TagEnd::Paragraph | TagEnd::HtmlBlock => self.builder.gap(2),
             TagEnd::Heading(_) => {
@@ -155,8 +160,11 @@ impl<'a> Reader<'a> {
             }
             TagEnd::BlockQuote(_) => self.builder.end_quote(),
             TagEnd::CodeBlock => {
-                if let Some((language, code)) = self.code.take() {
-                    self.builder.pre(language, &code);
+                // A fence without code is most likely code on the line of the fence.
+                match self.code.take() {
+                    Some((info, code)) if !has_visible(&code) => self.builder.pre(None, &info),
+                    Some((info, code)) => self.builder.pre(language(&info), &code),
+                    None => {}
                 }
             }
             TagEnd::List(_) => self.builder.end_list(),
@@ -169,15 +177,16 @@ impl<'a> Reader<'a> {
             TagEnd::TableCell => {
                 if let (Some(table), Some(cell)) = (&mut self.table, self.cell.take()) {
                     table.cell(cell.finish());
+                    self.cell_end = range.end;
                 }
             }
+            TagEnd::TableHead | TagEnd::TableRow => self.surplus_cells(range),
             TagEnd::Emphasis => self.target().close(&SpanKind::Italic),
             TagEnd::Strong => self.target().close(&SpanKind::Bold),
             TagEnd::Strikethrough => self.target().close(&SpanKind::Strike),
             TagEnd::Link | TagEnd::Image => self.target().end_link(),
-            TagEnd::TableHead
-            | TagEnd::TableRow
-            | TagEnd::FootnoteDefinition
+            // Extensions that are off.
+            TagEnd::FootnoteDefinition
             | TagEnd::DefinitionList
             | TagEnd::DefinitionListTitle
             | TagEnd::DefinitionListDefinition
@@ -201,6 +210,17 @@ impl<'a> Reader<'a> {
         self.target().text(part(text, done, text.len()));
     }
 
+    /// The parser leaves out cells for which the header has no column; they become one more, as they stand.
+    fn surplus_cells(&mut self, row: &Range<usize>) {
+        let rest = self.source.get(self.cell_end.max(row.start)..row.end).unwrap_or_default();
+        let rest = rest.trim_matches(|character: char| character == '|' || character.is_whitespace());
+        if let Some(table) = &mut self.table
+            && has_visible(rest)
+        {
+            table.cell(Document::literal(rest));
+        }
+    }
+
     /// Where inline text goes: into the table cell that is being read, else into the document.
     fn target(&mut self) -> &mut Builder {
         self.cell.as_mut().unwrap_or(&mut self.builder)
@@ -222,11 +242,17 @@ impl<'a> Reader<'a> {
     }
 }
 
+fn info(kind: CodeBlockKind<'_>) -> String {
+    match kind {
+        CodeBlockKind::Fenced(info) => info.into_string(),
+        CodeBlockKind::Indented => String::new(),
+    }
+}
+
 /// The first word of a fence's info string, if it looks like a language.
-fn language(kind: &CodeBlockKind<'_>) -> Option<String> {
-    let CodeBlockKind::Fenced(info) = kind else { return None };
+fn language(info: &str) -> Option<String> {
     let word = info.split([' ', '\t', ',', '{']).next().filter(|word| !word.is_empty())?;
-    let is_language = word.len() <= LANGUAGE_CHARS_MAX
+    let is_language = word.len() <= LANGUAGE_BYTES_MAX
         && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+#._-".contains(&byte));
     is_language.then(|| word.to_owned())
 }

@@ -36,7 +36,12 @@ pub fn preview(markdown: &str, limit_units: usize) -> Option<Chunk> {
 fn beginning(document: &Document, limit: usize) -> usize {
     let start = within_entities(document, within_units(&document.text, limit));
     let start = within_plain(document, start);
-    if start == 0 { 0 } else { start_of_word(&document.text, start) }
+    if start == 0 {
+        return 0;
+    }
+    let start = start_of_word(&document.text, start);
+    let rest = part(&document.text, start, document.text.len());
+    start + rest.len() - rest.trim_start_matches('\n').len()
 }
 
 /// The earliest beginning that leaves at most so many units, with the mark in front.

@@ -1,0 +1,4 @@
+//! Tests of the built-in adapters against independent judges and fake servers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod markdown;

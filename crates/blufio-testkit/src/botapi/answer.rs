@@ -1,0 +1,69 @@
+//! The envelope of Bot API answers.
+
+use serde_json::{Value, json};
+
+/// Why a call had no effect.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    pub(super) description: String,
+    /// `parameters`, null for none.
+    pub(super) parameters: Value,
+    /// Set when no correct client makes such a call.
+    pub(super) violation: Option<String>,
+}
+
+impl Refusal {
+    pub(super) fn new(status: u16, description: impl Into<String>) -> Self {
+        Self { status, description: description.into(), parameters: Value::Null, violation: None }
+    }
+
+    /// A 400; `description` without the prefix `Bad Request: `.
+    pub(super) fn bad(description: impl AsRef<str>) -> Self {
+        Self::new(400, format!("Bad Request: {}", description.as_ref()))
+    }
+
+    /// A 400 that is also recorded as a bug of the client.
+    pub(super) fn bug(description: impl AsRef<str>, violation: impl Into<String>) -> Self {
+        Self { violation: Some(violation.into()), ..Self::bad(description) }
+    }
+
+    /// A 429.
+    pub(super) fn too_many(retry_after: Option<u64>) -> Self {
+        match retry_after {
+            Some(seconds) => Self {
+                parameters: json!({"retry_after": seconds}),
+                ..Self::new(429, format!("Too Many Requests: retry after {seconds}"))
+            },
+            None => Self::new(429, "Too Many Requests"),
+        }
+    }
+}
+
+/// An answer ready to be sent.
+#[derive(Debug, Clone)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Vec<u8>,
+    pub(super) description: Option<String>,
+}
+
+impl Answer {
+    /// A success whose `result` is this JSON text.
+    pub(super) fn raw(result: &str) -> Self {
+        Self { status: 200, body: format!("{{\"ok\":true,\"result\":{result}}}").into_bytes(), description: None }
+    }
+
+    pub(super) fn of(outcome: Result<Value, Refusal>) -> Self {
+        match outcome {
+            Ok(result) => Self::raw(&result.to_string()),
+            Err(refusal) => {
+                let mut body = json!({"ok": false, "error_code": refusal.status, "description": refusal.description});
+                if !refusal.parameters.is_null() {
+                    body["parameters"] = refusal.parameters;
+                }
+                Self { status: refusal.status, body: body.to_string().into_bytes(), description: Some(refusal.description) }
+            }
+        }
+    }
+}
