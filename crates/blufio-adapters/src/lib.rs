@@ -1,3 +1,4 @@
 //! The built-in adapters: one module for each service that Blufio talks to.
 
+pub mod egress;
 pub mod telegram;

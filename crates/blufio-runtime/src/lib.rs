@@ -1,1 +1,20 @@
-//! runtime
+//! The driver of Blufio: it carries out what `blufio-core` decides, over the adapters it is given.
+//!
+//! [`Host`] is the whole of it: recovery, intake, one actor per live session, one dispatcher per channel, housekeeping and
+//! shutdown. It names no concrete adapter.
+
+pub mod clock;
+mod dispatch;
+mod engine;
+mod events;
+mod health;
+mod host;
+mod intake;
+mod sessions;
+mod tasks;
+pub mod tools;
+
+pub use engine::{Adapters, Settings};
+pub use events::Reader;
+pub use health::Readiness;
+pub use host::{Host, HostStatus, Said, LOCAL_SESSION};

@@ -1,1 +1,343 @@
-//! store
+//! SQLite storage: inbox, journal, conversation, ledger and outbox in one file.
+//!
+//! One thread writes, two read; nothing blocks the caller's thread (unless [`Executor::Inline`] is asked for). It refuses to
+//! know what the rows mean to the engine: it keeps the promises of [`blufio_core::port::Storage`], decides nothing, reads no
+//! clock and sends nothing.
+
+mod accept;
+mod commit;
+mod fault;
+mod lanes;
+mod open;
+mod outbox;
+mod pairing;
+mod readers;
+mod recover;
+mod retain;
+mod rows;
+mod snapshot;
+mod view;
+mod writer;
+
+pub use open::{DbKey, OpenError, schema};
+
+use blufio_core::failpoint::{Failpoint, hit};
+use blufio_core::ids::{ChannelName, MessageSeq, SessionId, SessionKey};
+use blufio_core::port::{Clock, Storage, StoreError};
+use blufio_core::record::{
+    Accepted, Batch, Commit, Committed, Fate, InboxRow, NeutralMessage, OutboxMark, OutboxRow, Pairing, PairingChange,
+    Query, Recovered, Retention, Snapshot, View,
+};
+use blufio_core::time::Timestamp;
+use fault::Done;
+use lanes::{Lane, Lanes, Next};
+use readers::{READERS, Reader};
+use rusqlite::Connection;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+use writer::{Job, Work, Writer};
+
+/// How long the writer has nothing to do before it tidies up.
+const IDLE: Duration = Duration::from_millis(200);
+/// How long a shutdown waits for readers before it leaves the log where it is (the next start reads it).
+const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where work happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Executor {
+    /// On threads of its own, so that nobody's task ever waits for a disk.
+    Thread,
+    /// On the calling task, for simulations whose time stands still while a thread would run.
+    Inline,
+}
+
+/// What the opener is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The process that holds the lock: reads and writes.
+    Owner,
+    /// Somebody beside it: reads only, changes nothing, migrates nothing.
+    Reader,
+}
+
+/// How to open the store.
+#[derive(Clone)]
+pub struct Options {
+    /// Where work happens.
+    pub executor: Executor,
+    /// What the opener is.
+    pub role: Role,
+    /// Measures how long a transaction and a read take (monotonic time only).
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The store.
+pub struct Store {
+    engine: Engine,
+    commits: Arc<AtomicU64>,
+}
+
+enum Engine {
+    Threads { writer: Option<Arc<Lanes<Work>>>, readers: Arc<Lanes<Box<dyn Job>>>, threads: Vec<JoinHandle<()>> },
+    /// `None` in the writer's place once closed, or if the role may not write.
+    Inline { writer: Mutex<Option<Writer>>, reader: Mutex<Reader> },
+}
+
+impl Store {
+    /// Opens the file, creating and migrating it if the role may. Its folder must exist and belong to us alone.
+    ///
+    /// # Errors
+    /// The file is not ours, is of a later version, or cannot be read or created; a key was given to a build without cipher.
+    pub fn open(path: &Path, key: Option<DbKey>, options: Options) -> Result<Self, OpenError> {
+        if key.is_some() {
+            return Err(OpenError::NoCipher);
+        }
+        let commits = Arc::new(AtomicU64::new(0));
+        let writer = match options.role {
+            Role::Owner => Some(Writer {
+                connection: open::writer(path)?,
+                clock: Arc::clone(&options.clock),
+                commits: Arc::clone(&commits),
+                log: log_beside(path),
+            }),
+            Role::Reader => None,
+        };
+        let reader = || {
+            Reader::new(open::reader(path)?, Arc::clone(&options.clock))
+                .map_err(|fault| OpenError::Database(StoreError::from(fault).to_string()))
+        };
+        let engine = match options.executor {
+            Executor::Inline => Engine::Inline { writer: Mutex::new(writer), reader: Mutex::new(reader()?) },
+            Executor::Thread => {
+                let readers = (0..READERS).map(|_| reader()).collect::<Result<Vec<_>, _>>()?;
+                threads(writer, readers).map_err(OpenError::File)?
+            }
+        };
+        Ok(Self { engine, commits })
+    }
+
+    /// Transactions committed by this process, for tests and metrics.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    /// Runs `work` in a transaction and answers once it is on disk.
+    async fn write<T: Send + 'static>(
+        &self,
+        lane: Lane,
+        work: impl FnOnce(&Connection) -> Done<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (job, answer) = writer::task(work);
+        self.give(lane, Work::Write(job)).await?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Runs `work` on the writing connection, behind everything else and without a transaction.
+    async fn alone<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Done<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (job, answer) = writer::task(work);
+        self.give(Lane::Background, Work::Alone(job)).await?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    async fn give(&self, lane: Lane, work: Work) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Threads { writer: Some(lanes), .. } => lanes.push(lane, work).await,
+            Engine::Threads { writer: None, .. } => Err(StoreError::Closed),
+            Engine::Inline { writer, .. } => {
+                let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+                writer.as_ref().map(|writer| writer.serve(work, || None)).ok_or(StoreError::Closed)
+            }
+        }
+    }
+
+    /// Runs `work` on a reading connection, on one consistent picture.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Done<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (job, answer) = writer::task(work);
+        match &self.engine {
+            Engine::Threads { readers, .. } => readers.push(Lane::Normal, job).await?,
+            Engine::Inline { reader, .. } => reader.lock().unwrap_or_else(PoisonError::into_inner).serve(job),
+        }
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+impl Drop for Store {
+    /// Everything that was taken is served, then the files are closed.
+    fn drop(&mut self) {
+        if let Engine::Threads { writer, readers, threads } = &mut self.engine {
+            readers.close();
+            if let Some(writer) = writer {
+                writer.close();
+            }
+            for thread in threads.drain(..) {
+                if thread.join().is_err() {
+                    tracing::error!("a thread of the store panicked");
+                }
+            }
+        }
+    }
+}
+
+/// `blufio.db` has its log in `blufio.db-wal`.
+fn log_beside(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push("-wal");
+    PathBuf::from(name)
+}
+
+/// Closes the lanes of a thread that ends, also by a panic, so that nobody waits for it.
+struct Ending<J>(Arc<Lanes<J>>);
+
+impl<J> Drop for Ending<J> {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+/// Starts the threads; the only place that does.
+fn threads(writer: Option<Writer>, readers: Vec<Reader>) -> std::io::Result<Engine> {
+    let mut threads = Vec::new();
+    let lanes = match writer {
+        Some(writer) => {
+            let lanes = Arc::new(Lanes::new());
+            let ending = Ending(Arc::clone(&lanes));
+            threads.push(Builder::new().name("store-writer".to_owned()).spawn(move || write_all(&ending.0, &writer))?);
+            Some(lanes)
+        }
+        None => None,
+    };
+    let reads = Arc::new(Lanes::new());
+    for reader in readers {
+        let ending = Ending(Arc::clone(&reads));
+        threads.push(Builder::new().name("store-reader".to_owned()).spawn(move || read_all(&ending.0, &reader))?);
+    }
+    Ok(Engine::Threads { writer: lanes, readers: reads, threads })
+}
+
+fn write_all(lanes: &Lanes<Work>, writer: &Writer) {
+    let mut patience = Some(IDLE);
+    loop {
+        match lanes.next(patience) {
+            Next::Job(work) => {
+                writer.serve(work, || lanes.more());
+                patience = Some(IDLE);
+            }
+            Next::Idle => {
+                writer.rest();
+                patience = None;
+            }
+            Next::Closed => return,
+        }
+    }
+}
+
+fn read_all(lanes: &Lanes<Box<dyn Job>>, reader: &Reader) {
+    while let Next::Job(job) = lanes.next(None) {
+        reader.serve(job);
+    }
+}
+
+impl Storage for Store {
+    async fn recover(&self, at: Timestamp) -> Result<Recovered, StoreError> {
+        let recovered = self.write(Lane::Normal, move |connection| recover::recover(connection, at)).await?;
+        hit(Failpoint::BootAfterCommit);
+        Ok(recovered)
+    }
+
+    async fn accept(&self, batch: Batch) -> Result<Vec<Accepted>, StoreError> {
+        let stops = batch.items.iter().any(|item| matches!(item.fate, Fate::Stop { .. }));
+        let lane = if stops { Lane::Urgent } else { Lane::Normal };
+        self.write(lane, move |connection| accept::accept(connection, &batch)).await
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
+        self.write(Lane::Normal, move |connection| commit::commit(connection, &commit)).await
+    }
+
+    async fn open(&self, key: SessionKey, at: Timestamp) -> Result<Snapshot, StoreError> {
+        let known = key.clone();
+        if let Some(snapshot) = self.read(move |connection| snapshot::snapshot(connection, &known)).await? {
+            return Ok(snapshot);
+        }
+        let new = move |connection: &Connection| {
+            accept::session(connection, &key, at)?;
+            snapshot::snapshot(connection, &key)?.ok_or_else(|| fault::not_found(format!("no session `{key}`")))
+        };
+        self.write(Lane::Normal, new).await
+    }
+
+    async fn parts(&self, session: SessionId, first: MessageSeq) -> Result<Vec<NeutralMessage>, StoreError> {
+        self.read(move |connection| snapshot::parts(connection, session, first)).await
+    }
+
+    async fn next(&self, session: SessionId) -> Result<Option<InboxRow>, StoreError> {
+        self.read(move |connection| snapshot::next(connection, session)).await
+    }
+
+    async fn outbox(&self, channel: ChannelName, at: Timestamp, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
+        self.read(move |connection| outbox::due(connection, &channel, at, limit)).await
+    }
+
+    async fn mark(&self, marks: Vec<OutboxMark>, at: Timestamp) -> Result<(), StoreError> {
+        self.write(Lane::Normal, move |connection| outbox::mark(connection, &marks, at)).await
+    }
+
+    async fn pairing(&self, change: PairingChange, at: Timestamp) -> Result<Pairing, StoreError> {
+        let decide = move |connection: &Connection| {
+            let pairing = pairing::decide(connection, &change, at)?;
+            hit(Failpoint::PairingBeforeCommit);
+            Ok(pairing)
+        };
+        let pairing = self.write(Lane::Normal, decide).await?;
+        hit(Failpoint::PairingAfterCommit);
+        Ok(pairing)
+    }
+
+    async fn view(&self, query: Query, at: Timestamp) -> Result<View, StoreError> {
+        self.read(move |connection| view::view(connection, &query, at)).await
+    }
+
+    async fn retain(&self, keep: Retention, at: Timestamp) -> Result<bool, StoreError> {
+        let more = self.write(Lane::Background, move |connection| retain::retain(connection, keep, at)).await?;
+        hit(Failpoint::RetentionAfterDelete);
+        if !more {
+            self.alone(retain::give_back).await?;
+        }
+        Ok(more)
+    }
+
+    async fn probe(&self, at: Timestamp) -> Result<(), StoreError> {
+        self.write(Lane::Normal, move |connection| open::set_meta(connection, "probe", at.0)).await
+    }
+
+    async fn close(&self, _at: Timestamp) -> Result<(), StoreError> {
+        // The background lane is served last, so everything that was taken before is in it.
+        self.write(Lane::Background, |connection| open::set_meta(connection, "clean", 1)).await?;
+        self.alone(|connection| {
+            hit(Failpoint::ShutdownBeforeCheckpoint);
+            writer::checkpoint(connection, CLOSE_PATIENCE)?;
+            hit(Failpoint::ShutdownAfterCheckpoint);
+            Ok(())
+        })
+        .await?;
+        match &self.engine {
+            Engine::Threads { writer, readers, .. } => {
+                readers.close();
+                writer.iter().for_each(|writer| writer.close());
+            }
+            Engine::Inline { writer, .. } => *writer.lock().unwrap_or_else(PoisonError::into_inner) = None,
+        }
+        Ok(())
+    }
+}

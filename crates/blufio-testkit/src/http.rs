@@ -212,8 +212,8 @@ impl Responder {
 
     /// Resets the connection: the peer sees `ECONNRESET`, not an end of file.
     pub fn reset(self) {
-        // Without the option the drop is an ordinary close, which is the nearest thing left to do.
-        drop(sockopt::set_socket_linger(&self.connection.stream, Some(std::time::Duration::ZERO)));
+        let linger = Some(std::time::Duration::ZERO);
+        sockopt::set_socket_linger(&self.connection.stream, linger).expect("an open socket takes the option");
     }
 
     /// Whether the peer has already closed or reset the connection, asked of the kernel without waiting. What the peer
@@ -498,7 +498,8 @@ mod tests {
         ])
         .await
         .unwrap();
-        let first = "HTTP/1.1 200 OK\r\nx-mirror: 1\r\ncontent-length: 34\r\n\r\nPOST 1 {\"x\": \"1 2\", \"y\": \"é\"} abc";
+        let first =
+            "HTTP/1.1 200 OK\r\nx-mirror: 1\r\ncontent-length: 34\r\n\r\nPOST 1 {\"x\": \"1 2\", \"y\": \"é\"} abc";
         let second = "HTTP/1.1 200 OK\r\nx-mirror: 1\r\ncontent-length: 15\r\n\r\nPOST 1 {} defgh";
         assert_eq!(answer, format!("{first}{second}"));
     }

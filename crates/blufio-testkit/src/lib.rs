@@ -1,4 +1,5 @@
 //! Development only: fake servers that reject illegal requests, contract suites, kill harness.
 
+pub mod botapi;
 pub mod http;
 pub mod messages;

@@ -1,3 +1,202 @@
 //! The Telegram channel: the only code that knows the Bot API.
+//!
+//! Updates are polled and handed on as facts, rows of the outbox are sent once, unfinished answers are shown as drafts or
+//! edits. It never sees the store, never decides who may speak, and never paces itself. Facts about the API come from its
+//! documentation (<https://core.telegram.org/bots/api>).
 
+mod api;
+mod entities;
+mod health;
+mod inbound;
+mod menu;
+mod poll;
+mod preview;
+mod send;
 pub mod text;
+mod wire;
+
+pub use preview::Streaming;
+
+use crate::egress::{Egress, EgressError};
+use blufio_core::ids::ChannelName;
+use blufio_core::port::{
+    Channel, ChannelError, ChannelHealth, Clock, Intake, Preview, PreviewOutcome, Rates, Rng, SendOutcome,
+};
+use blufio_core::record::{OutboxRow, Rendered, Route};
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// The channel's name.
+pub const CHANNEL: &str = "telegram";
+/// How long it is believed who the bot is.
+const IDENTITY_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// What a Telegram channel needs.
+pub struct TelegramOptions {
+    /// The server: scheme, host and port; `http` only to loopback.
+    pub api_root: String,
+    /// The bot's token.
+    pub token: String,
+    /// The way out; its connect timeout holds for every call.
+    pub egress: Egress,
+    /// How unfinished answers are shown.
+    pub streaming: Streaming,
+    /// Clients may show previews of links.
+    pub link_preview: bool,
+    /// Length at which an answer is cut, in UTF-16 code units.
+    pub text_chunk: usize,
+    /// Sending limits; `None`: no local limit.
+    pub rates: Option<Rates>,
+    /// How long calls may take.
+    pub timeouts: TelegramTimeouts,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance, for the jitter of pauses.
+    pub rng: Arc<dyn Rng>,
+}
+
+/// How long calls may take, each from connecting to the last byte of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TelegramTimeouts {
+    /// Sending, editing, removing, and the calls at the start.
+    pub send: Duration,
+    /// Showing that somebody is at work.
+    pub action: Duration,
+    /// One long poll. The server holds it open for 50 s.
+    pub poll: Duration,
+    /// All tries of a poll without any answer. Over: the channel is started anew.
+    pub watchdog: Duration,
+}
+
+impl Default for TelegramTimeouts {
+    fn default() -> Self {
+        Self {
+            send: Duration::from_secs(15),
+            action: Duration::from_secs(5),
+            poll: Duration::from_secs(65),
+            watchdog: Duration::from_secs(90),
+        }
+    }
+}
+
+/// Why a channel cannot be made. No message holds the token.
+#[derive(Debug, thiserror::Error)]
+pub enum TelegramError {
+    /// The token does not look like one.
+    #[error("the telegram bot token does not have the form `<digits>:<letters, digits, _ or ->`")]
+    Token,
+    /// The server's address or the HTTP client is not usable.
+    #[error("telegram cannot be reached: {0}")]
+    Egress(#[from] EgressError),
+}
+
+/// The Telegram channel of one bot.
+pub struct Telegram {
+    api: api::Api,
+    identity: poll::Identity,
+    streaming: Streaming,
+    link_preview: bool,
+    text_chunk: usize,
+    rates: Option<Rates>,
+    timeouts: TelegramTimeouts,
+    clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
+    health: health::Health,
+    /// Who the bot is, and since when that is known.
+    bot: Mutex<Option<(Duration, wire::Me)>>,
+    drafts_refused_until: health::Instant,
+    typing_failures: health::Streak,
+    menu_shown: AtomicBool,
+}
+
+impl fmt::Debug for Telegram {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Telegram").field("health", &self.health.get()).finish_non_exhaustive()
+    }
+}
+
+impl Telegram {
+    /// Makes a channel; nothing is sent before [`Channel::receive`] or another call.
+    ///
+    /// # Errors
+    /// A token or an address that cannot be right.
+    pub fn new(options: TelegramOptions) -> Result<Self, TelegramError> {
+        let api = api::Api::new(&options.api_root, &options.token, options.egress)?;
+        Ok(Self {
+            identity: Sha256::digest(api.secret_identity().as_bytes()).into(),
+            api,
+            streaming: options.streaming,
+            link_preview: options.link_preview,
+            text_chunk: options.text_chunk,
+            rates: options.rates,
+            timeouts: options.timeouts,
+            health: health::Health::new(options.clock.monotonic()),
+            clock: options.clock,
+            rng: options.rng,
+            bot: Mutex::new(None),
+            drafts_refused_until: health::Instant::default(),
+            typing_failures: health::Streak::default(),
+            menu_shown: AtomicBool::new(false),
+        })
+    }
+
+    fn known_bot(&self) -> Option<wire::Me> {
+        let (since, bot) = self.bot.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        (self.clock.monotonic().saturating_sub(since) < IDENTITY_AGE_MAX).then_some(bot)
+    }
+
+    fn remember_bot(&self, bot: wire::Me) {
+        *self.bot.lock().unwrap_or_else(PoisonError::into_inner) = Some((self.clock.monotonic(), bot));
+    }
+
+    fn forget_bot(&self) {
+        *self.bot.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl Channel for Telegram {
+    fn name(&self) -> ChannelName {
+        ChannelName::new(CHANNEL)
+    }
+
+    async fn receive(&self, intake: Arc<dyn Intake>) -> ChannelError {
+        poll::receive(self, intake.as_ref()).await
+    }
+
+    fn render(&self, text: &str) -> Vec<Rendered> {
+        let chunks = text::render(text, self.text_chunk).into_iter();
+        chunks.map(|chunk| Rendered { rich: chunk.html, plain: chunk.plain }).collect()
+    }
+
+    /// A draft vanishes, a placeholder is edited, and without previews nothing was shown.
+    fn can_replace_preview(&self, _route: &Route) -> bool {
+        true
+    }
+
+    async fn preview(&self, preview: Preview) -> PreviewOutcome {
+        self.show_preview(&preview).await
+    }
+
+    async fn typing(&self, route: &Route) -> bool {
+        self.show_typing(route).await
+    }
+
+    async fn send(&self, row: &OutboxRow) -> SendOutcome {
+        self.send_row(row).await
+    }
+
+    async fn remove(&self, route: &Route, message: i64) {
+        self.remove_message(route, message).await;
+    }
+
+    fn health(&self) -> ChannelHealth {
+        self.health.get()
+    }
+
+    fn rates(&self) -> Option<Rates> {
+        self.rates
+    }
+}

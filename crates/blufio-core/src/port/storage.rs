@@ -53,11 +53,11 @@ pub trait Storage: Send + Sync + 'static {
     /// The oldest waiting row of a session.
     fn next(&self, session: SessionId) -> impl Future<Output = Result<Option<InboxRow>, StoreError>> + Send;
 
-    /// Rows of a channel that may be sent, oldest first, at most one unsent row ahead per chat (`attempt` counts tries).
+    /// The next unsent row of each chat of a channel, oldest first: rows in state `queued` with no earlier unfinished row in
+    /// their chat. Also those whose `not_before` lies ahead, so that nobody overtakes them.
     fn outbox(
         &self,
         channel: ChannelName,
-        at: Timestamp,
         limit: u32,
     ) -> impl Future<Output = Result<Vec<OutboxRow>, StoreError>> + Send;
 
@@ -103,7 +103,7 @@ erased! {
     open(key: SessionKey, at: Timestamp) -> Snapshot;
     parts(session: SessionId, first: MessageSeq) -> Vec<NeutralMessage>;
     next(session: SessionId) -> Option<InboxRow>;
-    outbox(channel: ChannelName, at: Timestamp, limit: u32) -> Vec<OutboxRow>;
+    outbox(channel: ChannelName, limit: u32) -> Vec<OutboxRow>;
     mark(marks: Vec<OutboxMark>, at: Timestamp) -> ();
     pairing(change: PairingChange, at: Timestamp) -> Pairing;
     view(query: Query, at: Timestamp) -> View;

@@ -1,5 +1,6 @@
 //! The envelope of Bot API answers.
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 /// Why a call had no effect.
@@ -44,14 +45,29 @@ impl Refusal {
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
     pub(super) status: u16,
-    pub(super) body: Vec<u8>,
+    pub(super) content_type: &'static str,
+    pub(super) body: Bytes,
     pub(super) description: Option<String>,
 }
+
+const JSON: &str = "application/json";
 
 impl Answer {
     /// A success whose `result` is this JSON text.
     pub(super) fn raw(result: &str) -> Self {
-        Self { status: 200, body: format!("{{\"ok\":true,\"result\":{result}}}").into_bytes(), description: None }
+        let body = format!("{{\"ok\":true,\"result\":{result}}}");
+        Self { status: 200, content_type: JSON, body: body.into(), description: None }
+    }
+
+    /// Content of a downloaded file.
+    pub(super) fn file(body: Bytes) -> Self {
+        Self { status: 200, content_type: "application/octet-stream", body, description: None }
+    }
+
+    /// The page that a reverse proxy shows when the server behind it is down.
+    pub(super) fn proxy_page() -> Self {
+        let body = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>nginx</body>\r\n</html>\r\n";
+        Self { status: 502, content_type: "text/html", body: Bytes::from_static(body.as_bytes()), description: None }
     }
 
     pub(super) fn of(outcome: Result<Value, Refusal>) -> Self {
@@ -62,7 +78,8 @@ impl Answer {
                 if !refusal.parameters.is_null() {
                     body["parameters"] = refusal.parameters;
                 }
-                Self { status: refusal.status, body: body.to_string().into_bytes(), description: Some(refusal.description) }
+                let body = body.to_string().into();
+                Self { status: refusal.status, content_type: JSON, body, description: Some(refusal.description) }
             }
         }
     }

@@ -199,7 +199,14 @@ pub struct RateModel {
 
 impl Default for RateModel {
     fn default() -> Self {
-        Self { private_per_s: 1.0, private_burst: 3.0, group_per_min: 20.0, global_per_s: 30.0, edits_count: true, drafts_count: false }
+        Self {
+            private_per_s: 1.0,
+            private_burst: 3.0,
+            group_per_min: 20.0,
+            global_per_s: 30.0,
+            edits_count: true,
+            drafts_count: false,
+        }
     }
 }
 
@@ -236,11 +243,12 @@ mod tests {
     fn skip_times_and_chat_select_the_calls() {
         let mut faults = Faults::default();
         faults.add(Fault::on("sendMessage", Action::DropBefore).in_chat(5).after(1).times(2));
-        let hits: Vec<bool> = [("getMe", None), ("sendMessage", Some(4)), ("sendMessage", Some(5)), ("sendMessage", Some(5))]
-            .into_iter()
-            .chain([("sendMessage", Some(5)), ("sendMessage", Some(5))])
-            .map(|(method, chat)| faults.hit(method, chat).is_some())
-            .collect();
+        let hits: Vec<bool> =
+            [("getMe", None), ("sendMessage", Some(4)), ("sendMessage", Some(5)), ("sendMessage", Some(5))]
+                .into_iter()
+                .chain([("sendMessage", Some(5)), ("sendMessage", Some(5))])
+                .map(|(method, chat)| faults.hit(method, chat).is_some())
+                .collect();
         assert_eq!(hits, [false, false, false, true, true, false]);
     }
 
@@ -257,7 +265,9 @@ mod tests {
 
     #[test]
     fn faults_are_written_as_json() {
-        let fault: Fault = serde_json::from_str(r#"{"method":"sendMessage","times":1,"action":{"rate_limit":{"retry_after":3}}}"#).unwrap();
+        let fault: Fault =
+            serde_json::from_str(r#"{"method":"sendMessage","times":1,"action":{"rate_limit":{"retry_after":3}}}"#)
+                .unwrap();
         assert_eq!(fault, Fault::once("sendMessage", Action::RateLimit { retry_after: Some(3) }));
         let fault: Fault = serde_json::from_str(r#"{"action":"never_answer"}"#).unwrap();
         assert_eq!(fault, Fault::always(Action::NeverAnswer));

@@ -68,7 +68,8 @@ pub fn plain(text: &str) -> ParsedText {
 ///
 /// The error is the part after `can't parse entities: `, with byte offsets into `text`.
 pub fn parse(text: &str) -> Result<ParsedText, String> {
-    let mut parser = Parser { source: text.as_bytes(), at: 0, result: Vec::new(), units: 0, open: Vec::new(), entities: Vec::new() };
+    let mut parser =
+        Parser { source: text.as_bytes(), at: 0, result: Vec::new(), units: 0, open: Vec::new(), entities: Vec::new() };
     parser.run()?;
     if let Some(open) = parser.open.last() {
         return Err(format!("Can't find end tag corresponding to start tag \"{}\"", open.tag));
@@ -231,7 +232,9 @@ impl Parser<'_> {
             if tag == "blockquote" && name == "expandable" {
                 return Ok((name, None));
             }
-            return Err(format!("Expected equal sign in declaration of an attribute of the tag \"{tag}\" at byte offset {tag_begin}"));
+            return Err(format!(
+                "Expected equal sign in declaration of an attribute of the tag \"{tag}\" at byte offset {tag_begin}"
+            ));
         }
         self.at += 1;
         self.skip_spaces();
@@ -360,7 +363,8 @@ fn kind(tag: &str) -> Option<&'static str> {
 
 fn checked_link(url: &str) -> Option<String> {
     let lower = url.to_ascii_lowercase();
-    let known = ["http://", "https://", "tg://", "ton://", "mailto:", "tel:"].iter().any(|scheme| lower.starts_with(scheme));
+    let known =
+        ["http://", "https://", "tg://", "ton://", "mailto:", "tel:"].iter().any(|scheme| lower.starts_with(scheme));
     let host_like = !url.contains([' ', '\n', '<', '>']) && url.contains('.') && !url.contains(':');
     if known && !url.contains([' ', '\n']) {
         Some(url.to_owned())
@@ -380,7 +384,9 @@ fn decode_character(text: &[u8]) -> Option<(char, usize)> {
         let hex = text.get(2) == Some(&b'x');
         let (begin, radix) = if hex { (3, 16) } else { (2, 10) };
         let digits = text[begin..].iter().take_while(|&&byte| char::from(byte).is_digit(radix)).count();
-        let code = std::str::from_utf8(&text[begin..begin + digits]).ok().and_then(|text| u32::from_str_radix(text, radix).ok())?;
+        let code = std::str::from_utf8(&text[begin..begin + digits])
+            .ok()
+            .and_then(|text| u32::from_str_radix(text, radix).ok())?;
         if code == 0 || code >= 0x10_FFFF || begin + digits >= 10 {
             return None;
         }
@@ -409,8 +415,11 @@ mod tests {
     fn check(html: &str, text: &str, entities: &[(&str, usize, usize, Option<&str>)]) {
         let parsed = parse(html).unwrap();
         assert_eq!(parsed.text, text, "{html}");
-        let found: Vec<_> =
-            parsed.entities.iter().map(|entity| (entity.kind, entity.offset, entity.length, entity.argument.as_deref())).collect();
+        let found: Vec<_> = parsed
+            .entities
+            .iter()
+            .map(|entity| (entity.kind, entity.offset, entity.length, entity.argument.as_deref()))
+            .collect();
         assert_eq!(found, entities, "{html}");
     }
 
@@ -434,7 +443,11 @@ mod tests {
         check("<a href=\"https://e.org/?a=1&amp;b\">x</a>", "x", &[("text_link", 0, 1, Some("https://e.org/?a=1&b"))]);
         check("<a href='javascript:x'>x</a>", "x", &[]);
         check("<blockquote expandable>q</blockquote>", "q", &[("expandable_blockquote", 0, 1, None)]);
-        check("<tg-spoiler>s</tg-spoiler><span class=tg-spoiler>t</span>", "st", &[("spoiler", 0, 1, None), ("spoiler", 1, 1, None)]);
+        check(
+            "<tg-spoiler>s</tg-spoiler><span class=tg-spoiler>t</span>",
+            "st",
+            &[("spoiler", 0, 1, None), ("spoiler", 1, 1, None)],
+        );
     }
 
     #[test]

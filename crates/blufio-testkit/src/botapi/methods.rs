@@ -5,9 +5,10 @@
 use serde_json::{Value, json};
 
 use super::answer::Refusal;
+use super::queue::push_bounded;
 use super::schema::Params;
 use super::sending;
-use super::state::{CHAT_LOG_MAX, ChatAction, ChatKind, State, push_bounded};
+use super::state::{CHAT_LOG_MAX, ChatAction, ChatKind, State};
 
 /// Largest file that `getFile` hands out, in bytes.
 const DOWNLOAD_BYTES_MAX: usize = 20 * 1024 * 1024;
@@ -160,7 +161,10 @@ fn remove(state: &mut State, chat: i64, id: i64) -> bool {
 fn chat_action(state: &mut State, params: &Params) -> Result<Value, Refusal> {
     let action = params.text("action").unwrap_or_default().to_owned();
     if !ACTIONS.contains(&action.as_str()) {
-        return Err(Refusal::bug("wrong parameter action in request", format!("sendChatAction: unknown action \"{action}\"")));
+        return Err(Refusal::bug(
+            "wrong parameter action in request",
+            format!("sendChatAction: unknown action \"{action}\""),
+        ));
     }
     let chat = target(state, params)?;
     let thread = sending::thread(state, chat, params, sending::General::Named)?;
@@ -179,8 +183,10 @@ fn set_reaction(state: &mut State, params: &Params) -> Result<Value, Refusal> {
         let single = symbols.next().filter(|_| symbols.next().is_none());
         single.is_some_and(|symbol| REACTIONS.contains(symbol)) || JOINED_REACTIONS.contains(&emoji)
     };
-    let emoji: Option<Vec<String>> =
-        reactions.iter().map(|reaction| reaction["emoji"].as_str().filter(|emoji| legal(emoji)).map(str::to_owned)).collect();
+    let emoji: Option<Vec<String>> = reactions
+        .iter()
+        .map(|reaction| reaction["emoji"].as_str().filter(|emoji| legal(emoji)).map(str::to_owned))
+        .collect();
     let emoji = emoji.ok_or_else(|| Refusal::bad("REACTION_INVALID"))?;
     if emoji.len() > 1 {
         return Err(Refusal::bad("REACTIONS_TOO_MANY"));
@@ -204,11 +210,14 @@ fn answer_callback(state: &mut State, params: &Params) -> Result<Value, Refusal>
 
 fn get_file(state: &State, params: &Params) -> Result<Value, Refusal> {
     let id = params.text("file_id").unwrap_or_default();
-    let file = state.files.get(id).ok_or_else(|| Refusal::bad("wrong file_id or the file is temporarily unavailable"))?;
+    let file =
+        state.files.get(id).ok_or_else(|| Refusal::bad("wrong file_id or the file is temporarily unavailable"))?;
     if file.bytes.len() > DOWNLOAD_BYTES_MAX {
         return Err(Refusal::bad("file is too big"));
     }
-    Ok(json!({"file_id": id, "file_unique_id": format!("u-{id}"), "file_size": file.bytes.len(), "file_path": file.path}))
+    Ok(
+        json!({"file_id": id, "file_unique_id": format!("u-{id}"), "file_size": file.bytes.len(), "file_path": file.path}),
+    )
 }
 
 fn commands_key(params: &Params) -> String {
@@ -234,7 +243,10 @@ fn set_commands(state: &mut State, params: &Params) -> Result<Value, Refusal> {
         }
         let length = command["description"].as_str().unwrap_or_default().chars().count();
         if !(1..=256).contains(&length) {
-            return Err(Refusal::bug("BOT_COMMAND_DESCRIPTION_INVALID", format!("setMyCommands: description of \"{name}\"")));
+            return Err(Refusal::bug(
+                "BOT_COMMAND_DESCRIPTION_INVALID",
+                format!("setMyCommands: description of \"{name}\""),
+            ));
         }
     }
     if commands.len() > state.config.commands_max {

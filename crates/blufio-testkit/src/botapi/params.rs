@@ -45,7 +45,9 @@ pub fn read(request: &Request) -> Result<RawParams, String> {
     let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match kind.as_str() {
         "application/json" => match serde_json::from_slice(&request.body) {
-            Ok(Value::Object(object)) => params.extend(object.into_iter().map(|(name, value)| (name, Raw::Json(value)))),
+            Ok(Value::Object(object)) => {
+                params.extend(object.into_iter().map(|(name, value)| (name, Raw::Json(value))))
+            }
             Ok(_) => return Err("Bad Request: can't parse JSON object".to_owned()),
             Err(error) => return Err(format!("Bad Request: can't parse JSON object: {error}")),
         },
@@ -86,7 +88,9 @@ fn multipart(body: &Bytes, boundary: &str) -> Option<Vec<(String, Raw)>> {
 
 fn field(head: &str, bytes: Bytes) -> Option<(String, Raw)> {
     let line = |name: &str| {
-        head.split("\r\n").find(|line| line.to_ascii_lowercase().starts_with(name)).map(|line| line[name.len()..].trim())
+        head.split("\r\n")
+            .find(|line| line.to_ascii_lowercase().starts_with(name))
+            .map(|line| line[name.len()..].trim())
     };
     let disposition = line("content-disposition:")?;
     let attribute = |name: &str| {

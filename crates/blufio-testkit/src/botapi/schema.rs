@@ -13,8 +13,10 @@ use super::params::{Raw, RawParams, Upload};
 
 /// The table of Bot API 10.1, parsed once per process.
 pub static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
-    let file: File = serde_json::from_str(include_str!("../../data/telegram-bot-api.json")).expect("the field table is valid");
-    let shapes = |entries: HashMap<String, FileShape>| entries.into_iter().map(|(name, shape)| (name, shape.into())).collect();
+    let file: File =
+        serde_json::from_str(include_str!("../../data/telegram-bot-api.json")).expect("the field table is valid");
+    let shapes =
+        |entries: HashMap<String, FileShape>| entries.into_iter().map(|(name, shape)| (name, shape.into())).collect();
     Schema { methods: shapes(file.methods), types: shapes(file.types) }
 });
 
@@ -67,6 +69,8 @@ struct Shape {
 struct Field {
     kinds: Vec<Kind>,
     required: bool,
+    /// The only legal text: what tells apart the variants of a type.
+    constant: Option<String>,
 }
 
 enum Kind {
@@ -98,19 +102,31 @@ struct FileField {
     name: String,
     types: Vec<String>,
     required: bool,
+    #[serde(default)]
+    description: String,
 }
 
 impl From<FileShape> for Shape {
     fn from(shape: FileShape) -> Self {
         let field = |field: FileField| {
             let kinds = field.types.iter().map(|name| kind(name)).collect();
-            (field.name, Field { kinds, required: field.required })
+            (field.name, Field { kinds, required: field.required, constant: constant(&field.description) })
         };
         Self {
             fields: shape.fields.into_iter().map(field).collect(),
             subtypes: shape.subtypes.iter().map(|name| kind(name)).collect(),
         }
     }
+}
+
+/// The value in descriptions like `Scope type, must be default` and `Type of the reaction, always "emoji"`.
+fn constant(description: &str) -> Option<String> {
+    let quoted =
+        description.split_once(", always \"").and_then(|(_, rest)| rest.split_once('"')).map(|(value, _)| value);
+    let plain =
+        description.split_once(" type, must be ").or_else(|| description.split_once("Type of the media, must be "));
+    let value = quoted.or_else(|| plain.and_then(|(_, rest)| rest.split(' ').next()))?;
+    Some(value.trim_end_matches('.').to_owned())
 }
 
 fn kind(name: &str) -> Kind {
@@ -239,6 +255,9 @@ impl Schema {
         let Value::Object(object) = value else { return Err(format!("must be a {name}")) };
         for (key, inner) in object {
             let field = shape.fields.get(key).ok_or_else(|| format!("has the unknown field {name}.{key}"))?;
+            if field.constant.as_deref().is_some_and(|constant| inner != constant) {
+                return Err(format!("has another value in {name}.{key}: {inner}"));
+            }
             let mut tried = field.kinds.iter().map(|kind| self.conforms(kind, inner));
             if !tried.any(|result| result.is_ok()) {
                 return Err(format!("has the wrong type in {name}.{key}: {inner}"));
@@ -301,7 +320,11 @@ mod tests {
         .unwrap();
         assert_eq!(params.integer("chat_id"), Some(7));
         assert_eq!(params.values["reply_markup"]["inline_keyboard"][0][0]["text"], "ok");
-        check("setMessageReaction", json!({"chat_id": 1, "message_id": 2, "reaction": [{"type": "emoji", "emoji": "👍"}]})).unwrap();
+        check(
+            "setMessageReaction",
+            json!({"chat_id": 1, "message_id": 2, "reaction": [{"type": "emoji", "emoji": "👍"}]}),
+        )
+        .unwrap();
         check("setMyCommands", json!({"commands": [], "scope": {"type": "all_private_chats"}})).unwrap();
         check("getMe", json!({})).unwrap();
     }
@@ -310,7 +333,10 @@ mod tests {
     fn illegal_calls_name_the_parameter() {
         let violation = |method: &str, value: Value| check(method, value).unwrap_err().violation;
         assert_eq!(violation("getMe", json!({"a": 1})), "getMe: unknown parameter \"a\"");
-        assert_eq!(violation("sendMessage", json!({"chat_id": 1})), "sendMessage: required parameter \"text\" is missing");
+        assert_eq!(
+            violation("sendMessage", json!({"chat_id": 1})),
+            "sendMessage: required parameter \"text\" is missing"
+        );
         assert!(violation("sendMessage", json!({"chat_id": 1, "text": 5})).contains("\"text\" has the wrong type"));
         assert!(violation("sendMessage", json!({"chat_id": 1, "text": null})).contains("\"text\" has the wrong type"));
         assert!(violation("getUpdates", json!({"timeout": "soon"})).contains("\"timeout\" must be an integer"));

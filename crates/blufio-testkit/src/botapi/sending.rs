@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use super::answer::Refusal;
 use super::html::{self, Entity, ParsedText};
 use super::methods::{list, target};
+use super::queue::push_bounded;
 use super::schema::Params;
-use super::state::{CHAT_LOG_MAX, ChatKind, DraftUpdate, Message, State, push_bounded, unix_now};
+use super::state::{CHAT_LOG_MAX, ChatKind, DraftUpdate, Message, State, unix_now};
 
 /// Longest text of a message after parsing, in UTF-16 units.
 pub const TEXT_UNITS_MAX: usize = 4096;
@@ -128,7 +129,8 @@ pub(super) fn send_media_group(state: &mut State, params: &Params) -> Result<Val
         };
         let fields = item.as_object().cloned().unwrap_or_default();
         let item = Params { values: fields, files: params.files.clone() };
-        let caption = formatted(&item, "caption", "caption_entities", CAPTION_UNITS_MAX, "message caption is too long")?;
+        let caption =
+            formatted(&item, "caption", "caption_entities", CAPTION_UNITS_MAX, "message caption is too long")?;
         let mut message = draft_message(state, chat, thread, params, "caption", caption)?;
         message.sent = item.text("caption").unwrap_or_default().to_owned();
         message.media = Some((kind, media(state, &item, kind, item.text("media").unwrap_or_default())?));
@@ -192,7 +194,8 @@ fn given_entities(params: &Params, name: &str) -> Vec<Entity> {
     let number = |value: &Value| value.as_u64().and_then(|number| usize::try_from(number).ok()).unwrap_or(0);
     let entity = |value: &Value| {
         let kind = KINDS.into_iter().find(|kind| value["type"] == **kind)?;
-        let argument = ["url", "language", "custom_emoji_id"].iter().find_map(|key| value[*key].as_str()).map(str::to_owned);
+        let argument =
+            ["url", "language", "custom_emoji_id"].iter().find_map(|key| value[*key].as_str()).map(str::to_owned);
         Some(Entity { kind, offset: number(&value["offset"]), length: number(&value["length"]), argument })
     };
     list(params, name).iter().filter_map(entity).collect()
@@ -209,13 +212,21 @@ fn inline_keyboard(params: &Params) -> Result<Option<Value>, Refusal> {
             return Err(Refusal::bug("inline keyboard button text must be non-empty", "a button has no text"));
         }
         let decoration = ["text", "icon_custom_emoji_id", "style"];
-        let targets = button.as_object().map_or(0, |fields| fields.keys().filter(|key| !decoration.contains(&key.as_str())).count());
+        let targets = button
+            .as_object()
+            .map_or(0, |fields| fields.keys().filter(|key| !decoration.contains(&key.as_str())).count());
         if targets != 1 {
-            return Err(Refusal::bug("text buttons are unallowed in the inline keyboard", format!("button \"{label}\" has {targets} targets")));
+            return Err(Refusal::bug(
+                "text buttons are unallowed in the inline keyboard",
+                format!("button \"{label}\" has {targets} targets"),
+            ));
         }
         let data = button["callback_data"].as_str();
         if data.is_some_and(|data| data.is_empty() || data.len() > CALLBACK_DATA_BYTES_MAX) {
-            return Err(Refusal::bug("BUTTON_DATA_INVALID", format!("callback data of \"{label}\" is not 1 to 64 bytes")));
+            return Err(Refusal::bug(
+                "BUTTON_DATA_INVALID",
+                format!("callback data of \"{label}\" is not 1 to 64 bytes"),
+            ));
         }
     }
     Ok(buttons().next().map(|_| markup.clone()))
@@ -289,7 +300,10 @@ fn own_message(state: &State, params: &Params) -> Result<(i64, i64), Refusal> {
 fn media(state: &mut State, params: &Params, kind: &str, source: &str) -> Result<Value, Refusal> {
     let (id, name, media_type, size) = match source.strip_prefix("attach://") {
         Some(field) => {
-            let upload = params.files.get(field).ok_or_else(|| Refusal::bug("file not found", format!("{source} was not uploaded")))?;
+            let upload = params
+                .files
+                .get(field)
+                .ok_or_else(|| Refusal::bug("file not found", format!("{source} was not uploaded")))?;
             if upload.bytes.is_empty() {
                 return Err(Refusal::bad("file must be non-empty"));
             }
@@ -305,8 +319,12 @@ fn media(state: &mut State, params: &Params, kind: &str, source: &str) -> Result
     let unique = format!("u-{id}");
     Ok(match kind {
         "photo" => json!([{"file_id": id, "file_unique_id": unique, "width": 1, "height": 1, "file_size": size}]),
-        "voice" => json!({"file_id": id, "file_unique_id": unique, "duration": params.integer("duration").unwrap_or(0), "file_size": size}),
-        _ => json!({"file_id": id, "file_unique_id": unique, "file_name": name, "mime_type": media_type, "file_size": size}),
+        "voice" => {
+            json!({"file_id": id, "file_unique_id": unique, "duration": params.integer("duration").unwrap_or(0), "file_size": size})
+        }
+        _ => {
+            json!({"file_id": id, "file_unique_id": unique, "file_name": name, "mime_type": media_type, "file_size": size})
+        }
     })
 }
 

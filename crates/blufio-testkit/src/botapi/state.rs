@@ -3,7 +3,6 @@
 //! Everything is found by chat and message id; nothing walks over all messages. Refuses to know HTTP.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::BotApiConfig;
 use super::fault::{Bucket, Faults};
 use super::html::Entity;
+use super::queue::{Poll, Queue};
 
 /// Violations whose text is kept; later ones are only counted.
 const VIOLATIONS_MAX: usize = 1_000;
@@ -20,10 +20,6 @@ const VIOLATIONS_MAX: usize = 1_000;
 const ERRORS_MAX: usize = 1_000;
 /// Chat actions and draft updates kept per chat.
 pub(super) const CHAT_LOG_MAX: usize = 10_000;
-/// Updates kept for [`State::redeliver`].
-const DELIVERABLE_MAX: usize = 1_000;
-/// Offsets that lie further behind the next id than this are answered from the head of the queue.
-const OFFSET_GAP_MAX: i64 = 10;
 
 /// Kind of a chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,101 +183,6 @@ impl Chat {
             }
         }
     }
-}
-
-/// The update queue of the bot.
-pub(super) struct Queue {
-    pub(super) next_id: i64,
-    pending: VecDeque<(i64, Arc<str>)>,
-    /// The latest updates, also confirmed ones.
-    recent: VecDeque<(i64, Arc<str>)>,
-    /// Copies that are delivered whatever the offset is.
-    forced: Vec<(u32, Arc<str>)>,
-}
-
-impl Queue {
-    fn new(next_id: i64) -> Self {
-        Self { next_id, pending: VecDeque::new(), recent: VecDeque::new(), forced: Vec::new() }
-    }
-
-    pub(super) fn push(&mut self, id: i64, update: Arc<str>) {
-        self.pending.push_back((id, Arc::clone(&update)));
-        push_bounded(&mut self.recent, (id, update), DELIVERABLE_MAX);
-        self.next_id = self.next_id.max(id + 1);
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.pending.len()
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.pending.clear();
-    }
-
-    /// Forgets what `offset` confirms. Zero confirms nothing, a negative one keeps only the last updates.
-    pub(super) fn confirm(&mut self, offset: i64) {
-        if offset < 0 {
-            let keep = usize::try_from(-offset).unwrap_or(usize::MAX).min(self.pending.len());
-            self.pending.drain(..self.pending.len() - keep);
-        } else if offset <= self.next_id + OFFSET_GAP_MAX {
-            while self.pending.front().is_some_and(|(id, _)| *id < offset) {
-                self.pending.pop_front();
-            }
-        }
-    }
-
-    /// The next batch, which stays in the queue until it is confirmed.
-    pub(super) fn batch(&mut self, limit: usize) -> Vec<Arc<str>> {
-        let mut batch: Vec<Arc<str>> = Vec::new();
-        for (times, update) in &mut self.forced {
-            batch.push(Arc::clone(update));
-            *times -= 1;
-        }
-        self.forced.retain(|(times, _)| *times > 0);
-        batch.extend(self.pending.iter().take(limit.saturating_sub(batch.len())).map(|(_, update)| Arc::clone(update)));
-        batch
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.pending.is_empty() && self.forced.is_empty()
-    }
-
-    pub(super) fn force(&mut self, id: i64, times: u32) -> bool {
-        let found = self.recent.iter().rev().find(|(known, _)| *known == id).map(|(_, update)| Arc::clone(update));
-        let known = found.is_some();
-        self.forced.extend(found.filter(|_| times > 0).map(|update| (times, update)));
-        known
-    }
-
-    fn renumber(&mut self, next: i64) {
-        self.next_id = next;
-        for (id, update) in std::mem::take(&mut self.pending) {
-            let text = update.replacen(&format!("\"update_id\":{id}"), &format!("\"update_id\":{}", self.next_id), 1);
-            self.push(self.next_id, text.into());
-        }
-    }
-}
-
-pub(super) fn push_bounded<T>(list: &mut VecDeque<T>, item: T, limit: usize) {
-    if limit == 0 {
-        return;
-    }
-    if list.len() >= limit {
-        list.pop_front();
-    }
-    list.push_back(item);
-}
-
-/// The polls in flight; see `poll.rs`.
-#[derive(Default)]
-pub(super) struct Poll {
-    pub(super) generation: u64,
-    pub(super) waiting: bool,
-    pub(super) by_webhook: bool,
-    pub(super) last_offset: Option<i64>,
-    pub(super) last_start: Duration,
-    pub(super) next_conflict: Duration,
-    pub(super) overlapping: u64,
 }
 
 /// Everything the server knows. Tests see it in `FakeBotApi::wait_for`.
@@ -461,9 +362,10 @@ impl State {
 
     pub(super) fn log_answer(&mut self, entry: Option<u64>, status: u16, description: Option<&str>) {
         if let Some(description) = description {
+            let distinct = self.errors.len();
             match self.errors.get_mut(description) {
                 Some(count) => *count += 1,
-                None if self.errors.len() < ERRORS_MAX => drop(self.errors.insert(description.to_owned(), 1)),
+                None if distinct < ERRORS_MAX => drop(self.errors.insert(description.to_owned(), 1)),
                 None => {}
             }
         }
@@ -494,7 +396,8 @@ impl State {
         self.queue.renumber(next);
     }
 
-    pub(super) fn redeliver(&mut self, update: i64, times: u32) -> bool {
+    /// Offers an update `times` more times, whatever was confirmed. False when it is too old to be known.
+    pub fn redeliver(&mut self, update: i64, times: u32) -> bool {
         self.queue.force(update, times)
     }
 
@@ -581,9 +484,7 @@ impl State {
             thread: message.thread,
             reply_to: message.reply_to,
             buttons: rows.map(|rows| rows.iter().map(row).collect()).unwrap_or_default(),
-            media: message.media.as_ref().map(|(kind, media)| {
-                media["file_name"].as_str().unwrap_or(kind).to_owned()
-            }),
+            media: message.media.as_ref().map(|(kind, media)| media["file_name"].as_str().unwrap_or(kind).to_owned()),
             silent: message.silent,
             reactions: message.reactions.clone(),
         }

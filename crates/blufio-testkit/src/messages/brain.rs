@@ -57,7 +57,8 @@ pub struct Turn {
 pub fn turn(body: &Value) -> Turn {
     let messages = body["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
     let spoken = |message: &Value| {
-        let results = message["content"].as_array().is_some_and(|blocks| blocks.iter().any(|b| b["type"] == "tool_result"));
+        let results =
+            message["content"].as_array().is_some_and(|blocks| blocks.iter().any(|b| b["type"] == "tool_result"));
         message["role"] == "user" && !results
     };
     let Some(start) = messages.iter().rposition(spoken) else { return Turn::default() };
@@ -103,7 +104,8 @@ fn joined_text(content: &Value, keep: impl Fn(&str) -> bool) -> String {
 pub fn plan(body: &Value, turn: &Turn) -> Plan {
     if body["compaction"].is_object() {
         let count = body["messages"].as_array().map_or(0, Vec::len);
-        let summary = json!({ "type": "compaction", "content": format!("Summary of {count} messages."), "signature": "c2ln" });
+        let summary =
+            json!({ "type": "compaction", "content": format!("Summary of {count} messages."), "signature": "c2ln" });
         return Plan { blocks: vec![Block::Raw(summary)], stop_reason: Some("compaction"), ..Plan::default() };
     }
     if let Some(schema) = body["output_config"]["format"]["schema"].as_object() {
@@ -119,7 +121,8 @@ pub fn plan(body: &Value, turn: &Turn) -> Plan {
         return Plan { blocks: Vec::new(), stop_reason: Some("refusal"), ..plan };
     }
     if let Some(calls) = wish.rounds.get(turn.rounds) {
-        let calls = calls.iter().map(|(name, input)| Block::Tool { id: None, name: name.clone(), input: input.clone() });
+        let calls =
+            calls.iter().map(|(name, input)| Block::Tool { id: None, name: name.clone(), input: input.clone() });
         plan.blocks.extend(calls);
         plan.cut_call = wish.max_tokens;
         return plan;
@@ -255,7 +258,11 @@ fn answer(wish: &Wish, turn: &Turn) -> String {
     let plain = parts.is_empty();
     parts.extend(results);
     if plain {
-        let said = if turn.results.is_empty() { format!("You said: \"{}\". ", quote(wish.rest.trim())) } else { String::new() };
+        let said = if turn.results.is_empty() {
+            format!("You said: \"{}\". ", quote(wish.rest.trim()))
+        } else {
+            String::new()
+        };
         parts.push(format!("{said}I am the fake model, and this is message {} of this conversation.", turn.number));
     }
     parts.join("\n")
@@ -287,7 +294,13 @@ fn words(count: usize) -> String {
     for index in 0..count {
         text.push_str(WORDS[index % WORDS.len()]);
         // Paragraphs, so that a channel with a message limit finds places to split.
-        text.push_str(if index + 1 == count { "." } else if index % 80 == 79 { ".\n\n" } else { " " });
+        text.push_str(if index + 1 == count {
+            "."
+        } else if index % 80 == 79 {
+            ".\n\n"
+        } else {
+            " "
+        });
     }
     text
 }
@@ -343,7 +356,10 @@ mod tests {
     fn directives_are_read_and_taken_out() {
         assert_eq!(said(&ask("please [say:hello] now")), "hello");
         assert_eq!(said(&ask("do #12 and #12")), "answer #12");
-        assert_eq!(said(&ask("a [b] c")), "You said: \"a [b] c\". I am the fake model, and this is message 1 of this conversation.");
+        assert_eq!(
+            said(&ask("a [b] c")),
+            "You said: \"a [b] c\". I am the fake model, and this is message 1 of this conversation."
+        );
         assert_eq!(said(&ask("[long:3]")), "the little fake.");
         let call = r#"[tool:f {"b":"]}","a":1.0}] [tool:now] [then:tool:now {}]"#;
         assert_eq!(calls(&ask(call)), [pair("f", r#"{"b":"]}","a":1.0}"#), pair("now", "{}")]);
@@ -359,7 +375,9 @@ mod tests {
             let found = calls(&body);
             let messages = body["messages"].as_array_mut().unwrap();
             messages.push(json!({ "role": "assistant", "content": [{ "type": "tool_use", "id": id, "name": name, "input": {} }] }));
-            messages.push(json!({ "role": "user", "content": [{ "type": "tool_result", "tool_use_id": id, "content": "noon" }] }));
+            messages.push(
+                json!({ "role": "user", "content": [{ "type": "tool_result", "tool_use_id": id, "content": "noon" }] }),
+            );
             found
         };
         assert_eq!(step("now"), [pair("now", "{}")]);

@@ -84,7 +84,11 @@ impl Cache {
                 continue;
             }
             let written = block.tokens - covered;
-            if life > FIVE_MINUTES { usage.write_1h += written } else { usage.write_5m += written }
+            if life > FIVE_MINUTES {
+                usage.write_1h += written
+            } else {
+                usage.write_5m += written
+            }
             covered = block.tokens;
             self.insert(block.digest, Entry { expires: now + life, life }, now);
         }
@@ -211,7 +215,10 @@ mod tests {
         let model = models.get("claude-sonnet-5-5").unwrap();
         let (mut cache, now) = (Cache::default(), Instant::now());
         // 4,000 bytes and a block are 1,003 tokens; a message is 3 + 3 + 3.
-        assert_eq!(cache.account(&body(1, true), model, now), Usage { write_1h: 1_003, write_5m: 9, ..Usage::default() });
+        assert_eq!(
+            cache.account(&body(1, true), model, now),
+            Usage { write_1h: 1_003, write_5m: 9, ..Usage::default() }
+        );
         assert_eq!(cache.account(&body(3, true), model, now), Usage { read: 1_012, write_5m: 18, ..Usage::default() });
         assert_eq!(cache.account(&body(3, false), model, now), Usage { read: 1_003, input: 27, ..Usage::default() });
         assert_eq!(prompt_tokens(&body(3, true)), 1_030);

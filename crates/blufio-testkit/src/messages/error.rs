@@ -29,14 +29,7 @@ impl ApiError {
 
     /// An answer that also a correct client may get (a wrong key, a full context window, an outage).
     pub fn plain(status: u16, kind: &str, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            kind: kind.to_owned(),
-            message: message.into(),
-            code: None,
-            retry_after: None,
-            violation: false,
-        }
+        Self { status, kind: kind.to_owned(), message: message.into(), code: None, retry_after: None, violation: false }
     }
 
     /// The JSON body.

@@ -294,9 +294,7 @@ fn shape<'a>(block: &'a Value, place: Place, path: impl Display + Copy) -> Resul
             (&["text", "cache_control", "citations"], &[Place::User, Place::Assistant, Place::System, Place::Result])
         }
         "image" => (&["source", "cache_control", "transformations"], &[Place::User, Place::Result]),
-        "document" => {
-            (&["source", "title", "context", "citations", "cache_control"], &[Place::User, Place::Result])
-        }
+        "document" => (&["source", "title", "context", "citations", "cache_control"], &[Place::User, Place::Result]),
         "thinking" => (&["thinking", "signature"], &[Place::Assistant]),
         "redacted_thinking" => (&["data"], &[Place::Assistant]),
         "tool_use" => (&["id", "name", "input", "cache_control", "caller", "toolset_name"], &[Place::Assistant]),
@@ -406,7 +404,9 @@ fn image(source: &Value, path: impl Display) -> Result<(), String> {
                     "{path}.image.source: image exceeds 5 MB maximum: {} bytes > {IMAGE_BYTES_MAX} bytes",
                     data.len()
                 ))
-            } else if data.is_empty() || !data.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte)) {
+            } else if data.is_empty()
+                || !data.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte))
+            {
                 Err(format!("{path}.image.source.data: invalid base64 data"))
             } else {
                 Ok(())

@@ -62,9 +62,9 @@ pub enum Endpoint {
 }
 
 /// What request and headers alone do not tell.
-pub struct Rules<'a> {
+pub struct Rules<'m, 'a> {
     /// The models that exist.
-    pub models: &'a Models,
+    pub models: &'m Models,
     /// The only accepted key.
     pub api_key: &'a str,
     /// The endpoint.
@@ -95,7 +95,7 @@ pub fn judge_request(headers: &[(String, String)], body: &Value, models: &Models
 }
 
 /// Judges a request with a body; on success the model it is for.
-pub fn judge<'a>(headers: &[(String, String)], body: &Value, rules: &Rules<'a>) -> Result<&'a Model, ApiError> {
+pub fn judge<'m>(headers: &[(String, String)], body: &Value, rules: &Rules<'m, '_>) -> Result<&'m Model, ApiError> {
     let betas = judge_headers(headers, rules.api_key)?;
     if !one(headers, "content-type").is_some_and(|value| value.starts_with("application/json")) {
         return Err(ApiError::illegal("content-type: Input should be 'application/json'"));
@@ -103,10 +103,8 @@ pub fn judge<'a>(headers: &[(String, String)], body: &Value, rules: &Rules<'a>) 
     let request = Request { body, betas, endpoint: rules.endpoint };
     request.fields().map_err(ApiError::illegal)?;
     let name = body["model"].as_str().ok_or_else(|| ApiError::illegal("model: Field required"))?;
-    let model = rules
-        .models
-        .get(name)
-        .ok_or_else(|| ApiError::plain(404, "not_found_error", format!("model: {name}")))?;
+    let model =
+        rules.models.get(name).ok_or_else(|| ApiError::plain(404, "not_found_error", format!("model: {name}")))?;
     let checks = [
         request.numbers(model),
         request.thinking(model),
@@ -122,10 +120,8 @@ pub fn judge<'a>(headers: &[(String, String)], body: &Value, rules: &Rules<'a>) 
 
 /// Judges the headers that every endpoint wants; on success the declared betas.
 pub fn judge_headers<'a>(headers: &'a [(String, String)], api_key: &str) -> Result<Vec<&'a str>, ApiError> {
-    let unauthorized = |text: &str, violation| ApiError {
-        violation,
-        ..ApiError::plain(401, "authentication_error", text)
-    };
+    let unauthorized =
+        |text: &str, violation| ApiError { violation, ..ApiError::plain(401, "authentication_error", text) };
     let keys: Vec<&(String, String)> =
         headers.iter().filter(|(name, _)| name == "x-api-key" || name == "authorization").collect();
     let key = match keys.as_slice() {
@@ -359,14 +355,10 @@ impl Request<'_> {
         Ok(())
     }
 
-    fn messages(&self, model: &Model, rules: &Rules<'_>) -> Result<(), String> {
+    fn messages(&self, model: &Model, rules: &Rules<'_, '_>) -> Result<(), String> {
         let body = self.body;
         let messages = body.get("messages").ok_or("messages: Field required")?;
-        let context = Context {
-            paused: rules.paused,
-            system_role: model.modern,
-            compaction: self.beta(BETA_COMPACT),
-        };
+        let context = Context { paused: rules.paused, system_role: model.modern, compaction: self.beta(BETA_COMPACT) };
         judge_messages(messages, &context)?;
         let tools = array(body, "tools")?;
         let names: HashSet<&str> = tools.iter().filter_map(|tool| tool["name"].as_str()).collect();
@@ -381,7 +373,9 @@ impl Request<'_> {
                     || block["id"].as_str().is_some_and(|id| (rules.undeclared)(id));
                 // Stricter than the service, which may look away.
                 if !known {
-                    return Err(format!("messages.{index}.content.{at}.tool_use.name: '{name}' is not declared in `tools`"));
+                    return Err(format!(
+                        "messages.{index}.content.{at}.tool_use.name: '{name}' is not declared in `tools`"
+                    ));
                 }
             }
         }
@@ -546,7 +540,8 @@ mod tests {
     #[test]
     fn markers_are_counted_and_ordered() {
         let mut body = request();
-        let text = |ttl: &str| json!({ "type": "text", "text": "a", "cache_control": { "type": "ephemeral", "ttl": ttl } });
+        let text =
+            |ttl: &str| json!({ "type": "text", "text": "a", "cache_control": { "type": "ephemeral", "ttl": ttl } });
         body["messages"][0]["content"] = json!([text("1h"), text("5m"), text("5m")]);
         verdict(&legal_headers(), &body, "");
         body["messages"][0]["content"] = json!([text("5m"), text("1h")]);

@@ -261,13 +261,7 @@ impl FaultKind {
 
     /// An error answer without a code and without a hint when to come back.
     pub fn status(code: u16, kind: &str, message: &str) -> Self {
-        Self::Status {
-            code,
-            kind: kind.to_owned(),
-            message: message.to_owned(),
-            error_code: None,
-            retry_after: None,
-        }
+        Self::Status { code, kind: kind.to_owned(), message: message.to_owned(), error_code: None, retry_after: None }
     }
 
     /// 429 with `retry-after` in seconds.

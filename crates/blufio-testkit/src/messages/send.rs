@@ -167,9 +167,8 @@ fn streamed(reply: &Reply, tokens_per_s: Option<u32>) -> Vec<Piece> {
     let pace = |event: Event| {
         let new = event.tokens.saturating_sub(before);
         before = before.max(event.tokens);
-        let speed = tokens_per_s.map_or(Duration::ZERO, |speed| {
-            Duration::from_micros(new * 1_000_000 / u64::from(speed.max(1)))
-        });
+        let speed = tokens_per_s
+            .map_or(Duration::ZERO, |speed| Duration::from_micros(new * 1_000_000 / u64::from(speed.max(1))));
         let delta = if event.delta { Duration::from_millis(reply.delta_ms) } else { Duration::ZERO };
         Piece::of(event, speed + delta)
     };
@@ -331,10 +330,21 @@ fn whole(head: &Head<'_>, body: &[u8]) -> Vec<u8> {
     answer
 }
 
+/// Waits; `false` if the client went away meanwhile.
+async fn wait(responder: &mut Responder, delay: Duration) -> bool {
+    if delay.is_zero() {
+        return true;
+    }
+    tokio::select! {
+        () = tokio::time::sleep(delay) => true,
+        () = responder.closed_by_peer() => false,
+    }
+}
+
 async fn silence(mut responder: Responder, reply: &Reply, head: &Head<'_>, mut bill: Bill<'_>) {
     bill.book(1);
     let mut sent = responder.start_chunked(200, &head.headers()).await.is_ok()
-        && responder.chunk(&reply.start_event().bytes).await.is_ok();
+        && responder.chunk(&[reply.start_event().bytes, ping().bytes].concat()).await.is_ok();
     while sent {
         sent = wait(&mut responder, PING_INTERVAL).await && responder.chunk(&ping().bytes).await.is_ok();
     }
@@ -343,9 +353,11 @@ async fn silence(mut responder: Responder, reply: &Reply, head: &Head<'_>, mut b
 
 async fn huge(mut responder: Responder, bytes: u64, head: &Head<'_>, mut bill: Bill<'_>) {
     bill.book(1);
-    let opening: &[u8] = if head.content_type.starts_with("text/") { b"event: ping\ndata: {\"x\":\"" } else { b"{\"x\":\"" };
+    let opening: &[u8] =
+        if head.content_type.starts_with("text/") { b"event: ping\ndata: {\"x\":\"" } else { b"{\"x\":\"" };
     let piece = vec![b'x'; HUGE_PIECE_BYTES];
-    let mut sent = responder.start_chunked(200, &head.headers()).await.is_ok() && responder.chunk(opening).await.is_ok();
+    let mut sent =
+        responder.start_chunked(200, &head.headers()).await.is_ok() && responder.chunk(opening).await.is_ok();
     let mut left = bytes;
     while sent && left > 0 {
         left = left.saturating_sub(HUGE_PIECE_BYTES as u64);

@@ -216,10 +216,8 @@ impl Shared {
                 *left = left.saturating_sub(1);
             }
             taken.push(fault.kind.clone());
-            let ends = matches!(
-                fault.kind,
-                FaultKind::Status { .. } | FaultKind::ResetConnection | FaultKind::NeverAnswer
-            );
+            let ends =
+                matches!(fault.kind, FaultKind::Status { .. } | FaultKind::ResetConnection | FaultKind::NeverAnswer);
             if ends {
                 break;
             }
@@ -257,8 +255,7 @@ impl Shared {
             }
             None => {
                 let plan = self.plan(body, &turn, max_tokens);
-                (reply.first_token_ms, reply.delta_ms) =
-                    (plan.first_token_ms, plan.delta_ms.max(self.config.delta_ms));
+                (reply.first_token_ms, reply.delta_ms) = (plan.first_token_ms, plan.delta_ms.max(self.config.delta_ms));
                 (plan.blocks, plan.stop_reason.map(str::to_owned))
             }
         };
@@ -284,7 +281,8 @@ impl Shared {
             reply.unknown_events = true;
         }
         if stop == "refusal" {
-            let details = json!({ "type": "refusal", "category": "general_harms", "explanation": "The fake was told to." });
+            let details =
+                json!({ "type": "refusal", "category": "general_harms", "explanation": "The fake was told to." });
             reply.extra.insert("stop_details".into(), details);
         }
         if !checked.dropped.is_empty() {
@@ -409,7 +407,9 @@ fn damage(fault: &FaultKind, body: &Value, blocks: &mut Vec<Block>, stop: &mut S
         FaultKind::UnknownStopReason => "future_reason".clone_into(stop),
         FaultKind::ContextWindowExceeded => "model_context_window_exceeded".clone_into(stop),
         FaultKind::ToolUseWithoutCall => "tool_use".clone_into(stop),
-        FaultKind::DuplicateToolIds => calls(blocks, stop, (0..2).map(|_| call(Some("toolu_twice"))), Some("toolu_twice")),
+        FaultKind::DuplicateToolIds => {
+            calls(blocks, stop, (0..2).map(|_| call(Some("toolu_twice"))), Some("toolu_twice"))
+        }
         FaultKind::EmptyToolId => calls(blocks, stop, [call(Some(""))], Some("")),
         FaultKind::ParallelCalls(count) => {
             blocks.retain(|block| !matches!(block, Block::Tool { .. }));

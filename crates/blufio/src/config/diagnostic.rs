@@ -43,7 +43,7 @@ pub enum Severity {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// A part of a file.
-    Excerpt(Excerpt),
+    Excerpt(Box<Excerpt>),
     /// A file as a whole.
     File(PathBuf),
     /// The environment variable of this name.
@@ -164,14 +164,14 @@ impl Place {
         let cut = if safe.len() > EXCERPT_CHARS_MAX { indent.saturating_sub(EXCERPT_BEFORE_CHARS) } else { 0 };
         let shown: String = safe.iter().skip(cut).take(EXCERPT_CHARS_MAX).collect();
         let width = marked.min(shown.chars().count().saturating_sub(indent - cut)).max(1);
-        Self::Excerpt(Excerpt {
+        Self::Excerpt(Box::new(Excerpt {
             path: file.path.clone(),
             line: line_number(text, start),
             column: column + 1,
             text: shown.trim_end().to_owned(),
             indent: indent - cut,
             width,
-        })
+        }))
     }
 
     /// Where a value was set.

@@ -367,9 +367,9 @@ fn is_linkable(url: &str) -> bool {
     match scheme.to_ascii_lowercase().as_str() {
         "http" | "https" => rest.strip_prefix("//").is_some_and(has_dotted_host),
         "mailto" => rest.contains('@'),
-        "tg" => rest.strip_prefix("//user?id=").is_some_and(|id| {
-            !id.is_empty() && id.len() <= 19 && id.bytes().all(|byte| byte.is_ascii_digit())
-        }),
+        "tg" => rest
+            .strip_prefix("//user?id=")
+            .is_some_and(|id| !id.is_empty() && id.len() <= 19 && id.bytes().all(|byte| byte.is_ascii_digit())),
         _ => false,
     }
 }

@@ -153,7 +153,10 @@ impl<'a> Reader<'a> {
 
     fn end(&mut self, tag: TagEnd, range: &Range<usize>) {
         match tag {
-            TagEnd::Paragraph | TagEnd::HtmlBlock => self.builder.gap(2),
+            TagEnd::Paragraph | TagEnd::HtmlBlock => {
+                let line_breaks = if self.is_blank_line_after(range.end) { 2 } else { 1 };
+                self.builder.gap(line_breaks);
+            }
             TagEnd::Heading(_) => {
                 self.builder.close(&SpanKind::Bold);
                 self.builder.gap(1);
@@ -194,6 +197,14 @@ impl<'a> Reader<'a> {
             | TagEnd::Subscript
             | TagEnd::MetadataBlock(_) => {}
         }
+    }
+
+    /// Whether the writer left a blank line here; a list directly under its introduction should stay there.
+    fn is_blank_line_after(&self, offset: usize) -> bool {
+        let before = self.source.get(..offset).unwrap_or_default();
+        let after = self.source.get(offset..).unwrap_or_default();
+        let next_line = if before.ends_with('\n') { Some(after) } else { after.split_once('\n').map(|(_, line)| line) };
+        next_line.is_some_and(|line| line.trim_start_matches([' ', '\t', '\r', '>']).starts_with('\n'))
     }
 
     fn text(&mut self, text: &str, range: &Range<usize>) {
@@ -332,8 +343,5 @@ fn pair_marks(source: &str, text: &str, start: usize, open: &mut Option<usize>, 
 }
 
 fn is_inline(tag: &Tag<'_>) -> bool {
-    matches!(
-        tag,
-        Tag::Emphasis | Tag::Strong | Tag::Strikethrough | Tag::Link { .. } | Tag::Image { .. }
-    )
+    matches!(tag, Tag::Emphasis | Tag::Strong | Tag::Strikethrough | Tag::Link { .. } | Tag::Image { .. })
 }

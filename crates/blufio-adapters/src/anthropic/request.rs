@@ -1,0 +1,244 @@
+//! Requests out of stored bytes: what was rendered once is copied, never rendered again.
+//!
+//! A signed thinking block is bound to every byte before it, and the prompt cache to every block; so `system`, `tools` and
+//! each message have one serialised form for the life of an epoch. Only `cache_control` is put in at send time, which the
+//! service does not count as a change. This file refuses to know whether a conversation is legal (see `validate`).
+
+use super::json;
+use blufio_core::message::{Body as PartBody, Part, Role};
+use blufio_core::port::{Prompt, PromptMessage, ToolSpec};
+use blufio_core::record::Shared;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+/// Put into a block to make the service cache everything up to it, for five minutes.
+const MARK: &[u8] = br#","cache_control":{"type":"ephemeral"}"#;
+/// Marks on messages; one more is on `system` (or on the last tool). The service takes four in all.
+const MESSAGE_MARKS_MAX: usize = 3;
+/// Blocks between two marks. The service looks back 20 blocks from a mark for an earlier entry.
+const MARK_EVERY_BLOCKS: usize = 15;
+/// The smallest thinking budget of the models that want one.
+const THINKING_BUDGET_MIN: u32 = 1_024;
+/// Bytes of the head of a request beside its names: a guess that saves one reallocation.
+const HEAD_BYTES: usize = 512;
+/// What stands where a tool had nothing to say; the service does not take an empty result that is an error.
+const NO_OUTPUT: &str = "(no output)";
+
+/// The system text as an array of blocks.
+pub(super) fn render_system(text: &str) -> Shared {
+    if text.trim().is_empty() {
+        return Shared::from(&b"[]"[..]);
+    }
+    format!(r#"[{{"type":"text","text":{}}}]"#, json::quote(text)).into_bytes().into()
+}
+
+/// The tools as an array, sorted by name, keys in a fixed order.
+pub(super) fn render_tools(tools: &[&ToolSpec]) -> Shared {
+    let mut tools = tools.to_vec();
+    tools.sort_by(|a, b| a.name.cmp(&b.name));
+    let rendered: Vec<String> = tools
+        .iter()
+        .map(|tool| {
+            let (name, description) = (json::quote(tool.name.as_str()), json::quote(tool.description));
+            // The schema's keys are sorted: `Value` keeps them in a tree.
+            format!(r#"{{"name":{name},"description":{description},"input_schema":{}}}"#, tool.schema)
+        })
+        .collect();
+    format!("[{}]", rendered.join(",")).into_bytes().into()
+}
+
+/// A message from neutral parts; results come first, blank texts and what only the vendor understands are left out.
+pub(super) fn render_message(role: Role, parts: &[Part]) -> Option<Shared> {
+    let (results, others): (Vec<&Part>, Vec<&Part>) =
+        parts.iter().partition(|part| matches!(part.body, PartBody::ToolResult { .. }));
+    let blocks: Vec<String> = results.into_iter().chain(others).filter_map(|part| block(role, &part.body)).collect();
+    message(role, &blocks)
+}
+
+/// A message of these blocks; nothing if there are none.
+pub(super) fn message(role: Role, blocks: &[String]) -> Option<Shared> {
+    let role = match role {
+        Role::User => "user",
+        Role::Assistant => "assistant",
+    };
+    let content = blocks.join(",");
+    (!blocks.is_empty()).then(|| format!(r#"{{"role":"{role}","content":[{content}]}}"#).into_bytes().into())
+}
+
+fn block(role: Role, body: &PartBody) -> Option<String> {
+    match (role, body) {
+        (_, PartBody::Text { text }) if !text.trim().is_empty() => {
+            Some(format!(r#"{{"type":"text","text":{}}}"#, json::quote(text)))
+        }
+        (Role::Assistant, PartBody::ToolCall { id, name, input }) => {
+            let input = if json::is_object(input) { input.trim() } else { "{}" };
+            let (id, name) = (json::quote(id.as_str()), json::quote(name.as_str()));
+            Some(format!(r#"{{"type":"tool_use","id":{id},"name":{name},"input":{input}}}"#))
+        }
+        (Role::User, PartBody::ToolResult { id, content, error }) => {
+            let content = if content.trim().is_empty() { NO_OUTPUT } else { content };
+            let (id, content) = (json::quote(id.as_str()), json::quote(content));
+            let error = if *error { r#","is_error":true"# } else { "" };
+            Some(format!(r#"{{"type":"tool_result","tool_use_id":{id},"content":{content}{error}}}"#))
+        }
+        (_, PartBody::Text { .. } | PartBody::Opaque { .. })
+        | (Role::User, PartBody::ToolCall { .. })
+        | (Role::Assistant, PartBody::ToolResult { .. }) => None,
+    }
+}
+
+/// A request, ready to be sent.
+#[derive(Clone, Debug)]
+pub struct Body {
+    bytes: Vec<u8>,
+    /// Where `system`, `tools` and `messages` begin; they are the end of the body.
+    conversation: usize,
+    marks: Vec<Range<usize>>,
+}
+
+/// The first place where a request does not continue the one before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Bytes of the conversation that are the same.
+    pub offset: usize,
+    /// What stood there.
+    pub before: String,
+    /// What stands there now.
+    pub after: String,
+}
+
+impl Body {
+    /// Puts a request together. Nothing is checked here.
+    pub(super) fn new(prompt: &Prompt) -> Self {
+        let stored = prompt.messages.iter().map(|message| message.wire.len() + MARK.len()).sum::<usize>();
+        let mut bytes = Vec::with_capacity(HEAD_BYTES + prompt.system.len() + prompt.tools.len() + stored);
+        bytes.extend_from_slice(head(prompt).as_bytes());
+        let mut body = Self { conversation: bytes.len(), bytes, marks: Vec::new() };
+        let (has_system, has_tools) = (*prompt.system != *b"[]", *prompt.tools != *b"[]");
+        if has_system {
+            body.part(br#","system":"#, &prompt.system, Some("}]"));
+        }
+        if has_tools {
+            // Tools are rendered before the system text, whose mark covers them.
+            body.part(br#","tools":"#, &prompt.tools, (!has_system).then_some("}]"));
+        }
+        let marked = marked_messages(&prompt.messages);
+        let mut before: &[u8] = br#","messages":["#;
+        for (place, message) in prompt.messages.iter().enumerate() {
+            body.part(before, &message.wire, marked.contains(&place).then_some("}]}"));
+            before = b",";
+        }
+        body.bytes.extend_from_slice(if prompt.messages.is_empty() { br#","messages":[]}"# } else { b"]}" });
+        body
+    }
+
+    /// Appends stored bytes; if they end in `end`, the block before its first character's close gets a mark.
+    fn part(&mut self, before: &[u8], stored: &[u8], end: Option<&str>) {
+        self.bytes.extend_from_slice(before);
+        match end.and_then(|end| Some((stored.strip_suffix(end.as_bytes())?, end))) {
+            Some((stored, end)) => {
+                self.bytes.extend_from_slice(stored);
+                let start = self.bytes.len();
+                self.bytes.extend_from_slice(MARK);
+                self.marks.push(start..self.bytes.len());
+                self.bytes.extend_from_slice(end.as_bytes());
+            }
+            None => self.bytes.extend_from_slice(stored),
+        }
+    }
+
+    /// The bytes as they are sent.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// Where `later` does not begin with the whole conversation of this request; marks do not count. `None` is how it must
+    /// be for two requests of one epoch.
+    #[must_use]
+    pub fn first_difference(&self, later: &Self) -> Option<Difference> {
+        let (mine, theirs) = (self.unmarked(), later.unmarked());
+        // Without the brackets that close the list of messages.
+        let mine = mine.strip_suffix(b"]}").unwrap_or(&mine);
+        if theirs.starts_with(mine) {
+            return None;
+        }
+        let offset = mine.iter().zip(&theirs).take_while(|(mine, theirs)| mine == theirs).count();
+        let excerpt = |bytes: &[u8]| {
+            let shown: Vec<u8> = bytes.iter().skip(offset).take(60).copied().collect();
+            String::from_utf8_lossy(&shown).into_owned()
+        };
+        Some(Difference { offset, before: excerpt(mine), after: excerpt(&theirs) })
+    }
+
+    fn unmarked(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.bytes.len());
+        let mut from = self.conversation;
+        for mark in &self.marks {
+            bytes.extend_from_slice(self.bytes.get(from..mark.start).unwrap_or_default());
+            from = mark.end;
+        }
+        bytes.extend_from_slice(self.bytes.get(from..).unwrap_or_default());
+        bytes
+    }
+}
+
+/// Everything that may differ between two requests of an epoch.
+fn head(prompt: &Prompt) -> String {
+    let mut head = format!(
+        r#"{{"model":{},"max_tokens":{},"stream":true"#,
+        json::quote(prompt.model.as_str()),
+        prompt.max_tokens
+    );
+    match prompt.thinking.as_deref() {
+        None => {}
+        Some("enabled") if prompt.max_tokens > THINKING_BUDGET_MIN => {
+            let budget = (prompt.max_tokens / 2).max(THINKING_BUDGET_MIN);
+            head.push_str(&format!(r#","thinking":{{"type":"enabled","budget_tokens":{budget}}}"#));
+        }
+        // No room to think.
+        Some("enabled") => {}
+        Some("adaptive") => head.push_str(r#","thinking":{"type":"adaptive","display":"omitted"}"#),
+        Some(other) => head.push_str(&format!(r#","thinking":{{"type":{}}}"#, json::quote(other))),
+    }
+    if let Some(effort) = &prompt.effort {
+        head.push_str(&format!(r#","output_config":{{"effort":{}}}"#, json::quote(effort)));
+    }
+    if !prompt.person.is_empty() {
+        head.push_str(&format!(r#","metadata":{{"user_id":{}}}"#, json::quote(&prompt.person)));
+    }
+    head
+}
+
+/// The last user message, and earlier ones about every fifteen blocks before it. Only user messages end in a block that may
+/// always be marked, and each of them ended an earlier request, which wrote a cache entry there.
+fn marked_messages(messages: &[PromptMessage]) -> BTreeSet<usize> {
+    let mut marked = BTreeSet::new();
+    let mut distance = 0;
+    for (place, message) in messages.iter().enumerate().rev() {
+        let far_enough = marked.is_empty() || distance >= MARK_EVERY_BLOCKS;
+        if message.role == Role::User && far_enough {
+            marked.insert(place);
+            distance = 0;
+        }
+        if marked.len() >= MESSAGE_MARKS_MAX {
+            break;
+        }
+        distance += count_blocks(&message.wire);
+    }
+    marked
+}
+
+fn count_blocks(message: &[u8]) -> usize {
+    #[derive(Deserialize)]
+    struct Content {
+        content: Vec<IgnoredAny>,
+    }
+    serde_json::from_slice::<Content>(message).map_or(1, |message| message.content.len())
+}

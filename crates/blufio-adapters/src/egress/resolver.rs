@@ -1,0 +1,101 @@
+//! Looks names up without the C library, whose `getaddrinfo` loads the host's name-service modules at run time and so must
+//! never run in a static binary (docs/decisions/0006).
+//!
+//! Literal addresses never come here. `localhost` is answered at once. The resolver behind it is made at the first real
+//! lookup and thrown away after a failed one, so that a changed `/etc/resolv.conf` is read again.
+
+use super::IpFamily;
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::LookupIpStrategy;
+use hickory_resolver::net::NetError;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use tracing::debug;
+
+/// Answers that are remembered; we talk to a handful of hosts.
+const CACHED_ANSWERS_MAX: u64 = 64;
+
+/// The resolver hook of the HTTP client; clones share one cache.
+#[derive(Clone)]
+pub(super) struct Resolver {
+    family: IpFamily,
+    current: Arc<Mutex<Option<TokioResolver>>>,
+}
+
+impl Resolver {
+    pub(super) fn new(family: IpFamily) -> Self {
+        Self { family, current: Arc::default() }
+    }
+
+    /// The resolver in use, or a new one from the system's configuration.
+    fn current(&self) -> Result<TokioResolver, NetError> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(resolver) = &*current {
+            return Ok(resolver.clone());
+        }
+        let mut builder = TokioResolver::builder_tokio()?;
+        let options = builder.options_mut();
+        options.cache_size = CACHED_ANSWERS_MAX;
+        options.ip_strategy = match self.family {
+            IpFamily::Auto => LookupIpStrategy::Ipv4AndIpv6,
+            IpFamily::V4 => LookupIpStrategy::Ipv4Only,
+            IpFamily::V6 => LookupIpStrategy::Ipv6Only,
+        };
+        let resolver = builder.build()?;
+        *current = Some(resolver.clone());
+        Ok(resolver)
+    }
+
+    fn forget(&self) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    async fn lookup(&self, host: &str) -> Result<Vec<IpAddr>, NetError> {
+        if host.eq_ignore_ascii_case("localhost") {
+            return Ok(self.this_machine());
+        }
+        match self.current()?.lookup_ip(host).await {
+            Ok(found) => Ok(found.iter().collect()),
+            Err(error) => {
+                debug!(%error, "name lookup");
+                self.forget();
+                Err(error)
+            }
+        }
+    }
+
+    fn this_machine(&self) -> Vec<IpAddr> {
+        let (v4, v6) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));
+        match self.family {
+            IpFamily::Auto => vec![v4, v6],
+            IpFamily::V4 => vec![v4],
+            IpFamily::V6 => vec![v6],
+        }
+    }
+}
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let resolver = self.clone();
+        Box::pin(async move {
+            let found = resolver.lookup(name.as_str()).await?;
+            // Port 0 is replaced by the one of the request.
+            let addresses: Addrs = Box::new(found.into_iter().map(|address| SocketAddr::new(address, 0)));
+            Ok(addresses)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_needs_no_resolver() {
+        let resolver = Resolver::new(IpFamily::V4);
+        assert_eq!(resolver.this_machine(), [IpAddr::from([127, 0, 0, 1])]);
+        assert_eq!(Resolver::new(IpFamily::Auto).this_machine().len(), 2);
+        assert!(resolver.current.lock().is_ok_and(|current| current.is_none()), "made before the first lookup");
+    }
+}

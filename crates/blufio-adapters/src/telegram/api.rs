@@ -1,0 +1,228 @@
+//! One way to call the Bot API: a method, a JSON body, a time limit, and an error that says what the caller can do.
+//!
+//! The bot's token is part of every address. It leaves this file only inside a request: no error, log line, metric or
+//! `Debug` output holds it, also not when a server repeats it in its answer. What a method means is not known here.
+
+use super::TelegramError;
+use super::wire::{Envelope, ResponseParameters};
+use crate::egress::{self, Client, Egress, EgressError, Origin, Purpose};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Bytes of an answer that are read. More: the answer counts as unreadable.
+const ANSWER_BYTES_MAX: usize = 10 * 1024 * 1024;
+/// Characters of a server's description that are kept. More: cut.
+const DESCRIPTION_CHARACTERS_MAX: usize = 300;
+
+/// Why a call gave no result.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApiError {
+    /// No connection was made: provably without effect.
+    #[error("no connection: {0}")]
+    NotSent(String),
+    /// Bytes were written and no answer was read.
+    #[error("no answer: {0}")]
+    Uncertain(String),
+    /// The Bot API said no.
+    #[error("{code} {description}")]
+    Status {
+        /// `error_code`, which is the HTTP status.
+        code: u16,
+        /// The server's words, without the token, at most 300 characters.
+        description: String,
+        /// The pause that it asks for.
+        retry_after: Option<Duration>,
+    },
+    /// An answer that is none of the Bot API's: a proxy's page, half a body, too large a body.
+    #[error("an unreadable answer with status {code}")]
+    Garbage {
+        /// The HTTP status.
+        code: u16,
+    },
+}
+
+impl ApiError {
+    /// The token is not valid. The server answers 404 where it does not even look like one.
+    pub(super) fn is_unauthorized(&self) -> bool {
+        matches!(self, Self::Status { code: 401 | 404, .. })
+    }
+
+    /// The answer is a 400 whose description contains one of `words` (compared without case).
+    pub(super) fn is_bad_request(&self, words: &[&str]) -> bool {
+        let Self::Status { code: 400, description, .. } = self else { return false };
+        let description = description.to_ascii_lowercase();
+        words.iter().any(|word| description.contains(word))
+    }
+
+    /// The word it is counted under; one of a fixed list.
+    fn label(&self) -> &'static str {
+        match self {
+            Self::NotSent(_) => "not_sent",
+            Self::Uncertain(_) => "uncertain",
+            Self::Garbage { .. } => "unreadable",
+            Self::Status { code, .. } => match code {
+                400 => "400",
+                401 => "401",
+                403 => "403",
+                404 => "404",
+                409 => "409",
+                429 => "429",
+                500..=599 => "5xx",
+                _ => "other",
+            },
+        }
+    }
+}
+
+/// Which connections a call uses. A long poll never shares one with a send.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Everything that is answered at once.
+    Calls,
+    /// `getUpdates`.
+    Poll,
+}
+
+/// The Bot API of one bot.
+pub(super) struct Api {
+    origin: Origin,
+    /// `/bot<token>/`.
+    path: String,
+    token: String,
+    egress: Egress,
+    calls: Client,
+    poll: Mutex<Client>,
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Api")
+    }
+}
+
+impl Api {
+    /// Checks the shape of the token (`<digits>:<letters, digits, _ and ->`) and prepares the connections; makes none.
+    pub(super) fn new(root: &str, token: &str, egress: Egress) -> Result<Self, TelegramError> {
+        let (id, secret) = token.split_once(':').ok_or(TelegramError::Token)?;
+        let digits = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        if !digits || secret.is_empty() || !secret.bytes().all(plain) {
+            return Err(TelegramError::Token);
+        }
+        Ok(Self {
+            origin: Origin::parse(root)?,
+            path: format!("/bot{token}/"),
+            token: token.to_owned(),
+            calls: egress.client(Purpose::Send)?,
+            poll: Mutex::new(egress.client(Purpose::Poll)?),
+            egress,
+        })
+    }
+
+    /// What names the bot at its server, so that two of them in one process can be told apart. Holds the token: hash it.
+    pub(super) fn secret_identity(&self) -> String {
+        format!("{:?} {}", self.origin, self.token)
+    }
+
+    /// Calls a method and reads its result. `limit` covers everything from connecting to the last byte.
+    ///
+    /// # Errors
+    /// See [`ApiError`]; a result of another shape than `T` is `Garbage`.
+    pub(super) async fn call<T: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        body: &impl Serialize,
+        limit: Duration,
+    ) -> Result<T, ApiError> {
+        self.call_in(Lane::Calls, method, body, limit, |result| serde_json::from_str(result.get()).ok()).await
+    }
+
+    /// As [`Self::call`], on a chosen lane and with a reader of its own.
+    pub(super) async fn call_in<T>(
+        &self,
+        lane: Lane,
+        method: &'static str,
+        body: &impl Serialize,
+        limit: Duration,
+        read: impl FnOnce(&RawValue) -> Option<T>,
+    ) -> Result<T, ApiError> {
+        let outcome = match tokio::time::timeout(limit, self.exchange(lane, method, body)).await {
+            Ok(Ok((code, bytes))) => self.understand(code, &bytes, read),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(ApiError::Uncertain(format!("nothing within {} ms", limit.as_millis()))),
+        };
+        let label = outcome.as_ref().err().map_or("ok", ApiError::label);
+        metrics::counter!("blufio_telegram_requests_total", "method" => method, "outcome" => label).increment(1);
+        outcome
+    }
+
+    /// Makes the next poll use a new connection.
+    pub(super) fn reconnect_poll(&self) {
+        match self.egress.client(Purpose::Poll) {
+            Ok(fresh) => *self.poll.lock().unwrap_or_else(PoisonError::into_inner) = fresh,
+            Err(error) => tracing::warn!(%error, "kept the old connection of the telegram poll"),
+        }
+    }
+
+    fn client(&self, lane: Lane) -> Client {
+        match lane {
+            Lane::Calls => self.calls.clone(),
+            Lane::Poll => self.poll.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+
+    /// Sends the request and reads the whole answer, whatever it is.
+    async fn exchange(&self, lane: Lane, method: &str, body: &impl Serialize) -> Result<(u16, Vec<u8>), ApiError> {
+        let body = serde_json::to_vec(body).map_err(|error| ApiError::NotSent(error.to_string()))?;
+        let request = self
+            .client(lane)
+            .post(&self.origin, &format!("{}{method}", self.path))
+            .header(reqwest::header::CONTENT_TYPE, "application/json")
+            .body(body);
+        let response = egress::send(request).await.map_err(|error| self.failed(&error))?;
+        let code = response.status().as_u16();
+        match egress::read_capped(response, ANSWER_BYTES_MAX).await {
+            Ok(bytes) => Ok((code, bytes)),
+            Err(EgressError::TooLarge { .. }) => Err(ApiError::Garbage { code }),
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    /// A failure of the transport. Only a connection that was never made is known to have had no effect.
+    fn failed(&self, error: &EgressError) -> ApiError {
+        let words = self.scrubbed(&error.to_string());
+        if error.nothing_was_sent() { ApiError::NotSent(words) } else { ApiError::Uncertain(words) }
+    }
+
+    fn understand<T>(
+        &self,
+        code: u16,
+        bytes: &[u8],
+        read: impl FnOnce(&RawValue) -> Option<T>,
+    ) -> Result<T, ApiError> {
+        // A broken character spoils the one string it is in and not the batch around it.
+        let text = String::from_utf8_lossy(bytes);
+        let Ok(envelope) = serde_json::from_str::<Envelope<'_>>(&text) else { return Err(ApiError::Garbage { code }) };
+        if envelope.ok {
+            return envelope.result.and_then(read).ok_or(ApiError::Garbage { code });
+        }
+        let ResponseParameters { retry_after } = envelope.parameters.unwrap_or_default();
+        Err(ApiError::Status {
+            code: envelope.error_code.and_then(|code| u16::try_from(code).ok()).unwrap_or(code),
+            description: self.scrubbed(&envelope.description.unwrap_or_default()),
+            retry_after: retry_after.map(Duration::from_secs),
+        })
+    }
+
+    /// Words from outside: without the token, and not longer than they need to be.
+    fn scrubbed(&self, words: &str) -> String {
+        let clean: Cow<'_, str> =
+            if words.contains(&self.token) { Cow::Owned(words.replace(&self.token, "<token>")) } else { Cow::Borrowed(words) };
+        clean.chars().filter(|character| !character.is_control()).take(DESCRIPTION_CHARACTERS_MAX).collect()
+    }
+}

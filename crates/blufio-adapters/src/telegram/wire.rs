@@ -1,0 +1,174 @@
+//! What the Bot API says, as far as Blufio reads it. Vendor types: nothing outside this folder sees them.
+//!
+//! Ids are `i64` everywhere, as the Bot API's documentation asks ("more than 32 significant bits"). Fields that are not
+//! named here are skipped, so that a newer server does not break an older Blufio.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+
+/// The frame around every answer.
+#[derive(Deserialize)]
+pub(super) struct Envelope<'a> {
+    pub(super) ok: bool,
+    #[serde(borrow)]
+    pub(super) result: Option<&'a RawValue>,
+    pub(super) error_code: Option<i64>,
+    pub(super) description: Option<String>,
+    pub(super) parameters: Option<ResponseParameters>,
+}
+
+/// What helps to handle an error.
+#[derive(Default, Deserialize)]
+pub(super) struct ResponseParameters {
+    pub(super) retry_after: Option<u64>,
+}
+
+/// The answer to `getMe`.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Me {
+    pub(super) id: i64,
+    pub(super) username: Option<String>,
+}
+
+/// The answer to `getWebhookInfo`.
+#[derive(Deserialize)]
+pub(super) struct WebhookInfo {
+    #[serde(default)]
+    pub(super) url: String,
+}
+
+/// The answer to `sendMessage`.
+#[derive(Deserialize)]
+pub(super) struct Sent {
+    pub(super) message_id: i64,
+}
+
+/// One element of `getUpdates`, not read yet: its fields by name.
+pub(super) type RawFields<'a> = BTreeMap<String, &'a RawValue>;
+
+/// What tells two things with the same update id apart.
+#[derive(Default, Deserialize)]
+pub(super) struct Marks<'a> {
+    #[serde(borrow)]
+    pub(super) id: Option<&'a RawValue>,
+    pub(super) chat: Option<Chat>,
+    pub(super) message_id: Option<i64>,
+    pub(super) date: Option<i64>,
+    pub(super) edit_date: Option<i64>,
+}
+
+/// A `Message` in an update.
+#[derive(Deserialize)]
+pub(super) struct Message {
+    pub(super) message_id: i64,
+    pub(super) message_thread_id: Option<i64>,
+    #[serde(default)]
+    pub(super) is_topic_message: bool,
+    pub(super) from: Option<User>,
+    pub(super) sender_chat: Option<IgnoredAny>,
+    pub(super) chat: Chat,
+    pub(super) text: Option<String>,
+    #[serde(default)]
+    pub(super) entities: Vec<MessageEntity>,
+    pub(super) caption: Option<String>,
+    #[serde(default)]
+    pub(super) caption_entities: Vec<MessageEntity>,
+}
+
+/// A sender.
+#[derive(Deserialize)]
+pub(super) struct User {
+    pub(super) id: i64,
+    #[serde(default)]
+    pub(super) is_bot: bool,
+    #[serde(default)]
+    pub(super) first_name: String,
+    pub(super) last_name: Option<String>,
+}
+
+/// A chat.
+#[derive(Deserialize)]
+pub(super) struct Chat {
+    pub(super) id: i64,
+    #[serde(rename = "type", default)]
+    pub(super) kind: String,
+}
+
+/// Markup of a part of a text; offsets and lengths are UTF-16 code units.
+#[derive(Deserialize)]
+pub(super) struct MessageEntity {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) offset: i64,
+    pub(super) length: i64,
+    pub(super) url: Option<String>,
+    pub(super) language: Option<String>,
+}
+
+/// The kinds of update there are in Bot API 10.1. Any other is counted as `unknown`.
+pub(super) const UPDATE_KINDS: [&str; 25] = [
+    "message",
+    "edited_message",
+    "channel_post",
+    "edited_channel_post",
+    "business_connection",
+    "business_message",
+    "edited_business_message",
+    "deleted_business_messages",
+    "guest_message",
+    "message_reaction",
+    "message_reaction_count",
+    "inline_query",
+    "chosen_inline_result",
+    "callback_query",
+    "shipping_query",
+    "pre_checkout_query",
+    "purchased_paid_media",
+    "poll",
+    "poll_answer",
+    "my_chat_member",
+    "chat_member",
+    "chat_join_request",
+    "chat_boost",
+    "removed_chat_boost",
+    "managed_bot",
+];
+
+/// Fields of a message that tell of an event in the chat and are nothing a person said. A message that has one of them
+/// and no text is not answered; any other without text is content that this release cannot read.
+pub(super) const SERVICE_FIELDS: [&str; 32] = [
+    "pinned_message",
+    "message_auto_delete_timer_changed",
+    "new_chat_members",
+    "left_chat_member",
+    "chat_owner_left",
+    "chat_owner_changed",
+    "new_chat_title",
+    "new_chat_photo",
+    "delete_chat_photo",
+    "group_chat_created",
+    "supergroup_chat_created",
+    "migrate_to_chat_id",
+    "migrate_from_chat_id",
+    "users_shared",
+    "chat_shared",
+    "connected_website",
+    "write_access_allowed",
+    "passport_data",
+    "successful_payment",
+    "refunded_payment",
+    "gift",
+    "unique_gift",
+    "gift_upgrade_sent",
+    "chat_background_set",
+    "boost_added",
+    "forum_topic_created",
+    "forum_topic_edited",
+    "forum_topic_closed",
+    "forum_topic_reopened",
+    "web_app_data",
+    "managed_bot_created",
+    "paid_message_price_changed",
+];

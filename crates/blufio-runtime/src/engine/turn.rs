@@ -1,0 +1,822 @@
+//! Runs one turn: facts in, commit, orders out.
+//!
+//! The decisions are [`blufio_core::session::Turn`]'s. This file turns orders into rows, commits input and rows together, and
+//! only then lets anything happen.
+
+use super::Engine;
+use super::live::{LiveText, Previews};
+use super::session::Session;
+use crate::dispatch::Permit;
+use crate::sessions::{Running, Seat};
+use crate::tasks::guarded;
+use blufio_core::event::EventKind;
+use blufio_core::failpoint::{Failpoint, hit};
+use blufio_core::ids::{CallId, CallNumber, ModelId, TurnNumber};
+use blufio_core::limits::{ABANDONED_TOKENS_PER_SECOND, TOOL_OUTPUT_BYTES_MAX};
+use blufio_core::message::{Body, Origin, Part, Role, Usage, visible_text};
+use blufio_core::policy::{CallFacts as PolicyFacts, Decision, decide};
+use blufio_core::port::{
+    AnyTool, Boxed, Failure, PreviewOutcome, Prompt, ProviderError, Replay, Reply, StoreError, ToolCall, ToolError,
+};
+use blufio_core::record::{
+    CallCost, Commit, Draft, InboxRow, OpenCall, OutboxRow, Record, RunningTurn, Step, ToolRun, ToolState,
+};
+use blufio_core::session::{
+    CallFacts, Effect, Input, Note, Notice, Outcome, Timer, Trouble, Turn, note, results,
+};
+use blufio_core::time::Timestamp;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How long an unfinished preview may hold up the answer.
+const PREVIEW_WAIT: Duration = Duration::from_secs(2);
+/// How often a commit is tried that fails for another reason than a full disk.
+const COMMIT_TRIES: u32 = 5;
+
+/// What a running turn waits for.
+pub(super) enum News {
+    /// The model's try is over.
+    Call(Result<Reply, ProviderError>),
+    /// A tool is over.
+    Tool(CallId, ToolState),
+    /// A preview was shown, or not.
+    Preview { outcome: PreviewOutcome, text: watch::Receiver<String> },
+    /// The typing sign is gone.
+    TypingOver,
+}
+
+/// A turn being run.
+struct Run<'a> {
+    engine: &'a Arc<Engine>,
+    session: &'a mut Session,
+    row: InboxRow,
+    number: TurnNumber,
+    turn: Turn,
+    steps: u32,
+    /// Rows that go with the next commit.
+    records: Vec<Record>,
+    /// Things to do after it.
+    actions: Vec<Action>,
+    tools: Vec<ToolRun>,
+    /// Tool runs that changed since the last commit.
+    changed: Vec<CallId>,
+    said: Vec<String>,
+    placeholder: Option<i64>,
+    call: CallNumber,
+    open: Option<OpenCall>,
+    live: Arc<LiveText>,
+    previews: Option<Previews>,
+    showing: Option<Boxed<'static, News>>,
+    news: FuturesUnordered<Boxed<'static, News>>,
+    retry_at: Option<Timestamp>,
+}
+
+enum Action {
+    Call(Prompt),
+    Refused(Failure, ModelId),
+    Tool(ToolRun),
+    Finished { outcome: Outcome, text: String, sending: Option<(Permit, OutboxRow)> },
+}
+
+/// Answers a row.
+pub(super) async fn begin(
+    engine: &Arc<Engine>,
+    session: &mut Session,
+    seat: &mut Seat,
+    row: InboxRow,
+) -> Result<(), StoreError> {
+    let settings = &engine.settings;
+    let epoch = session.refresh(engine).await?;
+    let deadline = engine.adapters.clock.now().plus(settings.turn_deadline);
+    session.last_turn = session.last_turn.next();
+    let origin = match row.principal {
+        blufio_core::access::Principal::Owner => Origin::Owner,
+        blufio_core::access::Principal::Person(_) => Origin::Person,
+    };
+    let parts = vec![Part::text(origin, row.text.clone())];
+    let mut run = Run::new(engine, session, row);
+    run.records.push(Record::TurnOpened { inbox: run.row.id, deadline });
+    run.records.extend(epoch);
+    run.records.extend(run.session.append(engine, Role::User, parts));
+    run.start_showing();
+    hit(Failpoint::TurnBeforeOpen);
+    let fallback = settings.fallback.as_ref().is_some_and(|model| model != run.session.wanted_model(engine));
+    run.apply(Input::Admitted { rounds_max: settings.tool_rounds, fallback, deadline }).await?;
+    hit(Failpoint::TurnAfterOpen);
+    run.drive(seat).await
+}
+
+/// Takes up a turn that a crash, a shutdown or a panic interrupted.
+pub(super) async fn resume(
+    engine: &Arc<Engine>,
+    session: &mut Session,
+    seat: &mut Seat,
+    running: RunningTurn,
+    panicked: bool,
+) -> Result<(), StoreError> {
+    let stopped = session.stop_before > running.inbox.id;
+    let attempts = running.inbox.attempts;
+    let mut run = Run::new(engine, session, running.inbox);
+    run.number = running.turn;
+    run.steps = running.steps.last().map_or(0, |step| step.seq);
+    run.call = running.last_call;
+    run.tools = running.tools;
+    run.placeholder = running.placeholder;
+    run.said = running.said.iter().map(|parts| visible_text(parts)).filter(|text| !text.is_empty()).collect();
+    run.live = LiveText::new(run.session.key.clone(), run.row.id, engine.hub.clone(), run.said.join("\n\n"));
+    for open in running.open_calls {
+        run.book_abandoned(open);
+    }
+    run.start_showing();
+    tracing::info!(session = %run.session.key, turn = %run.number, attempts, panicked, "taking up an interrupted turn");
+    match Turn::fold(&running.steps) {
+        Ok(turn) => run.turn = turn,
+        Err(error) => {
+            tracing::error!(session = %run.session.key, turn = %run.number, %error, "the journal does not fold: a bug in Blufio");
+            return run.close_unreadable().await;
+        }
+    }
+    let input = match (panicked, stopped) {
+        (true, _) => Input::Panicked,
+        (false, true) => Input::Stop,
+        (false, false) => Input::Restarted { attempts },
+    };
+    run.apply(input).await?;
+    run.drive(seat).await
+}
+
+impl<'a> Run<'a> {
+    fn new(engine: &'a Arc<Engine>, session: &'a mut Session, row: InboxRow) -> Self {
+        let live = LiveText::new(session.key.clone(), row.id, engine.hub.clone(), String::new());
+        let previews = engine.adapters.channels.get(&row.route.channel).map(|channel| {
+            Previews::new(channel.clone(), engine.adapters.clock.clone(), row.route.clone(), row.id.0)
+        });
+        Self {
+            number: session.last_turn,
+            engine,
+            session,
+            row,
+            turn: Turn::default(),
+            steps: 0,
+            records: Vec::new(),
+            actions: Vec::new(),
+            tools: Vec::new(),
+            changed: Vec::new(),
+            said: Vec::new(),
+            placeholder: None,
+            call: CallNumber(0),
+            open: None,
+            live,
+            previews,
+            showing: None,
+            news: FuturesUnordered::new(),
+            retry_at: None,
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.engine.adapters.clock.now()
+    }
+
+    fn start_showing(&mut self) {
+        self.live.publish(EventKind::TurnStarted);
+        if let Some(previews) = &self.previews {
+            self.news.push(previews.typing(&self.live));
+            self.showing = Some(previews.first(&self.live, self.placeholder));
+        }
+    }
+
+    /// Until the turn is over.
+    async fn drive(&mut self, seat: &mut Seat) -> Result<(), StoreError> {
+        while self.turn.outcome().is_none() {
+            let wait = self.next_timer();
+            let clock = self.engine.adapters.clock.clone();
+            let mine = self.row.id;
+            tokio::select! {
+                biased;
+                stop = seat.stop.wait_for(|at| *at > mine) => {
+                    if stop.is_err() {
+                        return Ok(());
+                    }
+                    drop(stop);
+                    self.apply(Input::Stop).await?;
+                }
+                Some(news) = self.news.next() => self.take(news).await?,
+                Some(news) = showing(&mut self.showing) => self.take(news).await?,
+                () = clock.sleep(wait) => self.ring().await?,
+                () = self.engine.draining(), if self.is_quiet() => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing is on its way that would be lost by ending the process now.
+    fn is_quiet(&self) -> bool {
+        self.open.is_none() && self.tools.iter().all(|run| !matches!(run.state, ToolState::Started(_)))
+    }
+
+    fn next_timer(&self) -> Duration {
+        let at = self.retry_at.map_or(self.turn.deadline(), |retry| retry.min(self.turn.deadline()));
+        at.since(self.now())
+    }
+
+    async fn ring(&mut self) -> Result<(), StoreError> {
+        let now = self.now();
+        let timer = if now >= self.turn.deadline() {
+            Timer::Deadline
+        } else if self.retry_at.is_some_and(|at| now >= at) && !self.engine.is_draining() {
+            self.retry_at = None;
+            Timer::Retry
+        } else {
+            return Ok(());
+        };
+        self.apply(Input::Fired { timer }).await
+    }
+
+    async fn take(&mut self, news: News) -> Result<(), StoreError> {
+        match news {
+            News::Call(Ok(reply)) => self.answered(reply).await,
+            News::Call(Err(error)) => self.failed(error).await,
+            News::Tool(call, state) => {
+                hit(Failpoint::ToolAfterRun);
+                let error = !matches!(state, ToolState::Done { error: false, .. });
+                if let Some(name) = self.set_tool(&call, state) {
+                    self.live.publish(EventKind::ToolDone { tool: name, error });
+                }
+                self.apply(Input::ToolDone { call }).await
+            }
+            News::Preview { outcome, text } => self.previewed(outcome, text).await,
+            News::TypingOver => Ok(()),
+        }
+    }
+
+    async fn previewed(&mut self, outcome: PreviewOutcome, text: watch::Receiver<String>) -> Result<(), StoreError> {
+        self.showing = None;
+        let pause = match outcome {
+            PreviewOutcome::Stop => return Ok(()),
+            PreviewOutcome::Shown { pause } => pause,
+            PreviewOutcome::Placed { message, pause } => {
+                if self.placeholder != Some(message) {
+                    self.placeholder = Some(message);
+                    self.records.push(Record::Placeholder { message });
+                    self.commit(None).await?;
+                }
+                pause
+            }
+        };
+        self.showing = self.previews.as_ref().map(|previews| previews.again(text, self.placeholder, pause));
+        Ok(())
+    }
+
+    // ------------------------------------------------------------ the model's answers
+
+    async fn answered(&mut self, reply: Reply) -> Result<(), StoreError> {
+        hit(Failpoint::CallAfterResponse);
+        let calls = self.judge_calls(&reply.parts);
+        let input = Input::CallDone {
+            stop: reply.stop,
+            calls,
+            text: !visible_text(&reply.parts).is_empty(),
+            content: reply.wire.is_some(),
+            cut: reply.cut_tool_call,
+        };
+        if let Some(category) = &reply.refusal {
+            tracing::warn!(session = %self.session.key, category, "the model declined");
+        }
+        if let Some(open) = self.open.take() {
+            let cost = match reply.usage {
+                Some(usage) => self.settled(&open.model, usage),
+                None => self.estimated(&open, u64::try_from(visible_text(&reply.parts).len() / 3).unwrap_or(0)),
+            };
+            self.close_call(&open, cost, reply.request.clone(), None);
+        }
+        self.apply_reply(input, Some(reply)).await
+    }
+
+    async fn failed(&mut self, error: ProviderError) -> Result<(), StoreError> {
+        tracing::warn!(
+            session = %self.session.key, failure = ?error.failure, request = error.request.as_deref().unwrap_or("-"),
+            "the model call failed: {error}"
+        );
+        if let Some(open) = self.open.take() {
+            let cost = match (error.usage, error.reached) {
+                (_, false) => CallCost::Free,
+                (Some(usage), true) => self.cut_off(&open, usage),
+                (None, true) => self.abandoned_cost(&open),
+            };
+            self.close_call(&open, cost, error.request.clone(), Some(format!("{:?}", error.failure)));
+        }
+        let kept = self.said.join("\n\n");
+        let replaceable = self.previews.is_none()
+            || self.engine.adapters.channels.get(&self.row.route.channel)
+                .is_none_or(|channel| channel.can_replace_preview(&self.row.route));
+        let shown = self.live.has_shown() && !replaceable;
+        if !shown {
+            self.live.void(kept);
+        }
+        let retry_after_ms = error.retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        let jitter = u16::try_from(self.engine.adapters.rng.bits() % 1_001).unwrap_or(0);
+        self.apply(Input::CallFailed { failure: error.failure, retry_after_ms, shown, jitter }).await
+    }
+
+    /// What the machine has to know of the calls in an answer.
+    fn judge_calls(&self, parts: &[Part]) -> Vec<CallFacts> {
+        let judge = |part: &Part| match &part.body {
+            Body::ToolCall { id, name, input } => {
+                let tool = self.engine.tools.get(name);
+                let verdict = tool.map_or_else(
+                    || Err(format!("there is no tool named `{name}`")),
+                    |tool| self.judge(tool.as_ref(), input),
+                );
+                let (refused, ask) = match verdict {
+                    Ok(ask) => (None, ask),
+                    Err(why) => (Some(why), false),
+                };
+                Some(CallFacts {
+                    id: id.clone(),
+                    name: name.clone(),
+                    replay: tool.map_or(Replay::Effectful, |tool| tool.spec().replay),
+                    fingerprint: fingerprint(name.as_str(), input),
+                    refused,
+                    ask,
+                })
+            }
+            Body::Text { .. } | Body::ToolResult { .. } | Body::Opaque { .. } => None,
+        };
+        parts.iter().filter_map(judge).collect()
+    }
+
+    /// Whether a call may run (`false`), has to be asked for (`true`), or why it may not.
+    fn judge(&self, tool: &dyn AnyTool, input: &str) -> Result<bool, String> {
+        let input: serde_json::Value =
+            serde_json::from_str(input).map_err(|error| format!("the arguments are not valid JSON: {error}"))?;
+        crate::tools::schema::check(&tool.spec().schema, &input)?;
+        match decide(&PolicyFacts { tool: tool.spec(), principal: &self.row.principal }) {
+            Decision::Allow => Ok(false),
+            Decision::Ask => Ok(true),
+            Decision::Deny(why) => Err(why),
+        }
+    }
+
+    // ------------------------------------------------------------ money
+
+    fn settled(&self, model: &ModelId, usage: Usage) -> CallCost {
+        let at = self.now();
+        match self.engine.settings.catalogue.cost(model, &usage, at) {
+            Ok(cost) => CallCost::Settled { usage, cost },
+            // It had a price when it was called; a file that lost it since must not lose the bill.
+            Err(_) => CallCost::Estimated { cost: self.open.as_ref().map_or_else(Default::default, |open| open.held) },
+        }
+    }
+
+    fn estimated(&self, open: &OpenCall, output: u64) -> CallCost {
+        let output = output.min(u64::from(open.max_tokens));
+        let estimate = self.engine.settings.catalogue.estimate(&open.model, open.prompt_tokens, output, open.at);
+        CallCost::Estimated { cost: estimate.unwrap_or(open.held) }
+    }
+
+    /// A call that broke off after the vendor had said what the prompt cost.
+    fn cut_off(&self, open: &OpenCall, usage: Usage) -> CallCost {
+        let produced = self.tokens_since(open.at).max(usage.output).min(u64::from(open.max_tokens));
+        let usage = Usage { output: produced, ..usage };
+        let cost = self.engine.settings.catalogue.cost(&open.model, &usage, open.at);
+        CallCost::Estimated { cost: cost.unwrap_or(open.held) }
+    }
+
+    /// A call of which nothing is known: its prompt and what may have been produced since.
+    fn abandoned_cost(&self, open: &OpenCall) -> CallCost {
+        self.estimated(open, self.tokens_since(open.at))
+    }
+
+    fn tokens_since(&self, at: Timestamp) -> u64 {
+        self.now().since(at).as_secs().saturating_add(1).saturating_mul(ABANDONED_TOKENS_PER_SECOND)
+    }
+
+    fn book_abandoned(&mut self, open: OpenCall) {
+        let cost = self.abandoned_cost(&open);
+        self.close_call(&open, cost, None, Some("abandoned".to_owned()));
+    }
+
+    fn close_call(&mut self, open: &OpenCall, cost: CallCost, request: Option<String>, failure: Option<String>) {
+        metrics::counter!("blufio_model_calls_total", "outcome" => if failure.is_some() { "failed" } else { "done" }).increment(1);
+        if let CallCost::Settled { usage, cost } = &cost {
+            metrics::counter!("blufio_spend_micro_usd_total").increment(cost.0);
+            metrics::counter!("blufio_tokens_total", "kind" => "prompt").increment(usage.prompt());
+            metrics::counter!("blufio_tokens_total", "kind" => "cache_read").increment(usage.cache_read);
+            metrics::counter!("blufio_tokens_total", "kind" => "output").increment(usage.output);
+        }
+        self.records.push(Record::CallClosed { call: open.call, cost, request, failure });
+    }
+
+    // ------------------------------------------------------------ facts to rows
+
+    async fn apply(&mut self, input: Input) -> Result<(), StoreError> {
+        self.apply_reply(input, None).await
+    }
+
+    /// One step: decide, commit the fact and all rows that follow, then act.
+    async fn apply_reply(&mut self, input: Input, mut reply: Option<Reply>) -> Result<(), StoreError> {
+        let now = self.now();
+        let mut effects = Vec::new();
+        if self.turn.step(input.clone(), now, &mut effects).is_err() {
+            tracing::debug!(session = %self.session.key, ?input, "late news");
+            return Ok(());
+        }
+        let finishing = effects.iter().any(|effect| matches!(effect, Effect::Finish { .. }));
+        if finishing {
+            self.settle_preview().await;
+        }
+        for effect in effects {
+            self.order(effect, &mut reply).await?;
+        }
+        if finishing {
+            hit(Failpoint::ReplyBeforeCommit);
+        }
+        self.commit(Some((input, now))).await?;
+        if finishing {
+            hit(Failpoint::ReplyAfterCommit);
+        }
+        Ok(())
+    }
+
+    /// Turns one order into rows and actions.
+    async fn order(&mut self, effect: Effect, reply: &mut Option<Reply>) -> Result<(), StoreError> {
+        match effect {
+            Effect::KeepReply => {
+                if let Some(Reply { wire: Some(wire), parts, .. }) = reply.take() {
+                    self.keep(wire, parts);
+                }
+            }
+            Effect::RefuseTool { call, why } => {
+                self.set_tool(&call, ToolState::Done { content: why, error: true });
+            }
+            Effect::ForgetTool { call } => {
+                let begun = self.tools.iter().any(|run| run.call == call && matches!(run.state, ToolState::Started(_)));
+                let content = "not run: Blufio was restarted before it began".to_owned();
+                let state = if begun { ToolState::Unknown } else { ToolState::Done { content, error: true } };
+                self.set_tool(&call, state);
+            }
+            Effect::AppendResults { last } => {
+                let round = self.turn.round();
+                let runs: Vec<ToolRun> = self.tools.iter().filter(|run| run.round == round).cloned().collect();
+                let record = self.session.append(self.engine, Role::User, results(&runs, last));
+                self.records.extend(record);
+            }
+            Effect::AppendNote(line) => {
+                let record = self.session.append(self.engine, Role::Assistant, note(line));
+                self.records.extend(record);
+            }
+            Effect::DropThinking => {
+                tracing::error!(session = %self.session.key, "the vendor refused the history's thinking: a bug in Blufio; it goes");
+                let first = self.session.epoch.as_ref().map_or(blufio_core::ids::MessageSeq(1), |epoch| epoch.first);
+                let epoch = self.session.render_epoch(self.engine, first).await?;
+                self.records.push(epoch);
+            }
+            Effect::CallModel { fallback, more_room } => self.call_model(fallback, more_room),
+            Effect::StartTool { call } => self.start_tool(&call),
+            Effect::Arm { timer: Timer::Retry, at } => self.retry_at = Some(at),
+            // The machine knows its own deadline.
+            Effect::Arm { timer: Timer::Deadline, .. } => {}
+            Effect::Cancel => {
+                hit(Failpoint::StopBeforeCancel);
+                self.news.clear();
+                self.retry_at = None;
+                if let Some(open) = self.open.take() {
+                    self.book_abandoned(open);
+                }
+                hit(Failpoint::StopAfterCancel);
+            }
+            Effect::Finish { outcome, notice } => self.finish(outcome, notice),
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, wire: blufio_core::record::Shared, parts: Vec<Part>) {
+        let text = visible_text(&parts);
+        if !text.is_empty() {
+            self.said.push(text);
+        }
+        let round = self.turn.round();
+        for part in &parts {
+            if let Body::ToolCall { id, name, input } = &part.body {
+                let replay = self.engine.tools.get(name).map_or(Replay::Effectful, |tool| tool.spec().replay);
+                self.tools.push(ToolRun {
+                    call: id.clone(),
+                    place: u32::try_from(self.tools.len()).unwrap_or(u32::MAX),
+                    round,
+                    name: name.clone(),
+                    input: input.clone(),
+                    replay,
+                    state: ToolState::Planned,
+                });
+                self.changed.push(id.clone());
+            }
+        }
+        let record = self.session.append_wire(Role::Assistant, parts, wire);
+        self.records.push(record);
+    }
+
+    fn set_tool(&mut self, call: &CallId, state: ToolState) -> Option<blufio_core::ids::ToolName> {
+        let run = self.tools.iter_mut().find(|run| run.call == *call)?;
+        run.state = state;
+        self.changed.push(call.clone());
+        Some(run.name.clone())
+    }
+
+    fn start_tool(&mut self, call: &CallId) {
+        if self.engine.is_draining() {
+            return;
+        }
+        self.set_tool(call, ToolState::Started(self.engine.boot));
+        if let Some(run) = self.tools.iter().find(|run| run.call == *call) {
+            self.actions.push(Action::Tool(run.clone()));
+        }
+    }
+
+    fn call_model(&mut self, fallback: bool, more_room: bool) {
+        if self.engine.is_draining() {
+            return;
+        }
+        let settings = &self.engine.settings;
+        let usual = self.session.epoch.as_ref().map_or(&settings.model, |epoch| &epoch.model);
+        let model = settings.fallback.as_ref().filter(|_| fallback).unwrap_or(usual).clone();
+        let known = settings.catalogue.get(&model);
+        let most = known.map_or(settings.max_tokens, |model| model.max_output);
+        let max_tokens = if more_room { settings.max_tokens.saturating_mul(4) } else { settings.max_tokens }.min(most);
+        let prompt = self.prompt(&model, max_tokens);
+        let prompt_tokens = self.engine.adapters.provider.estimate_tokens(&prompt);
+        let at = self.now();
+        let Ok(held) = settings.catalogue.reserve(&model, prompt_tokens, max_tokens, at) else {
+            self.actions.push(Action::Refused(Failure::NoPrice, model));
+            return;
+        };
+        self.call = CallNumber(self.call.0.saturating_add(1));
+        let open = OpenCall { call: self.call, model, held, prompt_tokens, max_tokens, at };
+        self.records.push(Record::CallOpened(open.clone()));
+        self.open = Some(open);
+        self.actions.push(Action::Call(prompt));
+    }
+
+    fn prompt(&self, model: &ModelId, max_tokens: u32) -> Prompt {
+        let settings = &self.engine.settings;
+        let known = settings.catalogue.get(model);
+        let adaptive = known.is_some_and(|model| model.thinking.iter().any(|kind| kind == "adaptive"));
+        let effort = settings.effort.clone().filter(|_| known.is_some_and(|model| model.default_effort.is_some()));
+        let epoch = self.session.epoch.as_ref();
+        Prompt {
+            request: format!("{}-{}-{}", self.session.id, self.number, self.turn.round()),
+            model: model.clone(),
+            max_tokens,
+            effort,
+            thinking: adaptive.then(|| "adaptive".to_owned()),
+            person: digest(self.session.key.as_str()),
+            system: epoch.map_or_else(|| self.engine.system.clone(), |epoch| epoch.system.clone()),
+            tools: epoch.map_or_else(|| self.engine.rendered_tools.clone(), |epoch| epoch.tools.clone()),
+            messages: self.session.history.clone(),
+        }
+    }
+
+    // ------------------------------------------------------------ the end
+
+    /// Lets a preview that is on its way arrive, so that nothing is left hanging in the chat.
+    async fn settle_preview(&mut self) {
+        let sending = self.previews.as_ref().is_some_and(Previews::is_sending);
+        let Some(showing) = self.showing.take() else { return };
+        if !sending {
+            return;
+        }
+        tokio::select! {
+            news = showing => {
+                if let News::Preview { outcome: PreviewOutcome::Placed { message, .. }, .. } = news
+                    && self.placeholder != Some(message)
+                {
+                    self.placeholder = Some(message);
+                    self.records.push(Record::Placeholder { message });
+                }
+            }
+            () = self.engine.adapters.clock.sleep(PREVIEW_WAIT) => {}
+        }
+    }
+
+    fn finish(&mut self, outcome: Outcome, notice: Option<Notice>) {
+        let text = self.final_text(&outcome, notice);
+        let drafts = match outcome {
+            Outcome::Stopped => Vec::new(),
+            Outcome::Reply | Outcome::Error(_) => self.engine.drafts(&self.row.route, &text, self.placeholder),
+        };
+        let dispatcher = self.engine.dispatchers.get(&self.row.route.channel);
+        let permit = match (drafts.first(), dispatcher) {
+            (Some(_), Some(dispatcher)) => dispatcher.reserve(&self.row.route),
+            _ => None,
+        };
+        let sending = permit.zip(drafts.first().map(|draft| self.first_row(draft)));
+        if !drafts.is_empty() {
+            if let Some(dispatcher) = dispatcher
+                && (sending.is_none() || drafts.len() > 1)
+            {
+                dispatcher.poke(&self.row.route);
+            }
+            self.records.push(Record::Outbox { drafts, first_sending: sending.is_some() });
+        }
+        self.records.push(Record::TurnClosed { outcome: outcome.clone(), text: text.clone() });
+        self.actions.push(Action::Finished { outcome, text, sending });
+    }
+
+    fn final_text(&self, outcome: &Outcome, notice: Option<Notice>) -> String {
+        let mut texts: Vec<&str> = self.said.iter().map(String::as_str).collect();
+        texts.extend(notice.map(Notice::text));
+        match outcome {
+            Outcome::Reply => {}
+            Outcome::Stopped => texts.push(Note::Stopped.as_str()),
+            Outcome::Error(trouble) => texts.push(trouble.text()),
+        }
+        texts.join("\n\n")
+    }
+
+    fn first_row(&self, draft: &Draft) -> OutboxRow {
+        OutboxRow {
+            id: blufio_core::ids::OutboxId(0),
+            route: draft.route.clone(),
+            body: draft.body.clone(),
+            replaces: draft.replaces,
+            attempt: 1,
+            not_before: Timestamp(0),
+            maybe_duplicate: false,
+            at: self.now(),
+        }
+    }
+
+    /// A journal that does not fold (written by a newer or broken version): the turn is closed, the conversation goes on.
+    async fn close_unreadable(&mut self) -> Result<(), StoreError> {
+        let runs: Vec<ToolRun> = self.tools.clone();
+        if runs.iter().any(|run| !matches!(run.state, ToolState::Done { .. } | ToolState::Unknown)) {
+            let record = self.session.append(self.engine, Role::User, results(&runs, false));
+            self.records.extend(record);
+        }
+        let record = self.session.append(self.engine, Role::Assistant, note(Note::Error));
+        self.records.extend(record);
+        self.finish(Outcome::Error(Trouble::Internal), None);
+        self.commit(None).await
+    }
+
+    // ------------------------------------------------------------ commit, then act
+
+    async fn commit(&mut self, step: Option<(Input, Timestamp)>) -> Result<(), StoreError> {
+        let mut records = std::mem::take(&mut self.records);
+        let changed = std::mem::take(&mut self.changed);
+        let runs = self.tools.iter().filter(|run| changed.contains(&run.call)).cloned().map(Record::ToolRun);
+        // Tool rows come before the end of the turn and after the message that asked for them.
+        let end = records.iter().position(|record| matches!(record, Record::Outbox { .. } | Record::TurnClosed { .. }));
+        let tail = records.split_off(end.unwrap_or(records.len()));
+        records.extend(runs);
+        records.extend(tail);
+        let at = self.now();
+        let mut steps = Vec::new();
+        if let Some((input, at)) = step {
+            self.steps += 1;
+            steps.push(Step { seq: self.steps, at, boot: self.engine.boot, input });
+        }
+        let commit = Commit { session: self.session.id, turn: self.number, steps, records, at };
+        hit(Failpoint::StepBeforeCommit);
+        let committed = self.commit_durably(commit).await?;
+        hit(Failpoint::StepAfterCommit);
+        let progress = self.engine.adapters.clock.monotonic();
+        self.engine.sessions.running(&self.session.key, Some(Running { inbox: self.row.id, progress }));
+        for action in std::mem::take(&mut self.actions) {
+            self.act(action, committed.outbox.first().copied()).await;
+        }
+        Ok(())
+    }
+
+    /// A full disk is waited for; anything else is tried a few times.
+    async fn commit_durably(&self, commit: Commit) -> Result<blufio_core::record::Committed, StoreError> {
+        let mut tries = 0;
+        loop {
+            match self.engine.adapters.storage.commit(commit.clone()).await {
+                Ok(committed) => return Ok(committed),
+                Err(StoreError::DiskFull) if !self.engine.is_draining() => {
+                    tracing::error!(session = %self.session.key, "no space left on the disk; the turn waits");
+                }
+                Err(StoreError::Broken(error)) if tries < COMMIT_TRIES => {
+                    tries += 1;
+                    tracing::error!(session = %self.session.key, error, tries, "a step could not be written");
+                }
+                Err(error) => return Err(error),
+            }
+            self.engine.adapters.clock.sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    async fn act(&mut self, action: Action, outbox: Option<blufio_core::ids::OutboxId>) {
+        match action {
+            Action::Call(prompt) => {
+                let (provider, sink) = (self.engine.adapters.provider.clone(), self.live.sink());
+                self.news.push(Box::pin(async move { News::Call(provider.complete(prompt, sink).await) }));
+            }
+            Action::Refused(failure, model) => {
+                let message = format!("`{model}` is not called: its price is not known");
+                let error =
+                    ProviderError { failure, message, retry_after: None, request: None, reached: false, usage: None };
+                self.news.push(Box::pin(async move { News::Call(Err(error)) }));
+            }
+            Action::Tool(run) => {
+                self.live.publish(EventKind::ToolStarted { tool: run.name.clone() });
+                hit(Failpoint::ToolBeforeRun);
+                self.news.push(run_tool(self.engine, run, self.session.id.0, self.number));
+            }
+            Action::Finished { outcome, text, sending } => {
+                self.news.clear();
+                let word = outcome.as_str();
+                metrics::counter!("blufio_turns_total", "outcome" => word).increment(1);
+                tracing::info!(session = %self.session.key, turn = %self.number, outcome = word, "turn over");
+                if let Some(((permit, row), id)) = sending.zip(outbox) {
+                    permit.hand_over(id, row).await;
+                }
+                if outcome == Outcome::Stopped {
+                    self.remove_placeholder();
+                }
+                self.live.publish(EventKind::TurnDone { outcome: word.to_owned(), text });
+                self.engine.sessions.running(&self.session.key, None);
+            }
+        }
+    }
+
+    fn remove_placeholder(&self) {
+        let channel = self.engine.adapters.channels.get(&self.row.route.channel).cloned();
+        let (Some(channel), Some(message)) = (channel, self.placeholder) else { return };
+        let route = self.row.route.clone();
+        let removal = async move { channel.remove(&route, message).await };
+        drop(self.engine.tasks.spawn("placeholder", removal));
+    }
+}
+
+/// The preview's news, if one is being shown; never resolves to `None` while it is.
+async fn showing(showing: &mut Option<Boxed<'static, News>>) -> Option<News> {
+    match showing {
+        Some(future) => Some(future.await),
+        None => None,
+    }
+}
+
+/// Runs a tool within its limits. Whatever goes wrong is for the model to read, and never ends the turn.
+fn run_tool(engine: &Arc<Engine>, run: ToolRun, session: i64, turn: TurnNumber) -> Boxed<'static, News> {
+    let (tool, clock) = (engine.tools.get(&run.name).cloned(), engine.adapters.clock.clone());
+    Box::pin(async move {
+        let failed = |content: String| ToolState::Done { content, error: true };
+        let Some(tool) = tool else {
+            return News::Tool(run.call, failed(format!("there is no tool named `{}` any more", run.name)));
+        };
+        let Ok(input) = serde_json::from_str(&run.input) else {
+            return News::Tool(run.call, failed("the arguments are not valid JSON".to_owned()));
+        };
+        let limits = tool.spec().limits;
+        let key = digest(&format!("{session}/{turn}/{}", run.call)).into();
+        let call = ToolCall { id: run.call.clone(), key, input };
+        let done = tokio::select! {
+            done = guarded("tool", tool.run(call)) => done,
+            () = clock.sleep(limits.time) => {
+                let seconds = limits.time.as_secs();
+                return News::Tool(run.call, failed(format!("the tool took longer than {seconds} s and was ended")));
+            }
+        };
+        let state = match done {
+            Some(Ok(content)) => {
+                let max = limits.output_bytes.min(TOOL_OUTPUT_BYTES_MAX);
+                ToolState::Done { content: cut_middle(content, max), error: false }
+            }
+            Some(Err(ToolError::ToModel(why))) => failed(cut_middle(why, TOOL_OUTPUT_BYTES_MAX)),
+            Some(Err(ToolError::Broken(why))) => {
+                tracing::error!(tool = %run.name, "a tool failed: {why}");
+                failed("the tool failed; the operator's log has the reason".to_owned())
+            }
+            None => failed("the tool crashed; the operator's log has the reason".to_owned()),
+        };
+        News::Tool(run.call, state)
+    })
+}
+
+/// Cuts the middle out of an output that is too long to store.
+fn cut_middle(output: String, max: usize) -> String {
+    if output.len() <= max {
+        return output;
+    }
+    let half = max / 2;
+    let head = output.get(..output.floor_char_boundary(half)).unwrap_or_default();
+    let tail = output.get(output.ceil_char_boundary(output.len() - half)..).unwrap_or_default();
+    format!("{head}\n[… {} bytes were not kept …]\n{tail}", output.len() - head.len() - tail.len())
+}
+
+/// Equal for calls with the same name and arguments.
+fn fingerprint(name: &str, input: &str) -> u64 {
+    let hash = Sha256::new().chain_update(name).chain_update([0]).chain_update(input).finalize();
+    hash.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// 32 hexadecimal digits that say nothing about what went in.
+fn digest(text: &str) -> String {
+    Sha256::digest(text).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,66 @@
+//! Is it alive, is it ready: judged by progress, not by existence.
+
+use blufio_core::port::{ChannelHealth, Clock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// A critical loop that has not gone round for this long hangs.
+const BEAT_MAX: Duration = Duration::from_secs(25);
+/// A poll without an answer for this long is not a connection.
+const POLL_MAX: Duration = Duration::from_secs(120);
+/// A turn that has not got anywhere for this long is stuck.
+const STUCK: Duration = Duration::from_secs(11 * 60);
+
+/// Stamps of the critical loops.
+pub struct Health {
+    clock: Arc<dyn Clock>,
+    beats: Mutex<BTreeMap<&'static str, Duration>>,
+}
+
+/// The answer of `/readyz`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// Messages are taken and answered.
+    Ready,
+    /// They are not, or not all; one line says why.
+    NotReady(String),
+}
+
+impl Health {
+    /// Nothing stamped yet.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, beats: Mutex::default() }
+    }
+
+    /// The loop of that name has gone round.
+    pub fn beat(&self, name: &'static str) {
+        let now = self.clock.monotonic();
+        self.beats.lock().unwrap_or_else(PoisonError::into_inner).insert(name, now);
+    }
+
+    /// A loop that hangs, if there is one.
+    pub fn hanging(&self) -> Option<&'static str> {
+        let now = self.clock.monotonic();
+        let beats = self.beats.lock().unwrap_or_else(PoisonError::into_inner);
+        beats.iter().find(|(_, at)| now.saturating_sub(**at) > BEAT_MAX).map(|(name, _)| *name)
+    }
+
+    /// Whether a channel lets messages through; the reason if not.
+    pub fn channel_trouble(&self, health: &ChannelHealth) -> Option<String> {
+        let now = self.clock.monotonic();
+        let silent = |since: u64| now.saturating_sub(Duration::from_millis(since)) > POLL_MAX;
+        match health {
+            ChannelHealth::Starting => Some("not authenticated yet".to_owned()),
+            ChannelHealth::Failed { reason } => Some(reason.clone()),
+            ChannelHealth::Ready { poll_since_ms } if silent(*poll_since_ms) => Some("no answer for two minutes".to_owned()),
+            ChannelHealth::Degraded { reason, poll_since_ms } if silent(*poll_since_ms) => Some(reason.clone()),
+            ChannelHealth::Ready { .. } | ChannelHealth::Degraded { .. } => None,
+        }
+    }
+
+    /// A turn is stuck if it has not got anywhere for longer than any stream may take.
+    pub fn is_stuck(&self, progress: Duration) -> bool {
+        self.clock.monotonic().saturating_sub(progress) > STUCK
+    }
+}

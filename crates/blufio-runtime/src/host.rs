@@ -1,0 +1,360 @@
+//! The whole runtime: start, say, watch, ask, shut down.
+
+use crate::dispatch::{Dispatcher, Dispatchers};
+use crate::engine::{Adapters, Engine, Settings};
+use crate::events::Reader;
+use crate::health::{Health, Readiness};
+use crate::intake::{self, ChannelIntake, Message};
+use crate::tasks::Tasks;
+use blufio_core::access::Principal;
+use blufio_core::failpoint::{Failpoint, hit};
+use blufio_core::ids::{ChannelName, InboxId, SessionKey};
+use blufio_core::limits::{OUTBOX_PENDING_MAX, SHUTDOWN};
+use blufio_core::money::MicroUsd;
+use blufio_core::port::{ChannelError, ChannelHealth, StoreError};
+use blufio_core::record::{
+    Batch, Item, Pairing, PairingChange, Query, Recovered, Route, Shared, StoreStatus, Taken, View,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The session of the person at the machine itself.
+pub const LOCAL_SESSION: &str = "local:main";
+/// The channel of the shell and the control socket: answers are read from the rows, so nothing is sent.
+const LOCAL_CHANNEL: &str = "local";
+
+/// How often the house is kept.
+const HOUSEKEEPING: Duration = Duration::from_secs(10);
+/// How often old rows are looked for.
+const RETENTION: Duration = Duration::from_secs(600);
+/// While there is more to delete.
+const RETENTION_SOON: Duration = Duration::from_millis(200);
+/// What runs may finish within this part of a shutdown.
+const DRAIN: Duration = Duration::from_secs(6);
+/// Answers that are being sent may arrive within this part.
+const FLUSH: Duration = Duration::from_secs(2);
+
+const _: () = assert!(DRAIN.as_secs() + FLUSH.as_secs() < SHUTDOWN.as_secs());
+
+/// A running Blufio.
+pub struct Host {
+    engine: Arc<Engine>,
+    started: Duration,
+}
+
+/// What became of something said locally.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// Its row.
+    pub inbox: InboxId,
+    /// It was said before, under the same client id.
+    pub repeated: bool,
+    /// It waits for a turn; otherwise it is answered already.
+    pub queued: bool,
+}
+
+/// How everything is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HostStatus {
+    /// Milliseconds since the start.
+    pub uptime_ms: u64,
+    /// Ready, or why not.
+    pub ready: bool,
+    /// Why not.
+    pub reason: Option<String>,
+    /// The model of new sessions.
+    pub model: String,
+    /// Turns that run now.
+    pub running_turns: u64,
+    /// Sessions in memory.
+    pub live_sessions: u64,
+    /// The channels.
+    pub channels: BTreeMap<String, ChannelHealth>,
+    /// What the store counts.
+    pub store: StoreStatus,
+}
+
+impl Host {
+    /// Recovers what the last process left and starts everything. Channels are the adapters' to choose: none for a shell
+    /// that runs without a server.
+    pub async fn start(adapters: Adapters, mut settings: Settings) -> Result<Self, StoreError> {
+        let clock = adapters.clock.clone();
+        hit(Failpoint::BootBeforeCommit);
+        let recovered = adapters.storage.recover(clock.now()).await?;
+        hit(Failpoint::BootAfterCommit);
+        for pairing in &recovered.paired {
+            let rules = settings.access.entry(pairing.channel.clone()).or_default();
+            rules.paired.insert(pairing.user, pairing.owner);
+        }
+        let (tasks, health) = (Tasks::new(clock.clone()), Arc::new(Health::new(clock.clone())));
+        let dispatchers = dispatchers(&adapters, &health);
+        let engine = Engine::new(adapters, settings, recovered.boot, tasks, health, dispatchers);
+        let host = Self { started: clock.monotonic(), engine };
+        host.log_start(&recovered);
+        for session in &recovered.sessions {
+            // Rows of channels that do not run here are left alone.
+            if host.serves(session) {
+                host.engine.wake(session);
+            }
+        }
+        for dispatcher in host.engine.dispatchers.values() {
+            dispatcher.start(&host.engine.tasks);
+        }
+        host.start_channels(&recovered);
+        host.start_housekeeping();
+        Ok(host)
+    }
+
+    /// Says something as the owner, on this machine. `client` names the message: saying it twice is saying it once.
+    pub async fn say(&self, session: &SessionKey, client: &str, text: String) -> Result<Said, StoreError> {
+        let channel = ChannelName::new(LOCAL_CHANNEL);
+        let route = Route { channel: channel.clone(), account: 0, chat: 0, thread: None, reply_to: None };
+        let message =
+            Message { session: session.clone(), route, principal: Principal::Owner, text, addressee: None };
+        let fate = intake::fate(&self.engine, message).await;
+        let item = Item { update: 0, fingerprint: client.to_owned(), raw: Shared::from([]), fate };
+        let at = self.engine.adapters.clock.now();
+        let batch = Batch { channel, account: 0, items: vec![item], cursor: None, at };
+        let accepted = intake::accept(&self.engine, batch).await?;
+        let accepted = accepted.first().ok_or_else(|| StoreError::Broken("the store took no row".to_owned()))?;
+        Ok(Said { inbox: accepted.inbox, repeated: !accepted.new, queued: accepted.taken == Taken::Queued })
+    }
+
+    /// Follows a session after event `after`.
+    pub fn follow(&self, session: SessionKey, after: u64) -> Reader {
+        self.engine.hub.subscribe(session, after)
+    }
+
+    /// Reads for showing.
+    pub async fn view(&self, query: Query) -> Result<View, StoreError> {
+        self.engine.adapters.storage.view(query, self.engine.adapters.clock.now()).await
+    }
+
+    /// Decides about people; takes effect with the next update.
+    pub async fn pairing(&self, change: PairingChange) -> Result<Pairing, StoreError> {
+        let revoked = matches!(change, PairingChange::Revoke { .. });
+        let rejected = matches!(change, PairingChange::Reject { .. });
+        let change = match change {
+            PairingChange::Approve { code, owner, .. } => {
+                let has_owner = self.has_owner();
+                PairingChange::Approve { code, owner, has_owner }
+            }
+            other => other,
+        };
+        hit(Failpoint::PairingBeforeCommit);
+        let pairing = self.engine.adapters.storage.pairing(change, self.engine.adapters.clock.now()).await?;
+        hit(Failpoint::PairingAfterCommit);
+        let mut access = self.engine.access.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let rules = access.entry(pairing.channel.clone()).or_default();
+        if revoked {
+            rules.paired.remove(&pairing.user);
+        } else if !rejected {
+            rules.paired.insert(pairing.user, pairing.owner);
+        }
+        Ok(pairing)
+    }
+
+    /// Whether messages are taken and answered.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        if self.engine.is_draining() {
+            return Readiness::NotReady("shutting down".to_owned());
+        }
+        let health = &self.engine.health;
+        if let Some(name) = health.hanging() {
+            return Readiness::NotReady(format!("the {name} loop hangs"));
+        }
+        for (name, channel) in &self.engine.adapters.channels {
+            if let Some(trouble) = health.channel_trouble(&channel.health()) {
+                return Readiness::NotReady(format!("{name}: {trouble}"));
+            }
+        }
+        let stuck = self.engine.sessions.all_running().into_iter().find(|(_, running)| health.is_stuck(running.progress));
+        stuck.map_or(Readiness::Ready, |(key, _)| Readiness::NotReady(format!("session {key} is stuck")))
+    }
+
+    /// A commit works right now. For the service manager's watchdog.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        self.engine.adapters.storage.probe(self.engine.adapters.clock.now()).await
+    }
+
+    /// How everything is.
+    pub async fn status(&self) -> Result<HostStatus, StoreError> {
+        let store = store_status(&self.engine).await?;
+        let reason = match self.readiness() {
+            Readiness::Ready => None,
+            Readiness::NotReady(reason) => Some(reason),
+        };
+        let uptime = self.engine.adapters.clock.monotonic().saturating_sub(self.started);
+        let channels = self.engine.adapters.channels.iter().map(|(name, channel)| (name.to_string(), channel.health()));
+        Ok(HostStatus {
+            uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
+            ready: reason.is_none(),
+            reason,
+            model: self.engine.settings.model.to_string(),
+            running_turns: u64::try_from(self.engine.sessions.all_running().len()).unwrap_or(0),
+            live_sessions: u64::try_from(self.engine.sessions.count()).unwrap_or(0),
+            channels: channels.collect(),
+            store,
+        })
+    }
+
+    /// Resolves when a critical task cannot be kept alive.
+    pub async fn failed(&self) {
+        self.engine.tasks.failed().await;
+    }
+
+    /// Ends everything in phases: no new work, what runs may finish, answers may arrive, the log is folded into the file.
+    pub async fn shutdown(&self) -> Result<(), StoreError> {
+        let clock = &self.engine.adapters.clock;
+        self.engine.drain();
+        self.wait_until(DRAIN, || self.engine.sessions.all_running().is_empty()).await;
+        self.wait_until(FLUSH, || self.engine.dispatchers.values().all(|dispatcher| dispatcher.is_quiet())).await;
+        self.engine.tasks.stop().await;
+        hit(Failpoint::ShutdownBeforeCheckpoint);
+        let closed = self.engine.adapters.storage.close(clock.now()).await;
+        hit(Failpoint::ShutdownAfterCheckpoint);
+        closed
+    }
+
+    async fn wait_until(&self, most: Duration, done: impl Fn() -> bool) {
+        let clock = &self.engine.adapters.clock;
+        let end = clock.monotonic().saturating_add(most);
+        while !done() && clock.monotonic() < end {
+            clock.sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn has_owner(&self) -> bool {
+        let access = self.engine.access.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        access.values().any(|rules| !rules.owners.is_empty() || rules.allow_from.len() == 1)
+    }
+
+    /// A session belongs to a channel that runs here, or to the machine itself.
+    fn serves(&self, session: &SessionKey) -> bool {
+        let local = session.as_str().starts_with(LOCAL_CHANNEL);
+        local || !self.engine.adapters.channels.is_empty()
+    }
+
+    fn start_channels(&self, recovered: &Recovered) {
+        for (name, channel) in &self.engine.adapters.channels {
+            let stored = recovered.cursors.iter().filter(|(channel, ..)| channel == name);
+            let cursors = stored.map(|(_, account, cursor)| (*account, *cursor)).collect();
+            let intake = Arc::new(ChannelIntake::new(self.engine.clone(), name.clone(), cursors));
+            let (channel, name, engine) = (channel.clone(), name.clone(), self.engine.clone());
+            self.engine.tasks.keep("channel", move || {
+                let (channel, intake, name, engine) = (channel.clone(), intake.clone(), name.clone(), engine.clone());
+                Box::pin(async move {
+                    tokio::select! {
+                        error = channel.receive(intake) => match error {
+                            ChannelError::Restart(reason) => tracing::warn!(channel = %name, reason, "the channel starts again"),
+                            ChannelError::Fatal(reason) => {
+                                tracing::error!(channel = %name, reason, "the channel is down until a person mends it");
+                                std::future::pending::<()>().await;
+                            }
+                        },
+                        () = engine.draining() => std::future::pending().await,
+                    }
+                })
+            });
+        }
+    }
+
+    fn start_housekeeping(&self) {
+        let engine = self.engine.clone();
+        self.engine.tasks.keep("housekeeping", move || {
+            let engine = engine.clone();
+            Box::pin(async move { keep_house(&engine).await })
+        });
+    }
+
+    fn log_start(&self, recovered: &Recovered) {
+        tracing::info!(
+            boot = %recovered.boot,
+            unclean = recovered.unclean,
+            sessions = recovered.sessions.len(),
+            uncertain_sends = recovered.uncertain_sends,
+            "recovered"
+        );
+    }
+}
+
+fn dispatchers(adapters: &Adapters, health: &Arc<Health>) -> Dispatchers {
+    let make = |(name, channel): (&ChannelName, &Arc<dyn blufio_core::port::AnyChannel>)| {
+        let health = health.clone();
+        let (channel, storage, clock) = (channel.clone(), adapters.storage.clone(), adapters.clock.clone());
+        (name.clone(), Dispatcher::new(channel, storage, clock, move || health.beat("outbox")))
+    };
+    adapters.channels.iter().map(make).collect()
+}
+
+/// Retention, the admission gate, and the gauges.
+async fn keep_house(engine: &Arc<Engine>) {
+    let clock = engine.adapters.clock.clone();
+    let mut retention_due = clock.monotonic().saturating_add(HOUSEKEEPING);
+    loop {
+        engine.health.beat("housekeeping");
+        match store_status(engine).await {
+            Ok(status) => {
+                engine.admission.send_replace(status.outbox_pending < u64::from(OUTBOX_PENDING_MAX));
+                gauges(engine, &status);
+            }
+            Err(error) => tracing::error!(%error, "the store cannot be read"),
+        }
+        if clock.monotonic() >= retention_due {
+            hit(Failpoint::RetentionBeforeDelete);
+            let more = engine.adapters.storage.retain(engine.settings.retention, clock.now()).await;
+            hit(Failpoint::RetentionAfterDelete);
+            let pause = if matches!(more, Ok(true)) { RETENTION_SOON } else { RETENTION };
+            if let Err(error) = more {
+                tracing::error!(%error, "old rows could not be deleted");
+            }
+            retention_due = clock.monotonic().saturating_add(pause);
+        }
+        let wait = retention_due.saturating_sub(clock.monotonic()).min(HOUSEKEEPING);
+        clock.sleep(wait.max(RETENTION_SOON)).await;
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "gauges are floats; counts are far below 2^52")]
+fn gauges(engine: &Engine, status: &StoreStatus) {
+    metrics::gauge!("blufio_inbox_pending").set(status.inbox_pending as f64);
+    metrics::gauge!("blufio_outbox_pending").set(status.outbox_pending as f64);
+    metrics::gauge!("blufio_database_bytes").set(status.database_bytes as f64);
+    metrics::gauge!("blufio_sessions_live").set(engine.sessions.count() as f64);
+    metrics::gauge!("blufio_turns_running").set(engine.sessions.all_running().len() as f64);
+}
+
+async fn store_status(engine: &Engine) -> Result<StoreStatus, StoreError> {
+    match engine.adapters.storage.view(Query::Status, engine.adapters.clock.now()).await? {
+        View::Status(status) => Ok(status),
+        View::Sessions(_) | View::Messages(_) | View::Journal(_) | View::Pairings(..) | View::Inbox(_) => {
+            Err(StoreError::Broken("the store answered another question".to_owned()))
+        }
+    }
+}
+
+/// The answer to `/status` in a chat: what concerns this person's session, and whether all is well.
+pub(crate) async fn status_text(engine: &Engine, session: &SessionKey) -> String {
+    let busy = if engine.sessions.is_busy(session) { "I am working on a message of yours." } else { "Nothing is running here." };
+    let spent = match store_status(engine).await {
+        Ok(status) => format!("The last 24 hours cost {}.", short(status.spent_day)),
+        Err(error) => format!("My database cannot be read: {error}."),
+    };
+    let troubles: Vec<String> = engine
+        .adapters
+        .channels
+        .iter()
+        .filter_map(|(name, channel)| engine.health.channel_trouble(&channel.health()).map(|why| format!("{name}: {why}")))
+        .collect();
+    let well = if troubles.is_empty() { "All is well.".to_owned() } else { troubles.join("; ") };
+    format!("{busy} New conversations use {}. {spent} {well}", engine.settings.model)
+}
+
+/// Dollars with four decimals.
+fn short(cost: MicroUsd) -> String {
+    let hundredths = cost.0.div_ceil(100);
+    format!("${}.{:04}", hundredths / 10_000, hundredths % 10_000)
+}

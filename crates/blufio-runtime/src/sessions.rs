@@ -1,0 +1,203 @@
+//! Which sessions are in memory.
+//!
+//! A session has at most one actor. Waking it is a flag and a notification (a mailbox of one: the work itself is in the
+//! inbox), so nothing can pile up here. Above the limit of live sessions the longest idle one is asked to go; if none is
+//! idle, the newcomer waits in line until one is.
+
+use blufio_core::ids::{InboxId, SessionKey};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+
+/// The live sessions.
+pub struct Sessions {
+    registry: Mutex<Registry>,
+    max: usize,
+}
+
+#[derive(Default)]
+struct Registry {
+    live: HashMap<SessionKey, Live>,
+    line: VecDeque<SessionKey>,
+}
+
+struct Live {
+    woken: bool,
+    wake: Arc<Notify>,
+    stop: watch::Sender<InboxId>,
+    idle_since: Option<Duration>,
+    running: Option<Running>,
+}
+
+/// A turn that runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Running {
+    /// The row it answers.
+    pub inbox: InboxId,
+    /// When it last got anywhere, on the monotonic clock.
+    pub progress: Duration,
+}
+
+/// What an actor holds of its own entry.
+pub struct Seat {
+    /// Notified when there may be work, or when it should go.
+    pub wake: Arc<Notify>,
+    /// The row of the last `/stop`.
+    pub stop: watch::Receiver<InboxId>,
+}
+
+/// What to do after waking a session.
+pub enum Woken {
+    /// It has an actor.
+    Live,
+    /// Start an actor with this seat.
+    Start(Seat),
+    /// It waits in line.
+    Waits,
+}
+
+impl Sessions {
+    /// At most `max` sessions in memory.
+    pub fn new(max: usize) -> Self {
+        Self { registry: Mutex::default(), max: max.max(1) }
+    }
+
+    /// Tells a session that there is work.
+    pub fn wake(&self, key: &SessionKey) -> Woken {
+        let mut registry = self.lock();
+        if let Some(live) = registry.live.get_mut(key) {
+            live.woken = true;
+            live.wake.notify_one();
+            return Woken::Live;
+        }
+        if registry.live.len() >= self.max {
+            if !registry.line.contains(key) {
+                registry.line.push_back(key.clone());
+            }
+            let idle = registry.live.values().filter(|live| !live.woken);
+            if let Some(longest) = idle.filter(|live| live.idle_since.is_some()).min_by_key(|live| live.idle_since) {
+                longest.wake.notify_one();
+            }
+            return Woken::Waits;
+        }
+        Woken::Start(registry.seat(key))
+    }
+
+    /// Stops what runs in a session now. False if nothing runs or waits there.
+    pub fn stop(&self, key: &SessionKey, at: InboxId) -> bool {
+        let registry = self.lock();
+        let Some(live) = registry.live.get(key) else { return false };
+        live.stop.send_replace(at);
+        live.running.is_some()
+    }
+
+    /// A turn runs or work waits there.
+    pub fn is_busy(&self, key: &SessionKey) -> bool {
+        self.lock().live.get(key).is_some_and(|live| live.running.is_some() || live.woken)
+    }
+
+    /// The actor looks for work: wake-ups up to now are answered by that.
+    pub fn looks(&self, key: &SessionKey) {
+        if let Some(live) = self.lock().live.get_mut(key) {
+            (live.woken, live.idle_since) = (false, None);
+        }
+    }
+
+    /// The actor found nothing. True: it must go because others wait.
+    pub fn idle(&self, key: &SessionKey, now: Duration) -> bool {
+        let mut registry = self.lock();
+        let crowded = !registry.line.is_empty();
+        let Some(live) = registry.live.get_mut(key) else { return true };
+        live.idle_since = Some(now);
+        crowded && !live.woken
+    }
+
+    /// The actor wants to go. `None`: it was woken meanwhile and must look again. Otherwise it is gone, and the next in line,
+    /// if there is one, gets its place.
+    pub fn leave(&self, key: &SessionKey) -> Option<Option<(SessionKey, Seat)>> {
+        let mut registry = self.lock();
+        if registry.live.get(key).is_some_and(|live| live.woken) {
+            return None;
+        }
+        Some(registry.vacate(key))
+    }
+
+    /// The actor is gone, whatever waits.
+    pub fn gone(&self, key: &SessionKey) -> Option<(SessionKey, Seat)> {
+        self.lock().vacate(key)
+    }
+
+    /// A turn begins, gets somewhere, or (`None`) ends.
+    pub fn running(&self, key: &SessionKey, running: Option<Running>) {
+        if let Some(live) = self.lock().live.get_mut(key) {
+            live.running = running;
+        }
+    }
+
+    /// The running turns.
+    pub fn all_running(&self) -> Vec<(SessionKey, Running)> {
+        let registry = self.lock();
+        registry.live.iter().filter_map(|(key, live)| live.running.map(|running| (key.clone(), running))).collect()
+    }
+
+    /// How many are in memory.
+    pub fn count(&self) -> usize {
+        self.lock().live.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Registry {
+    fn seat(&mut self, key: &SessionKey) -> Seat {
+        let (stop, stop_seen) = watch::channel(InboxId(0));
+        let wake = Arc::new(Notify::new());
+        let live = Live { woken: true, wake: wake.clone(), stop, idle_since: None, running: None };
+        self.live.insert(key.clone(), live);
+        Seat { wake, stop: stop_seen }
+    }
+
+    fn vacate(&mut self, key: &SessionKey) -> Option<(SessionKey, Seat)> {
+        self.live.remove(key);
+        let next = self.line.pop_front()?;
+        let seat = self.seat(&next);
+        Some((next, seat))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+
+    fn key(name: &str) -> SessionKey {
+        SessionKey::new(name)
+    }
+
+    #[test]
+    fn a_session_has_one_actor_and_a_wake_up_is_never_lost() {
+        let sessions = Sessions::new(4);
+        assert!(matches!(sessions.wake(&key("a")), Woken::Start(_)));
+        assert!(matches!(sessions.wake(&key("a")), Woken::Live));
+        sessions.looks(&key("a"));
+        assert!(matches!(sessions.wake(&key("a")), Woken::Live));
+        assert!(sessions.leave(&key("a")).is_none(), "woken while it wanted to go");
+        sessions.looks(&key("a"));
+        assert!(sessions.leave(&key("a")).unwrap().is_none());
+        assert!(matches!(sessions.wake(&key("a")), Woken::Start(_)));
+    }
+
+    #[test]
+    fn newcomers_wait_until_somebody_idle_leaves() {
+        let sessions = Sessions::new(1);
+        assert!(matches!(sessions.wake(&key("a")), Woken::Start(_)));
+        assert!(matches!(sessions.wake(&key("b")), Woken::Waits));
+        sessions.looks(&key("a"));
+        assert!(sessions.idle(&key("a"), Duration::ZERO), "crowded: it must go");
+        let (next, _) = sessions.leave(&key("a")).unwrap().unwrap();
+        assert_eq!((next, sessions.count()), (key("b"), 1));
+    }
+}

@@ -1,0 +1,186 @@
+//! Opening the file: who may read it, the settings of a connection, and the versions of the schema.
+
+use crate::fault::Done;
+use blufio_core::failpoint::{Failpoint, hit};
+use rusqlite::{Connection, OpenFlags};
+use std::fs::{self, OpenOptions, Permissions};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+/// The schema, one entry per version, applied in order and never edited after a release.
+const MIGRATIONS: &[&str] = &[include_str!("schema/0001.sql")];
+/// `BLUF` in the file's header, so that nothing else is ever taken for our database.
+const APPLICATION: i64 = 0x424C_5546;
+/// How long a statement waits for another process (the command line, a backup) that holds the file.
+pub(crate) const BUSY: Duration = Duration::from_millis(5_000);
+/// Statements kept prepared per connection.
+const STATEMENTS_MAX: usize = 96;
+
+/// The key of an encrypted database.
+pub struct DbKey(
+    /// 256 random bits.
+    pub [u8; 32],
+);
+
+impl std::fmt::Debug for DbKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DbKey(…)")
+    }
+}
+
+/// Why the database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A key was given.
+    #[error("the database is to be encrypted, but this build has no cipher")]
+    NoCipher,
+    /// A later version of the program wrote it.
+    #[error("the database has schema {found}, this program knows {known}; install the newer version again")]
+    Newer {
+        /// The file's version.
+        found: u32,
+        /// The newest version this program knows.
+        known: u32,
+    },
+    /// Opened for reading only, but it has to be brought up to date first.
+    #[error("the database has schema {found}, this program needs {known}; start the service once")]
+    Older {
+        /// The file's version.
+        found: u32,
+        /// The version this program needs.
+        known: u32,
+    },
+    /// A database of another program.
+    #[error("the file is a database of another program")]
+    Foreign,
+    /// The file could not be created or read.
+    #[error("{0}")]
+    File(#[source] std::io::Error),
+    /// SQLite refused.
+    #[error("{0}")]
+    Database(String),
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error.to_string())
+    }
+}
+
+/// The newest schema this program knows.
+#[must_use]
+pub fn schema() -> u32 {
+    u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
+}
+
+/// The writing connection; creates and migrates the file.
+pub(crate) fn writer(path: &Path) -> Result<Connection, OpenError> {
+    private_file(path).map_err(OpenError::File)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    check_owner(&connection)?;
+    // Must come before the journal mode, which writes the first page; afterwards it is silently ignored.
+    connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL;")?;
+    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    connection.execute_batch(
+        "PRAGMA synchronous = FULL;
+         PRAGMA secure_delete = ON;
+         PRAGMA journal_size_limit = 16777216;
+         PRAGMA wal_autocheckpoint = 1000;",
+    )?;
+    settle(&connection, 2048)?;
+    migrate(&mut connection)?;
+    Ok(connection)
+}
+
+/// A reading connection to a file that exists and is up to date.
+pub(crate) fn reader(path: &Path) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    check_owner(&connection)?;
+    let found = version(&connection)?;
+    if found < schema() {
+        return Err(OpenError::Older { found, known: schema() });
+    }
+    settle(&connection, 1024)?;
+    Ok(connection)
+}
+
+/// The settings that every connection has; `cache` is its page cache in KiB.
+fn settle(connection: &Connection, cache: u32) -> Result<(), OpenError> {
+    connection.execute_batch(&format!(
+        "PRAGMA foreign_keys = ON;
+         PRAGMA trusted_schema = OFF;
+         PRAGMA cell_size_check = ON;
+         PRAGMA temp_store = MEMORY;
+         PRAGMA mmap_size = 0;
+         PRAGMA cache_size = -{cache};"
+    ))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    Ok(())
+}
+
+/// Creates the file before SQLite does, so that nobody else can ever open it; the log beside it inherits the mode.
+fn private_file(path: &Path) -> std::io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            if fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
+                fs::set_permissions(path, Permissions::from_mode(0o600))?;
+            }
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Refuses files of other programs and of later versions of this one, before anything is written.
+fn check_owner(connection: &Connection) -> Result<(), OpenError> {
+    let application: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    let found = version(connection)?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let ours = application == APPLICATION || (application == 0 && found == 0 && tables == 0);
+    if !ours {
+        return Err(OpenError::Foreign);
+    }
+    if found > schema() {
+        return Err(OpenError::Newer { found, known: schema() });
+    }
+    Ok(())
+}
+
+fn version(connection: &Connection) -> Result<u32, OpenError> {
+    Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+}
+
+/// Applies what is missing, each version in a transaction of its own.
+fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
+    let found = version(connection)?;
+    for (number, sql) in (1_u32..).zip(MIGRATIONS).skip(usize::try_from(found).unwrap_or(usize::MAX)) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(sql)?;
+        transaction.pragma_update(None, "user_version", number)?;
+        hit(Failpoint::MigrationBeforeCommit);
+        transaction.commit()?;
+        hit(Failpoint::MigrationAfterCommit);
+    }
+    Ok(())
+}
+
+/// The number kept under `key`.
+pub(crate) fn meta(connection: &Connection, key: &str) -> Done<i64> {
+    let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
+    Ok(statement.query_row([key], |row| row.get(0))?)
+}
+
+/// Keeps a number under `key`.
+pub(crate) fn set_meta(connection: &Connection, key: &str, value: i64) -> Done<()> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+    )?;
+    statement.execute((key, value))?;
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! Reading connections: a consistent picture per job, and no job for longer than a few seconds.
+
+use crate::fault::Done;
+use crate::writer::Job;
+use blufio_core::port::{Clock, StoreError};
+use rusqlite::Connection;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Threads that read.
+pub(crate) const READERS: usize = 2;
+/// One read. Over: interrupted, so that the log can be folded into the file.
+const READ_TIME: Duration = Duration::from_secs(5);
+/// Steps of SQLite's machine between two looks at the clock (about a millisecond).
+const STEPS_PER_LOOK: i32 = 10_000;
+
+/// A reading connection.
+pub(crate) struct Reader {
+    connection: Connection,
+    clock: Arc<dyn Clock>,
+    /// When the running read must be over, in milliseconds of the monotonic clock.
+    deadline: Arc<AtomicU64>,
+}
+
+impl Reader {
+    pub(crate) fn new(mut connection: Connection, clock: Arc<dyn Clock>) -> Done<Self> {
+        let deadline = Arc::new(AtomicU64::new(u64::MAX));
+        let (watch, until) = (Arc::clone(&clock), Arc::clone(&deadline));
+        let overdue = move || milliseconds(watch.monotonic()) > until.load(Ordering::Relaxed);
+        connection.progress_handler(STEPS_PER_LOOK, Some(overdue))?;
+        Ok(Self { connection, clock, deadline })
+    }
+
+    /// Runs a job inside one read transaction and answers it.
+    pub(crate) fn serve(&self, mut job: Box<dyn Job>) {
+        let until = milliseconds(self.clock.monotonic().saturating_add(READ_TIME));
+        self.deadline.store(until, Ordering::Relaxed);
+        let failed = match self.run("BEGIN") {
+            Ok(()) => {
+                job.run(&self.connection);
+                // What was read stays true even if the end of the transaction fails.
+                self.deadline.store(u64::MAX, Ordering::Relaxed);
+                if let Err(error) = self.run("ROLLBACK") {
+                    tracing::error!(error = %StoreError::from(error), "a read could not be ended");
+                }
+                None
+            }
+            Err(error) => Some(StoreError::from(error)),
+        };
+        job.finish(failed);
+    }
+
+    fn run(&self, sql: &str) -> Done<()> {
+        self.connection.prepare_cached(sql)?.execute([])?;
+        Ok(())
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
