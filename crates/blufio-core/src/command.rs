@@ -32,7 +32,7 @@ pub const MENU: [(&str, &str); 6] = [
 /// Reads a command; `None` means ordinary text for the model. `username` is the bot's, for `/stop@name`.
 #[must_use]
 pub fn parse(text: &str, username: Option<&str>) -> Option<Command> {
-    let mut words = text.trim().split_whitespace();
+    let mut words = text.split_whitespace();
     let first = words.next()?.strip_prefix('/')?;
     let (name, addressee) = first.split_once('@').map_or((first, None), |(name, to)| (name, Some(to)));
     if let Some(to) = addressee

@@ -122,6 +122,12 @@ impl Host {
         Ok(Said { inbox: accepted.inbox, repeated: !accepted.new, queued: accepted.taken == Taken::Queued })
     }
 
+    /// A number nobody else has.
+    #[must_use]
+    pub fn unique(&self) -> String {
+        format!("{:016x}", self.engine.adapters.rng.bits())
+    }
+
     /// Follows a session after event `after`.
     pub fn follow(&self, session: SessionKey, after: u64) -> Reader {
         self.engine.hub.subscribe(session, after)

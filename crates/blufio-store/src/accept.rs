@@ -42,6 +42,7 @@ struct New<'a> {
     route: Option<&'a Route>,
     principal: Option<String>,
     text: &'a str,
+    answer: Option<&'a str>,
 }
 
 fn take(connection: &Connection, batch: &Batch, item: &Item) -> Done<Accepted> {
@@ -66,16 +67,17 @@ fn take(connection: &Connection, batch: &Batch, item: &Item) -> Done<Accepted> {
             let inbox = insert(connection, batch, item, &New { waits: true, state: "received", principal, text, ..row })?;
             Ok(Accepted { inbox, new: true, taken: Taken::Queued })
         }
-        Fate::Stop { session: key, reply } => {
+        Fate::Stop { session: key, text, reply } => {
             let session = session(connection, key, at)?;
-            let row = New { state: "done", outcome: Some("stop"), session: Some(session), ..New::default() };
+            let row = New { state: "done", outcome: Some("stop"), answer: Some(text), session: Some(session), ..New::default() };
             let inbox = insert(connection, batch, item, &row)?;
             stop(connection, session, inbox, at)?;
             answer(connection, reply.as_ref(), Some(session), at)?;
             Ok(closed(inbox))
         }
-        Fate::Answer { reply } => {
-            let inbox = insert(connection, batch, item, &New { state: "done", outcome: Some("answer"), ..New::default() })?;
+        Fate::Answer { text, reply } => {
+            let row = New { state: "done", outcome: Some("answer"), answer: Some(text), ..New::default() };
+            let inbox = insert(connection, batch, item, &row)?;
             answer(connection, reply.as_ref(), None, at)?;
             Ok(closed(inbox))
         }
@@ -141,8 +143,8 @@ fn insert(connection: &Connection, batch: &Batch, item: &Item, row: &New<'_>) ->
     rows::change(
         connection,
         "INSERT INTO inbox (channel, account, update_id, fingerprint, state, outcome, session,
-                            chat, thread, reply_to, principal_id, text, raw, at, done_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+                            chat, thread, reply_to, principal_id, text, answer, raw, at, done_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
         params![
             batch.channel.as_str(),
             batch.account,
@@ -156,6 +158,7 @@ fn insert(connection: &Connection, batch: &Batch, item: &Item, row: &New<'_>) ->
             row.route.and_then(|route| route.reply_to),
             row.principal,
             row.text,
+            row.answer,
             &*item.raw,
             batch.at.0,
             if row.waits { None } else { Some(batch.at.0) },

@@ -21,7 +21,6 @@ mod writer;
 
 pub use open::{DbKey, OpenError, schema};
 
-use blufio_core::failpoint::{Failpoint, hit};
 use blufio_core::ids::{ChannelName, MessageSeq, SessionId, SessionKey};
 use blufio_core::port::{Clock, Storage, StoreError};
 use blufio_core::record::{
@@ -250,9 +249,7 @@ fn read_all(lanes: &Lanes<Box<dyn Job>>, reader: &Reader) {
 
 impl Storage for Store {
     async fn recover(&self, at: Timestamp) -> Result<Recovered, StoreError> {
-        let recovered = self.write(Lane::Normal, move |connection| recover::recover(connection, at)).await?;
-        hit(Failpoint::BootAfterCommit);
-        Ok(recovered)
+        self.write(Lane::Normal, move |connection| recover::recover(connection, at)).await
     }
 
     async fn accept(&self, batch: Batch) -> Result<Vec<Accepted>, StoreError> {
@@ -285,8 +282,8 @@ impl Storage for Store {
         self.read(move |connection| snapshot::next(connection, session)).await
     }
 
-    async fn outbox(&self, channel: ChannelName, at: Timestamp, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
-        self.read(move |connection| outbox::due(connection, &channel, at, limit)).await
+    async fn outbox(&self, channel: ChannelName, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
+        self.read(move |connection| outbox::heads(connection, &channel, limit)).await
     }
 
     async fn mark(&self, marks: Vec<OutboxMark>, at: Timestamp) -> Result<(), StoreError> {
@@ -294,14 +291,7 @@ impl Storage for Store {
     }
 
     async fn pairing(&self, change: PairingChange, at: Timestamp) -> Result<Pairing, StoreError> {
-        let decide = move |connection: &Connection| {
-            let pairing = pairing::decide(connection, &change, at)?;
-            hit(Failpoint::PairingBeforeCommit);
-            Ok(pairing)
-        };
-        let pairing = self.write(Lane::Normal, decide).await?;
-        hit(Failpoint::PairingAfterCommit);
-        Ok(pairing)
+        self.write(Lane::Normal, move |connection| pairing::decide(connection, &change, at)).await
     }
 
     async fn view(&self, query: Query, at: Timestamp) -> Result<View, StoreError> {
@@ -310,7 +300,6 @@ impl Storage for Store {
 
     async fn retain(&self, keep: Retention, at: Timestamp) -> Result<bool, StoreError> {
         let more = self.write(Lane::Background, move |connection| retain::retain(connection, keep, at)).await?;
-        hit(Failpoint::RetentionAfterDelete);
         if !more {
             self.alone(retain::give_back).await?;
         }
@@ -324,13 +313,7 @@ impl Storage for Store {
     async fn close(&self, _at: Timestamp) -> Result<(), StoreError> {
         // The background lane is served last, so everything that was taken before is in it.
         self.write(Lane::Background, |connection| open::set_meta(connection, "clean", 1)).await?;
-        self.alone(|connection| {
-            hit(Failpoint::ShutdownBeforeCheckpoint);
-            writer::checkpoint(connection, CLOSE_PATIENCE)?;
-            hit(Failpoint::ShutdownAfterCheckpoint);
-            Ok(())
-        })
-        .await?;
+        self.alone(|connection| writer::checkpoint(connection, CLOSE_PATIENCE)).await?;
         match &self.engine {
             Engine::Threads { writer, readers, .. } => {
                 readers.close();

@@ -62,19 +62,19 @@ pub(crate) fn waiting(connection: &Connection) -> Done<u32> {
     Ok(rows::first(connection, sql, [], |row| Ok(row.get(0)?))?.unwrap_or(0))
 }
 
-/// The rows that may be sent now: the oldest unfinished one of each chat, if it waits and its time has come.
-pub(crate) fn due(connection: &Connection, channel: &ChannelName, at: Timestamp, limit: u32) -> Done<Vec<OutboxRow>> {
+/// The oldest unfinished row of each chat, if it is not being sent.
+pub(crate) fn heads(connection: &Connection, channel: &ChannelName, limit: u32) -> Done<Vec<OutboxRow>> {
     rows::all(
         connection,
         "SELECT id, channel, account, chat, thread, reply_to, body_rich, body_plain, replaces, attempt, not_before,
                 maybe_duplicate, at
          FROM outbox AS row
-         WHERE state IN ('queued', 'sending') AND channel = ?1 AND state = 'queued' AND not_before <= ?2
+         WHERE state IN ('queued', 'sending') AND channel = ?1 AND state = 'queued'
            AND NOT EXISTS (SELECT 1 FROM outbox AS ahead
                            WHERE ahead.state IN ('queued', 'sending') AND ahead.channel = row.channel
                              AND ahead.account = row.account AND ahead.chat = row.chat AND ahead.id < row.id)
-         ORDER BY id LIMIT ?3",
-        params![channel.as_str(), at.0, limit],
+         ORDER BY id LIMIT ?2",
+        params![channel.as_str(), limit],
         |row| {
             Ok(OutboxRow {
                 id: OutboxId(row.get(0)?),

@@ -1,5 +1,6 @@
 //! Development only: fake servers that reject illegal requests, contract suites, kill harness.
 
 pub mod botapi;
+pub mod contract;
 pub mod http;
 pub mod messages;

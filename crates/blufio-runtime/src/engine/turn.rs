@@ -11,7 +11,7 @@ use crate::sessions::{Running, Seat};
 use crate::tasks::guarded;
 use blufio_core::event::EventKind;
 use blufio_core::failpoint::{Failpoint, hit};
-use blufio_core::ids::{CallId, CallNumber, ModelId, TurnNumber};
+use blufio_core::ids::{CallId, CallNumber, InboxId, ModelId, SessionKey, TurnNumber};
 use blufio_core::limits::{ABANDONED_TOKENS_PER_SECOND, TOOL_OUTPUT_BYTES_MAX};
 use blufio_core::message::{Body, Origin, Part, Role, Usage, visible_text};
 use blufio_core::policy::{CallFacts as PolicyFacts, Decision, decide};
@@ -19,7 +19,7 @@ use blufio_core::port::{
     AnyTool, Boxed, Failure, PreviewOutcome, Prompt, ProviderError, Replay, Reply, StoreError, ToolCall, ToolError,
 };
 use blufio_core::record::{
-    CallCost, Commit, Draft, InboxRow, OpenCall, OutboxRow, Record, RunningTurn, Step, ToolRun, ToolState,
+    CallCost, Commit, Committed, Draft, InboxRow, OpenCall, OutboxRow, Record, RunningTurn, Step, ToolRun, ToolState,
 };
 use blufio_core::session::{
     CallFacts, Effect, Input, Note, Notice, Outcome, Timer, Trouble, Turn, note, results,
@@ -198,11 +198,10 @@ impl<'a> Run<'a> {
             let mine = self.row.id;
             tokio::select! {
                 biased;
-                stop = seat.stop.wait_for(|at| *at > mine) => {
-                    if stop.is_err() {
+                stopped = stopped(&mut seat.stop, mine) => {
+                    if !stopped {
                         return Ok(());
                     }
-                    drop(stop);
                     self.apply(Input::Stop).await?;
                 }
                 Some(news) = self.news.next() => self.take(news).await?,
@@ -682,7 +681,7 @@ impl<'a> Run<'a> {
         }
         let commit = Commit { session: self.session.id, turn: self.number, steps, records, at };
         hit(Failpoint::StepBeforeCommit);
-        let committed = self.commit_durably(commit).await?;
+        let committed = commit_durably(self.engine, &self.session.key, commit).await?;
         hit(Failpoint::StepAfterCommit);
         let progress = self.engine.adapters.clock.monotonic();
         self.engine.sessions.running(&self.session.key, Some(Running { inbox: self.row.id, progress }));
@@ -690,25 +689,6 @@ impl<'a> Run<'a> {
             self.act(action, committed.outbox.first().copied()).await;
         }
         Ok(())
-    }
-
-    /// A full disk is waited for; anything else is tried a few times.
-    async fn commit_durably(&self, commit: Commit) -> Result<blufio_core::record::Committed, StoreError> {
-        let mut tries = 0;
-        loop {
-            match self.engine.adapters.storage.commit(commit.clone()).await {
-                Ok(committed) => return Ok(committed),
-                Err(StoreError::DiskFull) if !self.engine.is_draining() => {
-                    tracing::error!(session = %self.session.key, "no space left on the disk; the turn waits");
-                }
-                Err(StoreError::Broken(error)) if tries < COMMIT_TRIES => {
-                    tries += 1;
-                    tracing::error!(session = %self.session.key, error, tries, "a step could not be written");
-                }
-                Err(error) => return Err(error),
-            }
-            self.engine.adapters.clock.sleep(Duration::from_secs(1)).await;
-        }
     }
 
     async fn act(&mut self, action: Action, outbox: Option<blufio_core::ids::OutboxId>) {
@@ -752,6 +732,30 @@ impl<'a> Run<'a> {
         let removal = async move { channel.remove(&route, message).await };
         drop(self.engine.tasks.spawn("placeholder", removal));
     }
+}
+
+/// A full disk is waited for; anything else is tried a few times.
+async fn commit_durably(engine: &Engine, session: &SessionKey, commit: Commit) -> Result<Committed, StoreError> {
+    let mut tries = 0;
+    loop {
+        match engine.adapters.storage.commit(commit.clone()).await {
+            Ok(committed) => return Ok(committed),
+            Err(StoreError::DiskFull) if !engine.is_draining() => {
+                tracing::error!(%session, "no space left on the disk; the turn waits");
+            }
+            Err(StoreError::Broken(error)) if tries < COMMIT_TRIES => {
+                tries += 1;
+                tracing::error!(%session, error, tries, "a step could not be written");
+            }
+            Err(error) => return Err(error),
+        }
+        engine.adapters.clock.sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// True once a `/stop` after row `mine` was given; false if nobody can give one any more.
+async fn stopped(stop: &mut watch::Receiver<InboxId>, mine: InboxId) -> bool {
+    stop.wait_for(|at| *at > mine).await.is_ok()
 }
 
 /// The preview's news, if one is being shown; never resolves to `None` while it is.

@@ -37,6 +37,8 @@ CREATE TABLE inbox (
     reply_to INTEGER,
     principal_id TEXT,
     text TEXT NOT NULL DEFAULT '',
+    -- What was answered, for somebody who waits for this row.
+    answer TEXT,
     raw BLOB NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
     claimed_boot INTEGER,

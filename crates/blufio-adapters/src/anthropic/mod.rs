@@ -1,0 +1,219 @@
+//! Claude behind the Messages API of Anthropic, version 2026-10-21, by API key.
+//!
+//! One call of [`Provider::complete`] is one try; what follows a failure is decided elsewhere. Requests are put together
+//! from stored bytes (`request`), checked once more (`validate`), streamed (`sse`, `stream`), and the reply is assembled
+//! once (`assemble`). Logins of consumer plans are not supported: their tokens belong to other products.
+
+mod assemble;
+mod errors;
+mod json;
+mod request;
+mod sse;
+mod stream;
+mod usage;
+mod validate;
+
+pub use request::{Body, Difference};
+pub use validate::{Illegal, check as check_request};
+
+use crate::egress::{Client, Egress, EgressError, Origin, Purpose};
+use assemble::Assembler;
+use blufio_core::failpoint::{Failpoint, hit};
+use blufio_core::limits;
+use blufio_core::message::{Part, Role};
+use blufio_core::port::{DeltaSink, Failure, Prompt, Provider, ProviderError, Reply, ToolSpec};
+use blufio_core::record::Shared;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use std::time::Duration;
+use stream::{Try, failed, unsent};
+use tracing::debug;
+
+/// Where the API is, unless configured otherwise.
+pub const BASE_URL: &str = "https://api.anthropic.com";
+/// The version of the API that this module speaks.
+const VERSION: HeaderValue = HeaderValue::from_static("2026-10-21");
+/// The one endpoint.
+const PATH: &str = "/v1/messages";
+/// How tokens of consumer logins begin.
+const LOGIN_TOKENS: &[&str] = &["sk-ant-oat", "sk-ant-ort"];
+/// Bytes of a request that are taken for one token; fewer than there are, so that the estimate errs upwards.
+const BYTES_PER_TOKEN: u64 = 3;
+
+/// The limits of one try; the defaults are those of [`blufio_core::limits`].
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// From the request to the first content.
+    pub first_content: Duration,
+    /// Between two pieces of content.
+    pub idle_content: Duration,
+    /// The whole stream.
+    pub stream: Duration,
+    /// Bytes of a request.
+    pub request_bytes_max: usize,
+    /// Bytes of a reply.
+    pub response_bytes_max: usize,
+    /// Bytes of one event.
+    pub event_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            first_content: limits::MODEL_FIRST_CONTENT,
+            idle_content: limits::MODEL_IDLE_CONTENT,
+            stream: limits::MODEL_STREAM,
+            request_bytes_max: limits::MODEL_REQUEST_BYTES_MAX,
+            response_bytes_max: limits::MODEL_RESPONSE_BYTES_MAX,
+            event_bytes_max: limits::SSE_EVENT_BYTES_MAX,
+        }
+    }
+}
+
+/// What is needed to talk to the service.
+pub struct AnthropicOptions<'a> {
+    /// Scheme, host and port.
+    pub base_url: &'a str,
+    /// The API key; shown nowhere.
+    pub api_key: String,
+    /// The HTTP client.
+    pub egress: &'a Egress,
+    /// Limits of one try.
+    pub limits: Limits,
+}
+
+/// Why the provider cannot be set up.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AnthropicError {
+    /// The key is a login of another product.
+    #[error("this is a login token, not an API key; create a key in the Anthropic Console and set ANTHROPIC_API_KEY")]
+    LoginToken,
+    /// The key has characters that no key has, or none at all.
+    #[error("the Anthropic API key is empty or holds characters that no key has")]
+    Key,
+    /// The address or the client is not usable.
+    #[error("anthropic.base_url: {0}")]
+    Egress(#[from] EgressError),
+}
+
+/// The provider.
+pub struct Anthropic {
+    client: Client,
+    origin: Origin,
+    headers: HeaderMap,
+    api_key: String,
+    limits: Limits,
+}
+
+impl Anthropic {
+    /// Checks key and address; sends nothing.
+    pub fn new(options: AnthropicOptions<'_>) -> Result<Self, AnthropicError> {
+        let api_key = options.api_key.trim().to_owned();
+        if LOGIN_TOKENS.iter().any(|prefix| api_key.starts_with(prefix)) {
+            return Err(AnthropicError::LoginToken);
+        }
+        if api_key.is_empty() || !api_key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(AnthropicError::Key);
+        }
+        let mut key = HeaderValue::from_str(&api_key).map_err(|_| AnthropicError::Key)?;
+        key.set_sensitive(true);
+        let headers = HeaderMap::from_iter([
+            (HeaderName::from_static("x-api-key"), key),
+            (HeaderName::from_static("anthropic-version"), VERSION),
+            (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (ACCEPT, HeaderValue::from_static("text/event-stream")),
+        ]);
+        Ok(Self {
+            client: options.egress.client(Purpose::Model)?,
+            origin: Origin::parse(options.base_url)?,
+            headers,
+            api_key,
+            limits: options.limits,
+        })
+    }
+
+    /// The request that would be sent for this prompt.
+    #[must_use]
+    pub fn body(&self, prompt: &Prompt) -> Body {
+        Body::new(prompt)
+    }
+
+    async fn attempt(&self, prompt: &Prompt, mut deltas: DeltaSink) -> Result<Reply, ProviderError> {
+        let body = Body::new(prompt);
+        if body.bytes().len() > self.limits.request_bytes_max {
+            return Err(unsent(Failure::PromptTooLong, "the request has more bytes than allowed"));
+        }
+        let known = check_request(body.bytes()).map_err(|illegal| {
+            tracing::error!(%illegal, request = %prompt.request, "an illegal request was not sent");
+            unsent(Failure::Rejected, &illegal.to_string())
+        })?;
+        hit(Failpoint::CallBeforeRequest);
+        let request = self.client.post(&self.origin, PATH).headers(self.headers.clone()).body(body.into_bytes());
+        let mut one = Try::new(Assembler::new(known), self.limits, &self.api_key);
+        let ran = match tokio::time::timeout(self.limits.stream, one.run(request, &mut deltas)).await {
+            Ok(ran) => ran,
+            Err(_) => Err(failed(Failure::Transport, "the model took longer than an answer may take")),
+        };
+        hit(Failpoint::CallAfterResponse);
+        let Try { assembler, request, .. } = one;
+        let usage = assembler.usage_so_far();
+        let reply = ran.and_then(|()| {
+            assembler.finish(request.clone()).map_err(|what| failed(Failure::Protocol, what))
+        });
+        reply.map_err(|error| ProviderError { request: error.request.or(request), usage, ..error })
+    }
+}
+
+impl Provider for Anthropic {
+    fn name(&self) -> &'static str {
+        "anthropic"
+    }
+
+    fn render_system(&self, text: &str) -> Shared {
+        request::render_system(text)
+    }
+
+    fn render_tools(&self, tools: &[&ToolSpec]) -> Shared {
+        request::render_tools(tools)
+    }
+
+    fn render_message(&self, role: Role, parts: &[Part]) -> Option<Shared> {
+        request::render_message(role, parts)
+    }
+
+    fn estimate_tokens(&self, prompt: &Prompt) -> u64 {
+        let messages = prompt.messages.iter().map(|message| message.wire.len()).sum::<usize>();
+        let bytes = prompt.system.len() + prompt.tools.len() + messages;
+        u64::try_from(bytes).unwrap_or(u64::MAX).div_ceil(BYTES_PER_TOKEN)
+    }
+
+    async fn complete(&self, prompt: Prompt, deltas: DeltaSink) -> Result<Reply, ProviderError> {
+        let result = self.attempt(&prompt, deltas).await;
+        let outcome = match &result {
+            Ok(_) => "ok",
+            Err(error) => {
+                debug!(request = %prompt.request, vendor = error.request.as_deref(), failure = ?error.failure, "a model call failed");
+                outcome(error.failure)
+            }
+        };
+        metrics::counter!("blufio_model_requests_total", "outcome" => outcome).increment(1);
+        result
+    }
+}
+
+/// The word of a failure in metrics.
+const fn outcome(failure: Failure) -> &'static str {
+    match failure {
+        Failure::RateLimited => "rate_limited",
+        Failure::Overloaded => "overloaded",
+        Failure::Server => "server",
+        Failure::Transport => "transport",
+        Failure::Protocol => "protocol",
+        Failure::Rejected => "rejected",
+        Failure::PromptTooLong => "prompt_too_long",
+        Failure::ThinkingMismatch => "thinking_mismatch",
+        Failure::Unauthorized => "unauthorized",
+        Failure::Billing => "billing",
+        Failure::UnknownModel => "unknown_model",
+        Failure::NoPrice => "no_price",
+    }
+}

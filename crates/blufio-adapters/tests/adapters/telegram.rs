@@ -1,0 +1,194 @@
+//! The Telegram channel against the fake Bot API server. Time is virtual: a pause only moves the clock.
+
+mod polling;
+mod previews;
+mod secrecy;
+mod sending;
+
+use blufio_adapters::egress::{Egress, EgressOptions, Origin, Purpose};
+use blufio_adapters::telegram::{Streaming, Telegram, TelegramOptions, TelegramTimeouts};
+use blufio_core::ids::ChannelName;
+use blufio_core::port::{AnyChannel, Boxed, Channel, ChannelHealth, Clock, Rates, Rng};
+use blufio_core::record::Route;
+use blufio_core::time::Timestamp;
+use blufio_testkit::botapi::{BotApiConfig, FakeBotApi, State};
+use blufio_testkit::contract::channel::{self, Outside};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+/// Looks like a token and must never be seen outside a request.
+const TOKEN: &str = "1000001:CANARY_not-for-any-log";
+const BOT: i64 = 1_000_001;
+/// The person that the tests play, and so the private chat.
+const ANN: i64 = 5_000_000_001;
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// A clock that moves only when somebody waits, and remembers how long they did.
+#[derive(Default)]
+struct TestClock {
+    milliseconds: AtomicU64,
+    waits: Mutex<Vec<Duration>>,
+}
+
+impl TestClock {
+    fn waits(&self) -> Vec<Duration> {
+        self.waits.lock().unwrap().clone()
+    }
+
+    fn advance(&self, by: Duration) {
+        self.milliseconds.fetch_add(by.as_millis() as u64, Ordering::Relaxed);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.milliseconds.load(Ordering::Relaxed) as i64)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.milliseconds.load(Ordering::Relaxed))
+    }
+
+    fn sleep(&self, duration: Duration) -> Boxed<'static, ()> {
+        self.advance(duration);
+        self.waits.lock().unwrap().push(duration);
+        Box::pin(tokio::task::yield_now())
+    }
+}
+
+/// Jitter in the middle of its range for backoffs, at its upper end for pauses that a server asks for.
+struct Middle;
+
+impl Rng for Middle {
+    fn bits(&self) -> u64 {
+        100
+    }
+}
+
+struct World {
+    server: FakeBotApi,
+    clock: Arc<TestClock>,
+    channel: Arc<Telegram>,
+}
+
+impl World {
+    async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    async fn with(change: impl FnOnce(&mut TelegramOptions)) -> Self {
+        let config = BotApiConfig { token: TOKEN.to_owned(), bot_id: BOT, throttle: false, ..BotApiConfig::default() };
+        let server = FakeBotApi::start(config).await.unwrap();
+        server.open_private(ANN);
+        let clock = Arc::new(TestClock::default());
+        let mut options = options(&server.base_url(), Arc::clone(&clock));
+        change(&mut options);
+        let channel = Arc::new(Telegram::new(options).unwrap());
+        Self { server, clock, channel }
+    }
+
+    fn any(&self) -> Arc<dyn AnyChannel> {
+        Arc::clone(&self.channel) as Arc<dyn AnyChannel>
+    }
+
+    fn channel_health(&self) -> ChannelHealth {
+        Channel::health(self.channel.as_ref())
+    }
+
+    /// A call with the bot's token that is not made by the channel.
+    async fn call_as_another_program(&self, method: &str, body: &serde_json::Value) {
+        let origin = Origin::parse(&self.server.base_url()).unwrap();
+        let client = egress().client(Purpose::Send).unwrap();
+        let request = client.post(&origin, &format!("/bot{TOKEN}/{method}")).header("content-type", "application/json");
+        let response = blufio_adapters::egress::send(request.body(body.to_string())).await.unwrap();
+        assert_eq!(response.status().as_u16(), 200);
+    }
+
+    fn count(&self, method: &str) -> u64 {
+        self.server.read(|state| state.count(method))
+    }
+
+    /// The requests of one method, oldest first.
+    fn params(&self, method: &str) -> Vec<serde_json::Value> {
+        let requests = self.server.requests().into_iter().filter(|request| request.method == method);
+        requests.map(|request| request.params.into()).collect()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(self.server.violations(), Vec::<String>::new(), "every request was legal");
+        }
+    }
+}
+
+/// Reading the system's certificates takes a while, so it is done once.
+fn egress() -> Egress {
+    static EGRESS: OnceLock<Egress> = OnceLock::new();
+    EGRESS.get_or_init(|| Egress::new(EgressOptions::default()).unwrap()).clone()
+}
+
+fn options(api_root: &str, clock: Arc<TestClock>) -> TelegramOptions {
+    TelegramOptions {
+        api_root: api_root.to_owned(),
+        token: TOKEN.to_owned(),
+        egress: egress(),
+        streaming: Streaming::Auto,
+        link_preview: false,
+        text_chunk: 4000,
+        rates: Some(Rates { global_per_s: 25, chat_per_s: 1, chat_burst: 3 }),
+        timeouts: TelegramTimeouts::default(),
+        clock,
+        rng: Arc::new(Middle),
+    }
+}
+
+fn route(chat: i64) -> Route {
+    Route { channel: ChannelName::new("telegram"), account: BOT, chat, thread: None, reply_to: None }
+}
+
+/// Calls of a method so far, for [`FakeBotApi::wait_for`].
+fn called(method: &'static str, times: u64) -> impl FnMut(&State) -> Option<()> {
+    move |state| (state.count(method) >= times).then_some(())
+}
+
+struct Ann(FakeBotApi);
+
+impl Outside for Ann {
+    fn write(&self, text: &str) {
+        self.0.send_text(ANN, text);
+    }
+
+    fn seen(&self) -> Vec<String> {
+        let messages = self.0.transcript(ANN).into_iter().filter(|message| message.from_bot);
+        messages.map(|message| message.text).collect()
+    }
+
+    fn route(&self) -> Route {
+        route(ANN)
+    }
+}
+
+#[tokio::test]
+async fn it_passes_the_suite_of_channels() {
+    for streaming in [Streaming::Off, Streaming::Auto, Streaming::Edit] {
+        let world = World::with(|options| options.streaming = streaming).await;
+        channel::run(world.any(), &Ann(world.server.clone())).await;
+    }
+}
+
+#[test]
+fn a_token_of_another_shape_is_refused_without_being_repeated() {
+    for token in ["", ":", "1:", ":abc", "x:abc", "1:a b", "1:a/b", "1:abc\n", "1", "-1:abc", "1:abc:d"] {
+        let mut options = options("http://127.0.0.1:9", Arc::default());
+        options.token = token.to_owned();
+        let error = Telegram::new(options).unwrap_err();
+        assert!(token.len() < 3 || !error.to_string().contains(token), "{error}");
+    }
+    let mut elsewhere = options("http://example.org", Arc::default());
+    assert!(Telegram::new(elsewhere).is_err());
+    elsewhere = options("https://api.telegram.org", Arc::default());
+    assert!(Telegram::new(elsewhere).is_ok());
+}

@@ -1,0 +1,224 @@
+//! Sending: what each answer of the server means for a row, and the few second tries.
+
+use super::{ANN, BOT, TOKEN, TestClock, World, options, route};
+use blufio_adapters::telegram::Telegram;
+use blufio_core::port::{Channel, ChannelHealth, SendOutcome};
+use blufio_core::record::{OutboxRow, Rendered, Route};
+use blufio_testkit::botapi::{Action, ChatKind, Fault};
+use blufio_testkit::contract::channel::outbox_row;
+use blufio_testkit::http::{Handler, HttpServer, Request, Responder};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+
+const GROUP: i64 = -1_001_234_567_890;
+
+fn row_to(route: Route) -> OutboxRow {
+    let body = Rendered { rich: "<b>hi</b> there".to_owned(), plain: "hi there".to_owned() };
+    outbox_row(route, body, None)
+}
+
+fn answer(status: u16, description: &str) -> Action {
+    Action::Answer { status, description: description.to_owned(), parameters: json!(null) }
+}
+
+/// The outcome's kind, for tables.
+fn kind(outcome: &SendOutcome) -> String {
+    match outcome {
+        SendOutcome::Sent(_) => "sent".to_owned(),
+        SendOutcome::NotSent { after, everywhere, .. } => {
+            format!("not sent{}{}", after.map_or(String::new(), |after| format!(", {after:?}")), if *everywhere { ", everywhere" } else { "" })
+        }
+        SendOutcome::Uncertain(_) => "uncertain".to_owned(),
+        SendOutcome::Dead(_) => "dead".to_owned(),
+        SendOutcome::ChatClosed(_) => "chat closed".to_owned(),
+        SendOutcome::Unauthorized(_) => "unauthorized".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn every_answer_has_its_outcome() {
+    let cases = [
+        (Action::RateLimit { retry_after: Some(7) }, "not sent, 7s"),
+        (Action::RateLimit { retry_after: Some(3_600) }, "not sent, 3600s"),
+        (Action::RateLimit { retry_after: Some(3_601) }, "dead"),
+        (Action::RateLimit { retry_after: None }, "not sent, 5s"),
+        (answer(500, "Internal Server Error"), "not sent"),
+        (answer(503, "Service Unavailable"), "not sent"),
+        (Action::HtmlBody502, "not sent"),
+        (Action::DropBefore, "uncertain"),
+        (Action::NeverAnswer, "uncertain"),
+        (Action::ApplyThenDrop, "uncertain"),
+        (Action::ApplyThenNeverAnswer, "uncertain"),
+        (Action::ResetMid, "uncertain"),
+        (Action::Drip(50), "uncertain"),
+        (Action::TruncatedJson, "uncertain"),
+        (Action::HugeBody(11 * 1024 * 1024), "uncertain"),
+        (Action::WrongContentType, "sent"),
+        (Action::CloseKeepAlive, "sent"),
+        (answer(400, "Bad Request: chat not found"), "dead"),
+        (answer(400, "Bad Request: message is too long"), "dead"),
+        (answer(400, "Bad Request: message text is empty"), "sent"),
+        (answer(400, "Bad Request: group chat was upgraded to a supergroup chat"), "dead"),
+        (answer(403, "Forbidden: bot was blocked by the user"), "chat closed"),
+        (answer(403, "Forbidden: user is deactivated"), "chat closed"),
+        (answer(403, "Forbidden: bot was kicked from the supergroup chat"), "chat closed"),
+        (answer(401, "Unauthorized"), "unauthorized"),
+    ];
+    let world = World::with(|options| options.timeouts.send = Duration::from_millis(150)).await;
+    for (action, expect) in cases {
+        world.server.fault(Fault::on("sendMessage", action.clone()));
+        let before = world.count("sendMessage");
+        let outcome = world.channel.send(&row_to(route(ANN))).await;
+        assert_eq!(kind(&outcome), expect, "{action:?}: {outcome:?}");
+        assert_eq!(world.count("sendMessage"), before + 1, "{action:?}: a row is sent once");
+        world.server.clear_faults();
+        assert_eq!(kind(&world.channel.send(&row_to(route(ANN))).await), "sent", "after {action:?}");
+    }
+    assert!(matches!(world.channel_health(), ChannelHealth::Failed { .. }), "a refused token is seen by everybody");
+    assert_eq!(world.clock.waits(), Vec::<Duration>::new(), "waiting is not the channel's business");
+}
+
+#[tokio::test]
+async fn no_connection_means_not_sent() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let channel = Telegram::new(options(&nobody, Arc::<TestClock>::default())).unwrap();
+    assert_eq!(kind(&channel.send(&row_to(route(ANN))).await), "not sent");
+}
+
+#[tokio::test]
+async fn a_message_is_html_without_link_previews_and_without_a_quote_in_private_chats() {
+    let world = World::new().await;
+    let to = Route { reply_to: Some(3), ..route(ANN) };
+    assert_eq!(kind(&world.channel.send(&row_to(to)).await), "sent");
+    let expect = json!({"chat_id": ANN, "text": "<b>hi</b> there", "parse_mode": "HTML",
+        "link_preview_options": {"is_disabled": true}});
+    assert_eq!(world.params("sendMessage"), [expect]);
+}
+
+#[tokio::test]
+async fn groups_get_a_quote_and_the_general_topic_is_not_named() {
+    let world = World::with(|options| options.link_preview = true).await;
+    world.server.add_group(GROUP, "Group", ChatKind::Supergroup { forum: true }, &[ANN]);
+    world.server.change(|state| state.add_topic(GROUP, 9));
+    for (thread, expect) in [(None, None), (Some(1), None), (Some(9), Some(9))] {
+        let to = Route { thread, reply_to: Some(77), ..route(GROUP) };
+        assert_eq!(kind(&world.channel.send(&row_to(to)).await), "sent");
+        let request = world.params("sendMessage").pop().unwrap();
+        assert_eq!(request["message_thread_id"], json!(expect));
+        assert_eq!(request["reply_parameters"], json!({"message_id": 77, "allow_sending_without_reply": true}));
+        assert!(request["link_preview_options"].is_null());
+    }
+    let general = Route { thread: Some(1), ..route(GROUP) };
+    assert!(world.channel.typing(&general).await);
+    assert_eq!(world.params("sendChatAction")[0]["message_thread_id"], json!(1), "clients need it there");
+}
+
+#[tokio::test]
+async fn refused_markup_is_sent_once_as_plain_text() {
+    let world = World::new().await;
+    let body = Rendered { rich: "<b>1 < 2".to_owned(), plain: "1 < 2".to_owned() };
+    let outcome = world.channel.send(&outbox_row(route(ANN), body, None)).await;
+    assert_eq!(kind(&outcome), "sent");
+    assert_eq!(world.server.transcript(ANN)[0].text, "1 < 2");
+    assert!(world.params("sendMessage")[1]["parse_mode"].is_null());
+
+    let refusal = answer(400, "Bad Request: can't parse entities: unsupported start tag");
+    world.server.fault(Fault::on("sendMessage", refusal));
+    assert_eq!(kind(&world.channel.send(&row_to(route(ANN))).await), "dead");
+    assert_eq!(world.count("sendMessage"), 4, "two tries, not more");
+}
+
+#[tokio::test]
+async fn a_topic_that_is_gone_leaves_the_chat() {
+    let world = World::new().await;
+    world.server.add_group(GROUP, "Group", ChatKind::Supergroup { forum: true }, &[ANN]);
+    let to = Route { thread: Some(9), ..route(GROUP) };
+    assert_eq!(kind(&world.channel.send(&row_to(to)).await), "sent");
+    let messages = world.server.transcript(GROUP);
+    assert_eq!((messages.len(), messages[0].thread), (1, None));
+    assert_eq!(world.count("sendMessage"), 2);
+}
+
+#[tokio::test]
+async fn a_replacement_edits_and_what_cannot_be_edited_is_sent_anew() {
+    let world = World::new().await;
+    let SendOutcome::Sent(first) = world.channel.send(&row_to(route(ANN))).await else { panic!() };
+    let body = Rendered { rich: "<i>new</i>".to_owned(), plain: "new".to_owned() };
+    let row = outbox_row(route(ANN), body, Some(first));
+    for _ in 0..2 {
+        // The second edit changes nothing, which the server refuses and which is fine.
+        assert_eq!(world.channel.send(&row).await, SendOutcome::Sent(first));
+    }
+    assert_eq!(world.server.transcript(ANN)[0].text, "new");
+    assert!(world.params("editMessageText").iter().all(|edit| edit["reply_parameters"].is_null()));
+
+    world.server.fault(Fault::once("editMessageText", answer(400, "Bad Request: message can't be edited")));
+    let SendOutcome::Sent(second) = world.channel.send(&row).await else { panic!() };
+    let left: Vec<i64> = world.server.transcript(ANN).iter().map(|message| message.message_id).collect();
+    assert_eq!(left, [second], "the old one does not stay beside its successor");
+
+    let gone = outbox_row(route(ANN), row.body.clone(), Some(first));
+    let SendOutcome::Sent(third) = world.channel.send(&gone).await else { panic!() };
+    assert!(third > second);
+    assert_eq!(world.server.transcript(ANN).len(), 2);
+
+    world.server.fault(Fault::once("editMessageText", Action::ApplyThenDrop));
+    let again = outbox_row(route(ANN), row.body.clone(), Some(third));
+    assert_eq!(kind(&world.channel.send(&again).await), "uncertain");
+    assert_eq!(world.channel.send(&again).await, SendOutcome::Sent(third), "an edit may be repeated");
+}
+
+#[tokio::test]
+async fn a_blocked_chat_is_closed_until_the_person_writes() {
+    let world = World::new().await;
+    world.server.set_blocked(ANN, true);
+    assert_eq!(kind(&world.channel.send(&row_to(route(ANN))).await), "chat closed");
+    assert!(!world.channel.typing(&route(ANN)).await);
+    world.server.set_blocked(ANN, false);
+    assert_eq!(kind(&world.channel.send(&row_to(route(ANN))).await), "sent");
+}
+
+#[tokio::test]
+async fn typing_is_given_up_after_refusals_or_three_failures() {
+    let world = World::new().await;
+    assert!(world.channel.typing(&route(ANN)).await);
+    world.server.fault(Fault::once("sendChatAction", Action::RateLimit { retry_after: Some(1) }));
+    assert!(!world.channel.typing(&route(ANN)).await);
+    world.server.fault(Fault::on("sendChatAction", Action::HtmlBody502).times(3));
+    let mut results = Vec::new();
+    for _ in 0..3 {
+        results.push(world.channel.typing(&route(ANN)).await);
+    }
+    assert_eq!(results, [true, true, false]);
+    assert!(world.channel.typing(&route(ANN)).await);
+}
+
+/// Answers everything with one body.
+struct Canned(&'static str);
+
+impl Handler for Canned {
+    async fn handle(&self, request: Request, responder: Responder) {
+        assert!(request.path.starts_with(&format!("/bot{TOKEN}/")));
+        responder.full(200, &[("content-type", "application/json")], self.0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_sent_message_without_a_number_is_sent() {
+    for (body, expect) in [
+        (r#"{"ok":true,"result":{"message_id":0,"date":0}}"#, SendOutcome::Sent(0)),
+        (r#"{"ok":true,"result":true}"#, SendOutcome::Sent(0)),
+        (r#"{"ok":true,"result":{"message_id":9007199254740993}}"#, SendOutcome::Sent(9_007_199_254_740_993)),
+    ] {
+        let server = HttpServer::start(([127, 0, 0, 1], 0).into(), Arc::new(Canned(body))).await.unwrap();
+        let channel = Telegram::new(options(&server.base_url(), Arc::default())).unwrap();
+        assert_eq!(channel.send(&row_to(route(ANN))).await, expect, "{body}");
+    }
+    let server = HttpServer::start(([127, 0, 0, 1], 0).into(), Arc::new(Canned(r#"{"ok":true}"#))).await.unwrap();
+    let channel = Telegram::new(options(&server.base_url(), Arc::default())).unwrap();
+    assert_eq!(kind(&channel.send(&row_to(route(ANN))).await), "uncertain");
+    assert_eq!(route(ANN).account, BOT);
+}

@@ -1,0 +1,154 @@
+//! Forgetting, a little at a time and behind everything else.
+//!
+//! Ledger, sessions and the bare rows of turns stay. The newest inbox row of each account stays too (without its text), so
+//! that the cursor can always be checked against what was received.
+
+use crate::fault::Done;
+use crate::{outbox, rows};
+use blufio_core::ids::OutboxId;
+use blufio_core::limits::OUTBOX_AGE;
+use blufio_core::record::Retention;
+use blufio_core::time::Timestamp;
+use rusqlite::{Connection, params};
+use std::time::Duration;
+
+/// Rows deleted in one transaction.
+const CHUNK_ROWS: usize = 500;
+/// Turns whose journals go in one transaction; each may have a few dozen steps and large tool outputs.
+const CHUNK_TURNS: usize = 20;
+/// Journals and tool outputs after the turn's end.
+const STEPS_KEPT: Duration = Duration::from_secs(7 * DAY);
+/// Inbox rows after they are over; longer than any channel may deliver an update again.
+const INBOX_KEPT: Duration = Duration::from_secs(8 * DAY);
+/// Outbox rows after they are over.
+const OUTBOX_KEPT: Duration = Duration::from_secs(30 * DAY);
+const DAY: u64 = 24 * 3600;
+/// Free pages given back to the file system at a time, and how many must be free for it to be worth it.
+const PAGES_GIVEN_BACK: i64 = 256;
+
+/// Deletes at most a chunk of what is old enough; true if there may be more.
+pub(crate) fn retain(connection: &Connection, keep: Retention, at: Timestamp) -> Done<bool> {
+    expire_sends(connection, at)?;
+    rows::change(connection, "DELETE FROM pairing_requests WHERE expires <= ?1", [at.0])?;
+    let mut more = forget_journals(connection, before(at, STEPS_KEPT))?;
+    more |= forget_inbox(connection, before(at, INBOX_KEPT))?;
+    more |= chunk(
+        connection,
+        "DELETE FROM outbox WHERE id IN (
+             SELECT id FROM outbox WHERE done_at IS NOT NULL AND done_at < ?1 ORDER BY done_at LIMIT ?2)",
+        before(at, OUTBOX_KEPT),
+    )?;
+    more |= forget_epochs(connection)?;
+    if keep.messages_days > 0 {
+        let kept = Duration::from_secs(u64::from(keep.messages_days) * DAY);
+        more |= forget_messages(connection, before(at, kept))?;
+    }
+    Ok(more)
+}
+
+/// Gives free pages back to the file system. Not inside a transaction.
+pub(crate) fn give_back(connection: &Connection) -> Done<()> {
+    let free: i64 = connection.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
+    if free >= PAGES_GIVEN_BACK {
+        // One step frees one page, so the statement has to be run to its end.
+        let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({PAGES_GIVEN_BACK})"))?;
+        let mut steps = statement.raw_query();
+        while steps.next()?.is_some() {}
+    }
+    Ok(())
+}
+
+fn before(at: Timestamp, kept: Duration) -> i64 {
+    at.0.saturating_sub(i64::try_from(kept.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Runs a deletion with the parameters cutoff and chunk; true if the chunk was full.
+fn chunk(connection: &Connection, sql: &str, cutoff: i64) -> Done<bool> {
+    let limit = i64::try_from(CHUNK_ROWS).unwrap_or(i64::MAX);
+    Ok(rows::change(connection, sql, params![cutoff, limit])? >= CHUNK_ROWS)
+}
+
+/// Rows that nobody could deliver for a day. What is being sent just now is left to its sender.
+fn expire_sends(connection: &Connection, at: Timestamp) -> Done<()> {
+    let old = rows::all(
+        connection,
+        "SELECT id FROM outbox WHERE state IN ('queued', 'sending') AND state = 'queued' AND at < ?1 ORDER BY id LIMIT 100",
+        [before(at, OUTBOX_AGE)],
+        |row| Ok(OutboxId(row.get(0)?)),
+    )?;
+    for id in old {
+        outbox::give_up(connection, id, "not delivered within 24 hours", at)?;
+    }
+    Ok(())
+}
+
+fn forget_journals(connection: &Connection, cutoff: i64) -> Done<bool> {
+    let turns: Vec<(i64, i64)> = rows::all(
+        connection,
+        "SELECT session, turn FROM turns WHERE journal = 1 AND closed_at < ?1 ORDER BY closed_at LIMIT ?2",
+        params![cutoff, i64::try_from(CHUNK_TURNS).unwrap_or(i64::MAX)],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    for turn in &turns {
+        rows::change(connection, "DELETE FROM steps WHERE session = ?1 AND turn = ?2", *turn)?;
+        rows::change(connection, "DELETE FROM tool_runs WHERE session = ?1 AND turn = ?2", *turn)?;
+        rows::change(connection, "UPDATE turns SET journal = 0 WHERE session = ?1 AND turn = ?2", *turn)?;
+    }
+    Ok(turns.len() >= CHUNK_TURNS)
+}
+
+fn forget_inbox(connection: &Connection, cutoff: i64) -> Done<bool> {
+    let newest = "id IN (SELECT max(id) FROM inbox GROUP BY channel, account)";
+    rows::change(
+        connection,
+        &format!(
+            "UPDATE inbox SET text = '', answer = NULL, raw = x''
+             WHERE {newest} AND done_at < ?1 AND (text <> '' OR answer IS NOT NULL OR raw <> x'')"
+        ),
+        [cutoff],
+    )?;
+    let delete = format!(
+        "DELETE FROM inbox WHERE id IN (
+             SELECT id FROM inbox WHERE done_at IS NOT NULL AND done_at < ?1 AND NOT {newest} ORDER BY done_at LIMIT ?2)"
+    );
+    chunk(connection, &delete, cutoff)
+}
+
+/// Earlier epochs are never sent again: first their bytes, then, once they have none, they themselves.
+fn forget_epochs(connection: &Connection) -> Done<bool> {
+    let old = "number < (SELECT max(number) FROM epochs AS newer WHERE newer.session = epochs.session)";
+    let limit = i64::try_from(CHUNK_ROWS).unwrap_or(i64::MAX);
+    let wires = rows::change(
+        connection,
+        &format!(
+            "DELETE FROM wire WHERE rowid IN (
+                 SELECT wire.rowid FROM epochs JOIN wire ON wire.session = epochs.session AND wire.epoch = epochs.number
+                 WHERE {old} LIMIT ?1)"
+        ),
+        [limit],
+    )?;
+    if wires >= CHUNK_ROWS {
+        return Ok(true);
+    }
+    rows::change(connection, &format!("DELETE FROM epochs WHERE {old}"), [])?;
+    Ok(false)
+}
+
+/// Whole turns at a time: what is left still begins with a person's message, and every call still has its result.
+fn forget_messages(connection: &Connection, cutoff: i64) -> Done<bool> {
+    let turns: Vec<(i64, i64)> = rows::all(
+        connection,
+        "SELECT session, turn FROM turns WHERE closed_at < ?1
+           AND EXISTS (SELECT 1 FROM messages WHERE session = turns.session AND turn = turns.turn)
+         LIMIT ?2",
+        params![cutoff, i64::try_from(CHUNK_TURNS).unwrap_or(i64::MAX)],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    for turn in &turns {
+        let wires = "DELETE FROM wire WHERE session = ?1 AND seq IN (
+                         SELECT seq FROM messages WHERE session = ?1 AND turn = ?2)";
+        rows::change(connection, wires, *turn)?;
+        rows::change(connection, "DELETE FROM messages WHERE session = ?1 AND turn = ?2", *turn)?;
+    }
+    Ok(turns.len() >= CHUNK_TURNS)
+}

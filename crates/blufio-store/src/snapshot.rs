@@ -1,0 +1,211 @@
+//! What an actor needs to take a session up. Every read is by key or by the newest number, however long the session is.
+
+use crate::fault::{Done, broken, not_found};
+use crate::rows;
+use blufio_core::ids::{
+    Boot, CallId, CallNumber, EpochNumber, InboxId, MessageSeq, ModelId, SessionId, SessionKey, ToolName, TurnNumber,
+};
+use blufio_core::money::MicroUsd;
+use blufio_core::record::{
+    Epoch, InboxRow, NeutralMessage, OpenCall, RunningTurn, Snapshot, Step, StoredMessage, ToolRun, ToolState,
+};
+use blufio_core::time::Timestamp;
+use rusqlite::{Connection, Row, params};
+
+pub(crate) fn snapshot(connection: &Connection, key: &SessionKey) -> Done<Option<Snapshot>> {
+    let found = rows::first(
+        connection,
+        "SELECT id, model, stop_before, last_message,
+                (SELECT coalesce(max(turn), 0) FROM turns WHERE session = sessions.id)
+         FROM sessions WHERE key = ?1",
+        [key.as_str()],
+        |row| {
+            let model: Option<String> = row.get(1)?;
+            Ok(Snapshot {
+                id: SessionId(row.get(0)?),
+                key: key.clone(),
+                epoch: None,
+                history: Vec::new(),
+                last_message: MessageSeq(row.get(3)?),
+                last_turn: TurnNumber(row.get(4)?),
+                model: model.map(ModelId::new),
+                stop_before: InboxId(row.get(2)?),
+                running: None,
+            })
+        },
+    )?;
+    let Some(snapshot) = found else { return Ok(None) };
+    let epoch = epoch(connection, snapshot.id)?;
+    let history = epoch.as_ref().map_or(Ok(Vec::new()), |epoch| history(connection, snapshot.id, epoch))?;
+    let running = running(connection, snapshot.id)?;
+    Ok(Some(Snapshot { epoch, history, running, ..snapshot }))
+}
+
+fn epoch(connection: &Connection, session: SessionId) -> Done<Option<Epoch>> {
+    rows::first(
+        connection,
+        "SELECT number, provider, model, system, tools, first FROM epochs
+         WHERE session = ?1 ORDER BY number DESC LIMIT 1",
+        [session.0],
+        |row| {
+            let model: String = row.get(2)?;
+            Ok(Epoch {
+                number: EpochNumber(row.get(0)?),
+                provider: row.get(1)?,
+                model: ModelId::new(model),
+                system: rows::shared(row, 3)?,
+                tools: rows::shared(row, 4)?,
+                first: MessageSeq(row.get(5)?),
+                wires: Vec::new(),
+            })
+        },
+    )
+}
+
+fn history(connection: &Connection, session: SessionId, epoch: &Epoch) -> Done<Vec<StoredMessage>> {
+    rows::all(
+        connection,
+        "SELECT wire.seq, messages.role, wire.bytes
+         FROM wire JOIN messages ON messages.session = wire.session AND messages.seq = wire.seq
+         WHERE wire.session = ?1 AND wire.epoch = ?2 AND wire.seq >= ?3 ORDER BY wire.seq",
+        params![session.0, epoch.number.0, epoch.first.0],
+        |row| {
+            let role: String = row.get(1)?;
+            Ok(StoredMessage {
+                seq: MessageSeq(row.get(0)?),
+                role: rows::role(&role)?,
+                wire: rows::shared(row, 2)?,
+            })
+        },
+    )
+}
+
+/// The neutral parts of the messages from `first` on.
+pub(crate) fn parts(connection: &Connection, session: SessionId, first: MessageSeq) -> Done<Vec<NeutralMessage>> {
+    rows::all(
+        connection,
+        "SELECT seq, role, parts FROM messages WHERE session = ?1 AND seq >= ?2 ORDER BY seq",
+        params![session.0, first.0],
+        |row| {
+            let (role, parts): (String, String) = (row.get(1)?, row.get(2)?);
+            Ok(NeutralMessage { seq: MessageSeq(row.get(0)?), role: rows::role(&role)?, parts: rows::parts(&parts)? })
+        },
+    )
+}
+
+/// The oldest waiting row of a session.
+pub(crate) fn next(connection: &Connection, session: SessionId) -> Done<Option<InboxRow>> {
+    let columns = rows::INBOX_COLUMNS;
+    let sql = format!("SELECT {columns} FROM inbox WHERE session = ?1 AND state = 'received' ORDER BY id LIMIT 1");
+    rows::first(connection, &sql, [session.0], rows::inbox_row)
+}
+
+fn running(connection: &Connection, session: SessionId) -> Done<Option<RunningTurn>> {
+    let found = rows::first(
+        connection,
+        "SELECT turn, inbox, deadline, placeholder FROM turns WHERE session = ?1 AND state = 'running'",
+        [session.0],
+        |row| {
+            let inbox: i64 = row.get(1)?;
+            Ok((TurnNumber(row.get(0)?), inbox, rows::time(row, 2)?, row.get::<_, Option<i64>>(3)?))
+        },
+    )?;
+    let Some((turn, inbox, deadline, placeholder)) = found else { return Ok(None) };
+    let sql = format!("SELECT {} FROM inbox WHERE id = ?1", rows::INBOX_COLUMNS);
+    let inbox = rows::first(connection, &sql, [inbox], rows::inbox_row)?
+        .ok_or_else(|| not_found(format!("row {inbox} of the inbox, which a turn runs for")))?;
+    let calls = "SELECT call, model, held, prompt_tokens, max_tokens, opened_at FROM ledger
+                 WHERE session = ?1 AND turn = ?2 AND state = 'held' ORDER BY call";
+    let last_call = "SELECT coalesce(max(call), 0) FROM ledger WHERE session = ?1 AND turn = ?2";
+    let here = params![session.0, turn.0];
+    Ok(Some(RunningTurn {
+        turn,
+        inbox,
+        deadline,
+        steps: steps(connection, session, turn)?,
+        tools: tools(connection, session, turn)?,
+        said: said(connection, session, turn)?,
+        last_call: CallNumber(rows::first(connection, last_call, here, |row| Ok(row.get(0)?))?.unwrap_or(0)),
+        open_calls: rows::all(connection, calls, here, open_call)?,
+        placeholder,
+    }))
+}
+
+/// The journal of a turn.
+pub(crate) fn steps(connection: &Connection, session: SessionId, turn: TurnNumber) -> Done<Vec<Step>> {
+    rows::all(
+        connection,
+        "SELECT seq, at, boot, input FROM steps WHERE session = ?1 AND turn = ?2 ORDER BY seq",
+        params![session.0, turn.0],
+        |row| {
+            let input: String = row.get(3)?;
+            Ok(Step {
+                seq: row.get(0)?,
+                at: Timestamp(row.get(1)?),
+                boot: Boot(row.get(2)?),
+                input: serde_json::from_str(&input)?,
+            })
+        },
+    )
+}
+
+/// The parts of the assistant messages that a turn has committed.
+pub(crate) fn said(
+    connection: &Connection,
+    session: SessionId,
+    turn: TurnNumber,
+) -> Done<Vec<Vec<blufio_core::message::Part>>> {
+    rows::all(
+        connection,
+        "SELECT parts FROM messages WHERE session = ?1 AND turn = ?2 AND role = 'assistant' ORDER BY seq",
+        params![session.0, turn.0],
+        |row| {
+            let parts: String = row.get(0)?;
+            rows::parts(&parts)
+        },
+    )
+}
+
+fn tools(connection: &Connection, session: SessionId, turn: TurnNumber) -> Done<Vec<ToolRun>> {
+    rows::all(
+        connection,
+        "SELECT call_id, place, round, name, input, replay, state, boot, content, error FROM tool_runs
+         WHERE session = ?1 AND turn = ?2 ORDER BY round, place",
+        params![session.0, turn.0],
+        tool_run,
+    )
+}
+
+fn tool_run(row: &Row<'_>) -> Done<ToolRun> {
+    let (call, name): (String, String) = (row.get(0)?, row.get(3)?);
+    let (replay, state): (String, String) = (row.get(5)?, row.get(6)?);
+    let state = match state.as_str() {
+        "planned" => ToolState::Planned,
+        "awaiting_approval" => ToolState::AwaitingApproval,
+        "started" => ToolState::Started(Boot(row.get(7)?)),
+        "done" => ToolState::Done { content: row.get(8)?, error: row.get(9)? },
+        "unknown" => ToolState::Unknown,
+        other => return Err(broken(format!("`{other}` is not a state of a tool call"))),
+    };
+    Ok(ToolRun {
+        call: CallId::new(call),
+        place: row.get(1)?,
+        round: row.get(2)?,
+        name: ToolName::new(name),
+        input: row.get(4)?,
+        replay: rows::replay(&replay)?,
+        state,
+    })
+}
+
+fn open_call(row: &Row<'_>) -> Done<OpenCall> {
+    let model: String = row.get(1)?;
+    Ok(OpenCall {
+        call: CallNumber(row.get(0)?),
+        model: ModelId::new(model),
+        held: MicroUsd(rows::unsigned(row, 2)?),
+        prompt_tokens: rows::unsigned(row, 3)?,
+        max_tokens: row.get(4)?,
+        at: rows::time(row, 5)?,
+    })
+}

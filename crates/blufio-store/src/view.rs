@@ -1,0 +1,170 @@
+//! Reads for showing. Nothing here is on the way of a message.
+
+use crate::fault::{Done, not_found};
+use crate::{open, outbox, pairing, rows, snapshot};
+use blufio_core::ids::{InboxId, MessageSeq, ModelId, SessionId, SessionKey, TurnNumber};
+use blufio_core::money::MicroUsd;
+use blufio_core::record::{InboxView, MessageView, Query, SessionView, StoreStatus, TurnView, View};
+use blufio_core::time::Timestamp;
+use rusqlite::{Connection, params};
+
+/// Turns in one answer to [`Query::Journal`]. More: the newest ones.
+const JOURNAL_TURNS_MAX: u32 = 100;
+const DAY_MS: i64 = 24 * 3600 * 1000;
+
+pub(crate) fn view(connection: &Connection, query: &Query, at: Timestamp) -> Done<View> {
+    match query {
+        Query::Status => status(connection, at).map(View::Status),
+        Query::Sessions { limit } => sessions(connection, *limit).map(View::Sessions),
+        Query::Messages { session, limit } => messages(connection, session, *limit).map(View::Messages),
+        Query::Journal { session, turn } => journal(connection, session, *turn).map(View::Journal),
+        Query::Pairings => {
+            Ok(View::Pairings(pairing::approved(connection)?, pairing::waiting(connection, at)?))
+        }
+        Query::Inbox(id) => inbox(connection, *id).map(View::Inbox),
+    }
+}
+
+fn count(connection: &Connection, sql: &str) -> Done<u64> {
+    Ok(rows::first(connection, sql, [], |row| rows::unsigned(row, 0))?.unwrap_or(0))
+}
+
+fn sum(connection: &Connection, condition: &str, parameters: impl rusqlite::Params) -> Done<MicroUsd> {
+    let sql = format!("SELECT sum(amount) FROM ledger WHERE {condition}");
+    Ok(rows::first(connection, &sql, parameters, |row| rows::money(row, 0))?.unwrap_or_default())
+}
+
+fn status(connection: &Connection, at: Timestamp) -> Done<StoreStatus> {
+    let yesterday = at.0.saturating_sub(DAY_MS);
+    let oldest = "SELECT min(at) FROM outbox WHERE state IN ('queued', 'sending')";
+    let oldest: Option<i64> = rows::first(connection, oldest, [], |row| Ok(row.get(0)?))?.flatten();
+    let turns = rows::all(
+        connection,
+        "SELECT coalesce(outcome, 'running'), count(*) FROM turns GROUP BY 1",
+        [],
+        |row| Ok((row.get(0)?, rows::unsigned(row, 1)?)),
+    )?;
+    let dead = rows::all(
+        connection,
+        "SELECT chat, coalesce(error, '') FROM outbox
+         WHERE done_at IS NOT NULL AND done_at > ?1 AND state = 'dead' ORDER BY done_at DESC, id DESC LIMIT 10",
+        [yesterday],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    let pages = count(connection, "SELECT page_count FROM pragma_page_count")?;
+    let page = count(connection, "SELECT page_size FROM pragma_page_size")?;
+    Ok(StoreStatus {
+        sessions: count(connection, "SELECT count(*) FROM sessions")?,
+        turns: turns.into_iter().collect(),
+        inbox_pending: count(connection, "SELECT count(*) FROM inbox WHERE state = 'received'")?,
+        outbox_pending: u64::from(outbox::waiting(connection)?),
+        outbox_oldest_ms: oldest.map_or(0, |oldest| u64::try_from(at.0.saturating_sub(oldest)).unwrap_or(0)),
+        outbox_dead: dead,
+        spent_day: sum(connection, "state = 'settled' AND closed_at > ?1", [yesterday])?,
+        spent: sum(connection, "state = 'settled'", [])?,
+        estimated: sum(connection, "state = 'counted_estimate'", [])?,
+        held: sum(connection, "state = 'held'", [])?,
+        database_bytes: pages.saturating_mul(page),
+        schema: open::schema(),
+    })
+}
+
+fn sessions(connection: &Connection, limit: u32) -> Done<Vec<SessionView>> {
+    rows::all(
+        connection,
+        "SELECT key, last_at,
+                (SELECT count(*) FROM messages WHERE session = sessions.id),
+                (SELECT count(*) FROM turns WHERE session = sessions.id),
+                EXISTS (SELECT 1 FROM turns WHERE session = sessions.id AND state = 'running'),
+                (SELECT count(*) FROM inbox WHERE session = sessions.id AND state = 'received'),
+                (SELECT sum(amount) FROM ledger WHERE session = sessions.id AND state IN ('settled', 'counted_estimate')),
+                (SELECT model FROM epochs WHERE session = sessions.id ORDER BY number DESC LIMIT 1)
+         FROM sessions ORDER BY last_at DESC, id DESC LIMIT ?1",
+        [limit],
+        |row| {
+            let (key, model): (String, Option<String>) = (row.get(0)?, row.get(7)?);
+            Ok(SessionView {
+                key: SessionKey::new(key),
+                messages: rows::unsigned(row, 2)?,
+                turns: rows::unsigned(row, 3)?,
+                running: row.get(4)?,
+                pending: rows::unsigned(row, 5)?,
+                cost: rows::money(row, 6)?,
+                model: model.map(ModelId::new),
+                last: rows::time(row, 1)?,
+            })
+        },
+    )
+}
+
+fn session(connection: &Connection, key: &SessionKey) -> Done<SessionId> {
+    let sql = "SELECT id FROM sessions WHERE key = ?1";
+    let found = rows::first(connection, sql, [key.as_str()], |row| Ok(SessionId(row.get(0)?)))?;
+    found.ok_or_else(|| not_found(format!("no session `{key}`")))
+}
+
+fn messages(connection: &Connection, key: &SessionKey, limit: u32) -> Done<Vec<MessageView>> {
+    let session = session(connection, key)?;
+    let mut newest = rows::all(
+        connection,
+        "SELECT seq, turn, role, parts, at FROM messages WHERE session = ?1 ORDER BY seq DESC LIMIT ?2",
+        params![session.0, limit],
+        |row| {
+            let (role, parts): (String, String) = (row.get(2)?, row.get(3)?);
+            Ok(MessageView {
+                seq: MessageSeq(row.get(0)?),
+                turn: TurnNumber(row.get(1)?),
+                role: rows::role(&role)?,
+                parts: rows::parts(&parts)?,
+                at: rows::time(row, 4)?,
+            })
+        },
+    )?;
+    newest.reverse();
+    Ok(newest)
+}
+
+fn journal(connection: &Connection, key: &SessionKey, turn: Option<TurnNumber>) -> Done<Vec<TurnView>> {
+    let session = session(connection, key)?;
+    let mut turns = rows::all(
+        connection,
+        "SELECT turn, inbox, coalesce(outcome, 'running') FROM turns
+         WHERE session = ?1 AND turn >= ?2 AND turn <= ?3 ORDER BY turn DESC LIMIT ?4",
+        params![
+            session.0,
+            turn.map_or(0, |turn| turn.0),
+            turn.map_or(i64::MAX, |turn| turn.0),
+            JOURNAL_TURNS_MAX
+        ],
+        |row| {
+            let turn = TurnNumber(row.get(0)?);
+            let steps = snapshot::steps(connection, session, turn)?;
+            Ok(TurnView {
+                turn,
+                inbox: InboxId(row.get(1)?),
+                outcome: row.get(2)?,
+                steps: steps.into_iter().map(|step| (step.seq, step.at, step.boot, step.input)).collect(),
+                cost: turn_cost(connection, session, turn)?,
+            })
+        },
+    )?;
+    turns.reverse();
+    Ok(turns)
+}
+
+fn turn_cost(connection: &Connection, session: SessionId, turn: TurnNumber) -> Done<MicroUsd> {
+    let condition = "session = ?1 AND turn = ?2 AND state IN ('settled', 'counted_estimate')";
+    sum(connection, condition, params![session.0, turn.0])
+}
+
+fn inbox(connection: &Connection, id: InboxId) -> Done<Option<InboxView>> {
+    let found = rows::first(connection, "SELECT state, outcome, answer FROM inbox WHERE id = ?1", [id.0], |row| {
+        Ok(InboxView { id, state: row.get(0)?, outcome: row.get(1)?, text: row.get(2)?, cost: MicroUsd::ZERO })
+    })?;
+    let Some(view) = found else { return Ok(None) };
+    let turn = rows::first(connection, "SELECT session, turn FROM turns WHERE inbox = ?1", [id.0], |row| {
+        Ok((SessionId(row.get(0)?), TurnNumber(row.get(1)?)))
+    })?;
+    let cost = turn.map(|(session, turn)| turn_cost(connection, session, turn)).transpose()?;
+    Ok(Some(InboxView { cost: cost.unwrap_or_default(), ..view }))
+}

@@ -1,0 +1,74 @@
+//! The HTTP interface, on two doors: the control socket (private to this user, everything) and the TCP address (the health
+//! words only, until there are credentials). Which route is behind which door is data: [`routes::ROUTES`].
+
+pub mod metrics;
+mod routes;
+mod socket;
+
+use crate::failure::Failure;
+use axum::Router;
+use blufio_runtime::Host;
+use metrics_exporter_prometheus::PrometheusHandle;
+use routes::{Door, ROUTES};
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Bytes of a request's body. Over: 413.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// What handlers work with.
+pub struct App {
+    /// The runtime.
+    pub host: Host,
+    /// Renders the metrics.
+    pub metrics: PrometheusHandle,
+    /// Transactions committed so far.
+    pub commits: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// Opens the control socket `<data_dir>/blufio.sock`, readable by this user alone.
+pub fn serve_socket(app: &Arc<App>, data_dir: &Path, stop: &CancellationToken) -> Result<(), Failure> {
+    let path = data_dir.join("blufio.sock");
+    let listener = socket::Private::bind(&path).map_err(|error| Failure {
+        message: format!("the control socket {} cannot be opened", path.display()),
+        cause: Some(error.to_string()),
+        hint: Some("choose a data folder with a shorter path (a socket's path has at most 107 bytes)".to_owned()),
+        code: Failure::UNAVAILABLE,
+    })?;
+    run(axum::serve(listener, router(app, Door::Socket)).with_graceful_shutdown(stop.clone().cancelled_owned()));
+    Ok(())
+}
+
+/// Opens the TCP address.
+pub fn serve_tcp(app: &Arc<App>, listener: TcpListener, stop: &CancellationToken) -> Result<(), Failure> {
+    let address = listener.local_addr();
+    let listener = tokio::net::TcpListener::from_std(listener)
+        .map_err(|error| Failure::internal("the gateway could not be started", &error))?;
+    if let Ok(address) = address {
+        tracing::info!(%address, "health words: /healthz and /readyz");
+    }
+    run(axum::serve(listener, router(app, Door::Tcp)).with_graceful_shutdown(stop.clone().cancelled_owned()));
+    Ok(())
+}
+
+fn router(app: &Arc<App>, door: Door) -> Router {
+    let open = ROUTES.iter().filter(|route| route.doors.contains(&door));
+    let router = open.fold(Router::new(), |router, route| router.route(route.path, (route.handler)()));
+    router
+        .fallback(routes::not_found)
+        .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(app.clone())
+}
+
+/// The servers end with the process, after everything that uses them.
+#[expect(clippy::disallowed_methods, reason = "servers outlive the runtime's tasks, so that /readyz answers during shutdown")]
+fn run(server: impl IntoFuture<Output = std::io::Result<()>, IntoFuture: Send> + Send + 'static) {
+    let server = server.into_future();
+    tokio::spawn(async move {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "a listener ended");
+        }
+    });
+}

@@ -1,0 +1,315 @@
+//! The routes, and which door each is behind.
+
+use super::App;
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use blufio_core::event::Event;
+use blufio_core::ids::{InboxId, SessionKey, TurnNumber};
+use blufio_core::port::StoreError;
+use blufio_core::record::{PairingChange, Query as StoreQuery, View};
+use blufio_runtime::{Readiness, Reader};
+use futures_util::stream::{self, Stream};
+use serde::Deserialize;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+/// Rows in a list unless asked for otherwise.
+const LIST_ROWS: u32 = 100;
+/// Rows in a list at most.
+const LIST_ROWS_MAX: u32 = 10_000;
+
+type Shared = State<Arc<App>>;
+
+/// A way in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// The TCP address: anybody on this machine.
+    Tcp,
+    /// The control socket: this user.
+    Socket,
+}
+
+/// A route.
+pub struct Route {
+    /// Its path.
+    pub path: &'static str,
+    /// Where it can be reached.
+    pub doors: &'static [Door],
+    /// Who answers.
+    pub handler: fn() -> MethodRouter<Arc<App>>,
+}
+
+const EVERYWHERE: &[Door] = &[Door::Tcp, Door::Socket];
+const PRIVATE: &[Door] = &[Door::Socket];
+
+/// All routes there are.
+pub const ROUTES: &[Route] = &[
+    Route { path: "/healthz", doors: EVERYWHERE, handler: || get(health) },
+    Route { path: "/readyz", doors: EVERYWHERE, handler: || get(ready) },
+    Route { path: "/metrics", doors: PRIVATE, handler: || get(metrics) },
+    Route { path: "/v1/status", doors: PRIVATE, handler: || get(status) },
+    Route { path: "/v1/messages", doors: PRIVATE, handler: || post(say) },
+    Route { path: "/v1/messages/{inbox}", doors: PRIVATE, handler: || get(message) },
+    Route { path: "/v1/sessions", doors: PRIVATE, handler: || get(sessions) },
+    Route { path: "/v1/sessions/{key}/messages", doors: PRIVATE, handler: || get(messages) },
+    Route { path: "/v1/sessions/{key}/journal", doors: PRIVATE, handler: || get(journal) },
+    Route { path: "/v1/sessions/{key}/events", doors: PRIVATE, handler: || get(events) },
+    Route { path: "/v1/sessions/{key}/stop", doors: PRIVATE, handler: || post(stop) },
+    Route { path: "/v1/pairings", doors: PRIVATE, handler: || get(pairings) },
+    Route { path: "/v1/pairings/approve", doors: PRIVATE, handler: || post(approve) },
+    Route { path: "/v1/pairings/reject", doors: PRIVATE, handler: || post(reject) },
+    Route { path: "/v1/pairings/revoke", doors: PRIVATE, handler: || post(revoke) },
+];
+
+/// An error as the client reads it.
+struct Problem {
+    status: StatusCode,
+    message: String,
+    hint: Option<&'static str>,
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::json!({"error": {"message": self.message, "hint": self.hint}});
+        (self.status, Json(body)).into_response()
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let (status, hint) = match error {
+            StoreError::NotFound(_) => (StatusCode::NOT_FOUND, None),
+            StoreError::Full(_) => (StatusCode::SERVICE_UNAVAILABLE, Some("try again in a moment")),
+            StoreError::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, Some("make room on the disk")),
+            StoreError::Closed => (StatusCode::SERVICE_UNAVAILABLE, Some("Blufio is shutting down")),
+            StoreError::Broken(_) => (StatusCode::INTERNAL_SERVER_ERROR, Some("the log has the details")),
+        };
+        Self { status, message: error.to_string(), hint }
+    }
+}
+
+impl From<JsonRejection> for Problem {
+    fn from(rejection: JsonRejection) -> Self {
+        Self { status: rejection.status(), message: rejection.body_text(), hint: None }
+    }
+}
+
+/// For every path that is not a route.
+pub async fn not_found() -> Response {
+    Problem { status: StatusCode::NOT_FOUND, message: "no such route".to_owned(), hint: None }.into_response()
+}
+
+async fn health() -> &'static str {
+    "ok"
+}
+
+async fn ready(State(app): Shared) -> Response {
+    match app.host.readiness() {
+        Readiness::Ready => "ready".into_response(),
+        // The reason is for those who may ask for the status.
+        Readiness::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not ready").into_response(),
+    }
+}
+
+async fn metrics(State(app): Shared) -> Response {
+    metrics::counter!("blufio_store_commits_total").absolute((app.commits)());
+    let kind = [(axum::http::header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (kind, app.metrics.render()).into_response()
+}
+
+async fn status(State(app): Shared) -> Result<Response, Problem> {
+    let status = app.host.status().await?;
+    Ok(Json(serde_json::json!({"version": crate::cli::VERSION, "status": status})).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Say {
+    session: SessionKey,
+    text: String,
+    client_id: String,
+}
+
+async fn say(State(app): Shared, body: Result<Json<Say>, JsonRejection>) -> Result<Response, Problem> {
+    let Json(say) = body?;
+    local(&say.session)?;
+    let said = app.host.say(&say.session, &say.client_id, say.text).await?;
+    Ok((StatusCode::ACCEPTED, Json(said)).into_response())
+}
+
+async fn stop(State(app): Shared, Path(key): Path<SessionKey>) -> Result<Response, Problem> {
+    local(&key)?;
+    let client = format!("stop-{}", app.host.unique());
+    let said = app.host.say(&key, &client, "/stop".to_owned()).await?;
+    Ok((StatusCode::ACCEPTED, Json(said)).into_response())
+}
+
+/// What is said here is answered here, so it cannot be said in a session of another channel.
+fn local(key: &SessionKey) -> Result<(), Problem> {
+    if key.as_str().starts_with("local:") && key.as_str().len() <= 64 {
+        return Ok(());
+    }
+    Err(Problem {
+        status: StatusCode::BAD_REQUEST,
+        message: format!("`{key}` is not a session of this machine"),
+        hint: Some("use local:main, or any other name that begins with `local:` (at most 64 bytes)"),
+    })
+}
+
+async fn message(State(app): Shared, Path(inbox): Path<i64>) -> Result<Response, Problem> {
+    match app.host.view(StoreQuery::Inbox(InboxId(inbox))).await? {
+        View::Inbox(Some(view)) => Ok(Json(view).into_response()),
+        View::Inbox(None) => Err(StoreError::NotFound("no such message".to_owned()).into()),
+        other => Err(unexpected(&other)),
+    }
+}
+
+#[derive(Deserialize)]
+struct Limit {
+    limit: Option<u32>,
+}
+
+impl Limit {
+    fn rows(&self) -> u32 {
+        self.limit.unwrap_or(LIST_ROWS).min(LIST_ROWS_MAX)
+    }
+}
+
+async fn sessions(State(app): Shared, Query(limit): Query<Limit>) -> Result<Response, Problem> {
+    match app.host.view(StoreQuery::Sessions { limit: limit.rows() }).await? {
+        View::Sessions(sessions) => Ok(Json(sessions).into_response()),
+        other => Err(unexpected(&other)),
+    }
+}
+
+async fn messages(
+    State(app): Shared,
+    Path(session): Path<SessionKey>,
+    Query(limit): Query<Limit>,
+) -> Result<Response, Problem> {
+    match app.host.view(StoreQuery::Messages { session, limit: limit.rows() }).await? {
+        View::Messages(messages) => Ok(Json(messages).into_response()),
+        other => Err(unexpected(&other)),
+    }
+}
+
+#[derive(Deserialize)]
+struct OneTurn {
+    turn: Option<TurnNumber>,
+}
+
+async fn journal(
+    State(app): Shared,
+    Path(session): Path<SessionKey>,
+    Query(OneTurn { turn }): Query<OneTurn>,
+) -> Result<Response, Problem> {
+    match app.host.view(StoreQuery::Journal { session, turn }).await? {
+        View::Journal(turns) => Ok(Json(turns).into_response()),
+        other => Err(unexpected(&other)),
+    }
+}
+
+#[derive(Deserialize)]
+struct After {
+    #[serde(default)]
+    after: u64,
+}
+
+async fn events(
+    State(app): Shared,
+    Path(session): Path<SessionKey>,
+    Query(After { after }): Query<After>,
+) -> Sse<impl Stream<Item = Result<SseEvent, Infallible>>> {
+    let reader = app.host.follow(session, after);
+    let stream = stream::unfold((reader, VecDeque::new()), |(mut reader, mut waiting)| async move {
+        if waiting.is_empty() {
+            next_events(&mut reader, &mut waiting).await;
+        }
+        let event = waiting.pop_front()?;
+        Some((Ok(event), (reader, waiting)))
+    });
+    Sse::new(stream).keep_alive(KeepAlive::default())
+}
+
+async fn next_events(reader: &mut Reader, waiting: &mut VecDeque<SseEvent>) {
+    match reader.next().await {
+        Some(events) => waiting.extend(events.iter().map(render)),
+        None => waiting.push_back(SseEvent::default().event("gap").data("{}")),
+    }
+}
+
+fn render(event: &Event) -> SseEvent {
+    let data = serde_json::to_string(event).unwrap_or_else(|_| "{}".to_owned());
+    SseEvent::default().id(event.number.to_string()).data(data)
+}
+
+async fn pairings(State(app): Shared) -> Result<Response, Problem> {
+    match app.host.view(StoreQuery::Pairings).await? {
+        View::Pairings(paired, requests) => {
+            Ok(Json(serde_json::json!({"paired": paired, "requests": requests})).into_response())
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Approve {
+    code: String,
+    #[serde(default)]
+    owner: bool,
+}
+
+async fn approve(State(app): Shared, body: Result<Json<Approve>, JsonRejection>) -> Result<Response, Problem> {
+    let Json(Approve { code, owner }) = body?;
+    decide(&app, PairingChange::Approve { code, owner, has_owner: false }).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Code {
+    code: String,
+}
+
+async fn reject(State(app): Shared, body: Result<Json<Code>, JsonRejection>) -> Result<Response, Problem> {
+    let Json(Code { code }) = body?;
+    decide(&app, PairingChange::Reject { code }).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct User {
+    user: i64,
+}
+
+async fn revoke(State(app): Shared, body: Result<Json<User>, JsonRejection>) -> Result<Response, Problem> {
+    let Json(User { user }) = body?;
+    decide(&app, PairingChange::Revoke { user }).await
+}
+
+async fn decide(app: &App, change: PairingChange) -> Result<Response, Problem> {
+    Ok(Json(app.host.pairing(change).await?).into_response())
+}
+
+fn unexpected(view: &View) -> Problem {
+    tracing::error!(?view, "the store answered another question");
+    StoreError::Broken("the store answered another question".to_owned()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_health_words_are_open_to_the_network() {
+        let open: Vec<&str> = ROUTES.iter().filter(|route| route.doors.contains(&Door::Tcp)).map(|route| route.path).collect();
+        assert_eq!(open, ["/healthz", "/readyz"]);
+        assert!(ROUTES.iter().all(|route| route.doors.contains(&Door::Socket)));
+    }
+}

@@ -1,0 +1,180 @@
+//! The long-lived process, and the short-lived engine of a shell that finds no server.
+
+use crate::config::Loaded;
+use crate::config::resolved::{Config, Listen};
+use crate::failure::Failure;
+use crate::gateway::{self, App};
+use crate::secrets::EnvSecrets;
+use crate::wire::{self, Channels};
+use crate::{lock, logging};
+use blufio_runtime::{Host, Readiness};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// How often the service manager's watchdog is told that all is well.
+const WATCHDOG: Duration = Duration::from_secs(10);
+/// Threads that run tasks; the disk has threads of its own.
+const WORKERS: usize = 2;
+
+/// The async runtime, built by hand so that nothing runs before [`crate::start::before_threads`] is done.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .max_blocking_threads(4)
+        .thread_stack_size(1024 * 1024)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::internal("the async runtime could not be started", &error))
+}
+
+/// Runs until it is told to stop; `Ok` means that it ended in good order.
+pub fn serve(loaded: &Loaded, secrets: &EnvSecrets) -> Result<(), Failure> {
+    let config = &loaded.config;
+    logging::start(config);
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let _lock = lock::take(&config.data_dir)?;
+    let listener = listen(config)?;
+    let runtime = runtime()?;
+    let ended = runtime.block_on(run(config, secrets, listener));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
+}
+
+async fn run(config: &Config, secrets: &EnvSecrets, listener: Option<TcpListener>) -> Result<(), Failure> {
+    let mut signals = Signals::new()?;
+    let (app, stop) = start(config, secrets, Channels::Configured, listener).await?;
+    tracing::info!(version = crate::cli::VERSION, data_dir = %config.data_dir.display(), "ready to talk");
+    notify(&[sd_notify::NotifyState::Ready]);
+    let failed = tokio::select! {
+        () = signals.next() => false,
+        () = app.host.failed() => true,
+        () = watchdog(&app.host) => true,
+    };
+    tracing::info!("shutting down");
+    notify(&[sd_notify::NotifyState::Stopping]);
+    let closed = tokio::select! {
+        closed = app.host.shutdown() => closed,
+        // What is not finished is in the database; the next start takes it up.
+        () = signals.next() => return Err(Failure::new("stopped at once by a second signal", Failure::SECOND_SIGNAL)),
+    };
+    stop.cancel();
+    closed.map_err(|error| Failure::internal("the database could not be closed", &error))?;
+    if failed {
+        return Err(Failure::new("a part of Blufio could not be kept alive; the log says which", Failure::INTERNAL));
+    }
+    Ok(())
+}
+
+/// An engine inside this process, reached by the same socket as a server's.
+pub struct Embedded {
+    app: Arc<App>,
+    stop: CancellationToken,
+    _lock: lock::Lock,
+}
+
+impl Embedded {
+    /// Ends it in good order.
+    pub async fn shutdown(self) -> Result<(), Failure> {
+        let closed = self.app.host.shutdown().await;
+        self.stop.cancel();
+        closed.map_err(|error| Failure::internal("the database could not be closed", &error))
+    }
+}
+
+/// Starts an engine without channels for a shell that found no server.
+pub async fn embedded(config: &Config, secrets: &EnvSecrets) -> Result<Embedded, Failure> {
+    let lock = lock::take(&config.data_dir)?;
+    let (app, stop) = start(config, secrets, Channels::None, None).await?;
+    Ok(Embedded { app, stop, _lock: lock })
+}
+
+async fn start(
+    config: &Config,
+    secrets: &EnvSecrets,
+    channels: Channels,
+    listener: Option<TcpListener>,
+) -> Result<(Arc<App>, CancellationToken), Failure> {
+    let wired = wire::wire(config, secrets, channels)?;
+    let metrics = gateway::metrics::install();
+    let host = Host::start(wired.adapters, wired.settings)
+        .await
+        .map_err(|error| Failure::internal("the database could not be recovered", &error))?;
+    let app = Arc::new(App { host, metrics, commits: wired.commits });
+    let stop = CancellationToken::new();
+    gateway::serve_socket(&app, &config.data_dir, &stop)?;
+    if let Some(listener) = listener {
+        gateway::serve_tcp(&app, listener, &stop)?;
+    }
+    Ok((app, stop))
+}
+
+fn listen(config: &Config) -> Result<Option<TcpListener>, Failure> {
+    let Listen::At(address) = config.gateway_listen else { return Ok(None) };
+    let taken = |error: std::io::Error| Failure {
+        message: format!("nothing can listen on {address}"),
+        cause: Some(error.to_string()),
+        hint: Some("choose another address with [gateway] listen, or \"off\"".to_owned()),
+        code: Failure::UNAVAILABLE,
+    };
+    let listener = TcpListener::bind(address).map_err(taken)?;
+    listener.set_nonblocking(true).map_err(taken)?;
+    Ok(Some(listener))
+}
+
+/// SIGTERM and SIGINT end the process; SIGHUP and SIGPIPE do not.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let on = |kind| signal(kind).map_err(|error| Failure::internal("signals cannot be received", &error));
+        Ok(Self {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hangup: on(SignalKind::hangup())?,
+        })
+    }
+
+    /// Resolves with the next signal that asks to end.
+    async fn next(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => tracing::info!("configuration is read at start only; restart to apply changes"),
+            }
+        }
+    }
+}
+
+/// Tells the service manager every ten seconds that messages are taken and commits work; if they are not, it says nothing,
+/// and the manager restarts the process. Resolves never.
+async fn watchdog(host: &Host) {
+    if sd_notify::watchdog_enabled().is_none() {
+        return std::future::pending().await;
+    }
+    loop {
+        tokio::time::sleep(WATCHDOG).await;
+        // A channel that has trouble with the outside is no reason to restart; a loop that hangs or a dead writer is.
+        let alive = !matches!(host.readiness(), Readiness::NotReady(reason) if reason.contains("hangs"));
+        match host.probe().await {
+            Ok(()) if alive => notify(&[sd_notify::NotifyState::Watchdog]),
+            Ok(()) => tracing::error!("a loop hangs; the watchdog is not fed"),
+            Err(error) => tracing::error!(%error, "commits do not work; the watchdog is not fed"),
+        }
+    }
+}
+
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "no service manager listens");
+    }
+}

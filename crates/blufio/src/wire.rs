@@ -1,0 +1,219 @@
+//! The composition root: the only place that names concrete adapters.
+
+use crate::config::resolved::{Config, DmPolicy, Effort, Streaming};
+use crate::failure::Failure;
+use blufio_adapters::anthropic::{Anthropic, AnthropicOptions, Limits};
+use blufio_adapters::egress::{Egress, EgressOptions};
+use blufio_adapters::telegram::{self, Telegram, TelegramOptions, TelegramTimeouts};
+use blufio_core::access::{AccessRules, DirectPolicy};
+use blufio_core::catalogue::Catalogue;
+use blufio_core::ids::{ChannelName, ModelId};
+use blufio_core::port::{AnyChannel, AnyProvider, AnyStorage, Clock, Rates, Rng, SecretStore};
+use blufio_core::record::Retention;
+use blufio_runtime::clock::SystemClock;
+use blufio_runtime::{Adapters, Settings, tools};
+use blufio_store::{Executor, OpenError, Options, Role, Store};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const MODELS: &str = include_str!("../../../data/models/anthropic.toml");
+
+/// Which channels to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channels {
+    /// All that are configured.
+    Configured,
+    /// None: the shell runs the engine on its own.
+    None,
+}
+
+/// What a process runs with, besides the adapters' traits.
+pub struct Wired {
+    /// The adapters.
+    pub adapters: Adapters,
+    /// The engine's settings.
+    pub settings: Settings,
+    /// Transactions committed so far, for the metrics.
+    pub commits: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// The operating system's source of chance.
+struct OsRng;
+
+impl Rng for OsRng {
+    fn bits(&self) -> u64 {
+        // The system's source does not fail once it has been seeded; should it, a fixed number only makes codes guessable
+        // for the minute in which nothing else on the machine works either, and pairing still needs the owner.
+        getrandom::u64().unwrap_or_else(|error| {
+            tracing::error!(%error, "the system gives no random numbers");
+            0
+        })
+    }
+}
+
+/// Opens the database for reading only, beside a process that may be writing.
+pub fn store_reader(config: &Config) -> Result<Arc<dyn AnyStorage>, Failure> {
+    Ok(open(config, Role::Reader, Arc::new(SystemClock::start()))?)
+}
+
+/// Opens the database for writing; the caller holds the lock.
+pub fn store_owner(config: &Config) -> Result<Arc<dyn AnyStorage>, Failure> {
+    Ok(open(config, Role::Owner, Arc::new(SystemClock::start()))?)
+}
+
+/// Puts everything together.
+pub fn wire(config: &Config, secrets: &dyn SecretStore, channels: Channels) -> Result<Wired, Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let rng: Arc<dyn Rng> = Arc::new(OsRng);
+    let catalogue = Arc::new(catalogue(config)?);
+    let egress = Egress::new(EgressOptions::default()).map_err(|error| Failure::internal("the HTTP client could not be set up", &error))?;
+    let provider = provider(config, secrets, &egress)?;
+    let channels = match channels {
+        Channels::None => BTreeMap::new(),
+        Channels::Configured => channels_of(config, secrets, &egress, &clock, &rng)?,
+    };
+    let tools = tools::builtin(&config.agent.workspace, clock.clone()).map_err(|error| Failure {
+        message: format!("the workspace folder {} cannot be used", config.agent.workspace.display()),
+        cause: Some(error.to_string()),
+        hint: Some("choose another with [agents.main] workspace".to_owned()),
+        code: Failure::PERMISSION,
+    })?;
+    let store = open(config, Role::Owner, clock.clone())?;
+    let counter = store.clone();
+    Ok(Wired {
+        commits: Arc::new(move || counter.commits()),
+        settings: settings(config, catalogue),
+        adapters: Adapters { storage: store, provider, channels, tools, clock, rng },
+    })
+}
+
+fn open(config: &Config, role: Role, clock: Arc<dyn Clock>) -> Result<Arc<Store>, Failure> {
+    let path = config.data_dir.join("blufio.db");
+    let options = Options { executor: Executor::Thread, role, clock };
+    Store::open(&path, None, options).map(Arc::new).map_err(|error| {
+        let newer = matches!(error, OpenError::Newer { .. });
+        Failure {
+            message: format!("the database {} cannot be opened", path.display()),
+            cause: Some(error.to_string()),
+            hint: newer.then(|| "it was written by a newer Blufio; run that version".to_owned()),
+            code: if newer { Failure::CONFIG } else { Failure::GENERAL },
+        }
+    })
+}
+
+fn catalogue(config: &Config) -> Result<Catalogue, Failure> {
+    let wrong = |cause: String| Failure {
+        message: "the models file cannot be used".to_owned(),
+        cause: Some(cause),
+        hint: Some("compare it with data/models/anthropic.toml of the source, or remove [anthropic] models_file".to_owned()),
+        code: Failure::CONFIG,
+    };
+    match &config.anthropic.models_file {
+        None => Catalogue::parse(MODELS).map_err(|error| wrong(error.to_string())),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| wrong(format!("{}: {error}", path.display())))?;
+            Catalogue::parse(&text).map_err(|error| wrong(format!("{}: {error}", path.display())))
+        }
+    }
+}
+
+fn provider(config: &Config, secrets: &dyn SecretStore, egress: &Egress) -> Result<Arc<dyn AnyProvider>, Failure> {
+    let Some(api_key) = secrets.get("anthropic.api_key") else {
+        return Err(Failure {
+            message: "there is no key for the model".to_owned(),
+            cause: None,
+            hint: Some("set ANTHROPIC_API_KEY in the environment (an API key from the Anthropic console)".to_owned()),
+            code: Failure::PERMISSION,
+        });
+    };
+    let options =
+        AnthropicOptions { base_url: config.anthropic.base_url.as_str(), api_key, egress, limits: Limits::default() };
+    let provider = Anthropic::new(options).map_err(|error| Failure {
+        message: "the model's provider cannot be used".to_owned(),
+        cause: Some(error.to_string()),
+        hint: Some("check ANTHROPIC_API_KEY and [anthropic] base_url".to_owned()),
+        code: Failure::PERMISSION,
+    })?;
+    Ok(Arc::new(provider))
+}
+
+fn channels_of(
+    config: &Config,
+    secrets: &dyn SecretStore,
+    egress: &Egress,
+    clock: &Arc<dyn Clock>,
+    rng: &Arc<dyn Rng>,
+) -> Result<BTreeMap<ChannelName, Arc<dyn AnyChannel>>, Failure> {
+    let telegram = &config.telegram;
+    let token = secrets.get("telegram.bot_token");
+    let mut channels: BTreeMap<ChannelName, Arc<dyn AnyChannel>> = BTreeMap::new();
+    if !telegram.is_enabled(token.is_some()) {
+        return Ok(channels);
+    }
+    let unusable = |cause: String| Failure {
+        message: "Telegram cannot be used".to_owned(),
+        cause: Some(cause),
+        hint: Some("set TELEGRAM_BOT_TOKEN to the token that @BotFather gave you, or [telegram] enabled = false".to_owned()),
+        code: Failure::PERMISSION,
+    };
+    let token = token.ok_or_else(|| unusable("it is enabled, but there is no bot token".to_owned()))?;
+    let options = TelegramOptions {
+        api_root: telegram.api_root.as_str().to_owned(),
+        token,
+        egress: egress.clone(),
+        streaming: match telegram.streaming {
+            Streaming::Off => telegram::Streaming::Off,
+            Streaming::Auto => telegram::Streaming::Auto,
+            Streaming::Edit => telegram::Streaming::Edit,
+        },
+        link_preview: telegram.link_preview,
+        text_chunk: telegram.text_chunk,
+        rates: telegram.rate.map(|rate| Rates {
+            global_per_s: rate.global_per_s,
+            chat_per_s: rate.private_per_s,
+            chat_burst: rate.private_burst,
+        }),
+        timeouts: TelegramTimeouts::default(),
+        clock: clock.clone(),
+        rng: rng.clone(),
+    };
+    let channel = Telegram::new(options).map_err(|error| unusable(error.to_string()))?;
+    channels.insert(ChannelName::new("telegram"), Arc::new(channel));
+    Ok(channels)
+}
+
+fn settings(config: &Config, catalogue: Arc<Catalogue>) -> Settings {
+    let rules = AccessRules {
+        direct: match config.telegram.dm_policy {
+            DmPolicy::Pairing => DirectPolicy::Pairing,
+            DmPolicy::Allowlist => DirectPolicy::Allowlist,
+            DmPolicy::Disabled => DirectPolicy::Disabled,
+        },
+        allow_from: config.telegram.allow_from.clone(),
+        owners: config.telegram.owners.clone(),
+        paired: BTreeMap::new(),
+    };
+    let effort = match config.agent.effort {
+        Effort::Low => "low",
+        Effort::Medium => "medium",
+        Effort::High => "high",
+        Effort::Xhigh => "xhigh",
+        Effort::Max => "max",
+    };
+    Settings {
+        model: ModelId::new(&config.agent.model),
+        fallback: config.agent.fallback_model.as_ref().map(ModelId::new),
+        max_tokens: config.agent.max_tokens,
+        effort: Some(effort.to_owned()),
+        instructions: config.agent.instructions.clone(),
+        tool_rounds: config.session.tool_rounds,
+        turn_deadline: config.session.turn_deadline,
+        idle_evict: config.session.idle_evict,
+        running_turns: config.session.running_turns,
+        live_sessions: config.session.live_sessions,
+        pending_messages: config.session.pending_messages,
+        access: BTreeMap::from([(ChannelName::new("telegram"), rules)]),
+        retention: Retention { messages_days: config.keep_messages_days.unwrap_or(0) },
+        catalogue,
+    }
+}
