@@ -2,6 +2,10 @@
 //!
 //! Numbers of turns, messages and calls are chosen by the session's one actor, so a commit never has to wait to learn them.
 
+mod views;
+
+pub use views::{Query, View, StoreStatus, SessionView, MessageView, TurnView, InboxView};
+
 use crate::access::Principal;
 use crate::ids::{
     Boot, CallId, CallNumber, ChannelName, EpochNumber, InboxId, MessageSeq, ModelId, OutboxId, SessionId, SessionKey,
@@ -574,148 +578,6 @@ pub enum PairingChange {
         /// Who.
         user: i64,
     },
-}
-
-/// What is asked of the store for showing.
-#[derive(Clone, Debug)]
-pub enum Query {
-    /// Counts and sums.
-    Status,
-    /// Sessions, newest activity first.
-    Sessions {
-        /// At most this many.
-        limit: u32,
-    },
-    /// The newest messages of a session, oldest of them first.
-    Messages {
-        /// Which.
-        session: SessionKey,
-        /// At most this many.
-        limit: u32,
-    },
-    /// The journal of a session's turns, oldest first.
-    Journal {
-        /// Which.
-        session: SessionKey,
-        /// Only this turn.
-        turn: Option<TurnNumber>,
-    },
-    /// Approved pairings and waiting requests.
-    Pairings,
-    /// What became of an inbox row.
-    Inbox(InboxId),
-}
-
-/// The answer to a [`Query`]; the variant matches.
-#[derive(Clone, Debug)]
-pub enum View {
-    /// To [`Query::Status`].
-    Status(StoreStatus),
-    /// To [`Query::Sessions`].
-    Sessions(Vec<SessionView>),
-    /// To [`Query::Messages`].
-    Messages(Vec<MessageView>),
-    /// To [`Query::Journal`].
-    Journal(Vec<TurnView>),
-    /// To [`Query::Pairings`].
-    Pairings(Vec<Pairing>, Vec<PairingRequest>),
-    /// To [`Query::Inbox`].
-    Inbox(Option<InboxView>),
-}
-
-/// Counts and sums of the whole store.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoreStatus {
-    /// Sessions ever.
-    pub sessions: u64,
-    /// Turns by outcome: `reply`, `silent`, `stopped`, `error`, `poison`, `running`.
-    pub turns: std::collections::BTreeMap<String, u64>,
-    /// Inbox rows that wait.
-    pub inbox_pending: u64,
-    /// Outbox rows that wait.
-    pub outbox_pending: u64,
-    /// Age of the oldest of them, milliseconds.
-    pub outbox_oldest_ms: u64,
-    /// Outbox rows given up in the last 24 hours, newest first: chat and reason, at most ten.
-    pub outbox_dead: Vec<(i64, String)>,
-    /// Settled in the last 24 hours.
-    pub spent_day: MicroUsd,
-    /// Settled ever.
-    pub spent: MicroUsd,
-    /// Counted by estimate ever.
-    pub estimated: MicroUsd,
-    /// Held now.
-    pub held: MicroUsd,
-    /// Bytes of the database file.
-    pub database_bytes: u64,
-    /// Version of the schema.
-    pub schema: u32,
-}
-
-/// A session in a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SessionView {
-    /// Its key.
-    pub key: SessionKey,
-    /// Messages in it.
-    pub messages: u64,
-    /// Turns in it.
-    pub turns: u64,
-    /// A turn runs.
-    pub running: bool,
-    /// Rows that wait.
-    pub pending: u64,
-    /// What it has cost.
-    pub cost: MicroUsd,
-    /// The model of its epoch.
-    pub model: Option<ModelId>,
-    /// The last message's time.
-    pub last: Timestamp,
-}
-
-/// A message for showing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MessageView {
-    /// Its place.
-    pub seq: MessageSeq,
-    /// The turn it belongs to.
-    pub turn: TurnNumber,
-    /// Who speaks.
-    pub role: Role,
-    /// The parts.
-    pub parts: Vec<Part>,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// A turn and its journal for showing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TurnView {
-    /// Its number.
-    pub turn: TurnNumber,
-    /// The row it answers.
-    pub inbox: InboxId,
-    /// How it ended, or `running`.
-    pub outcome: String,
-    /// Journal entries: number, time, boot, input.
-    pub steps: Vec<(u32, Timestamp, Boot, Input)>,
-    /// What its calls cost.
-    pub cost: MicroUsd,
-}
-
-/// An inbox row for somebody who waits for its answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InboxView {
-    /// The row.
-    pub id: InboxId,
-    /// `received`, `claimed`, `done`, `dropped` or `poison`.
-    pub state: String,
-    /// How its turn ended, or why it was dropped.
-    pub outcome: Option<String>,
-    /// The visible answer, once its turn is over.
-    pub text: Option<String>,
-    /// What its turn cost.
-    pub cost: MicroUsd,
 }
 
 /// How long things are kept.

@@ -48,7 +48,10 @@ pub struct Dispatcher {
 
 /// What is going on per chat.
 struct Lanes {
+    /// Chats with a permit given out or a row being sent.
     busy: HashSet<i64>,
+    /// The row that is being sent, by chat.
+    sending: HashMap<i64, OutboxId>,
     /// Chats that may have rows waiting; nobody overtakes them.
     waiting: HashSet<i64>,
     /// After a start nothing is known, so every chat may have rows.
@@ -81,6 +84,7 @@ impl Dispatcher {
         let (hand, handed) = mpsc::channel(HANDED_MAX);
         let state = Lanes {
             busy: HashSet::new(),
+            sending: HashMap::new(),
             waiting: HashSet::new(),
             all_waiting: true,
             rates,
@@ -90,11 +94,6 @@ impl Dispatcher {
         };
         let (poke, handed) = (Notify::new(), tokio::sync::Mutex::new(handed));
         Arc::new(Self { channel, storage, clock, state: Mutex::new(state), poke, hand, handed, beat: Box::new(beat) })
-    }
-
-    /// Its channel.
-    pub fn channel(&self) -> &Arc<dyn AnyChannel> {
-        &self.channel
     }
 
     /// Keeps the loop running.
@@ -134,12 +133,7 @@ impl Dispatcher {
     async fn run(self: Arc<Self>) {
         let mut handed = self.handed.lock().await;
         let mut sends: Sends = FuturesUnordered::new();
-        {
-            // A loop that died left its chats busy; the rows it was sending are found as uncertain at the next start.
-            let mut lanes = self.lock();
-            lanes.busy.clear();
-            lanes.all_waiting = true;
-        }
+        self.take_up().await;
         let mut look = true;
         let mut wait = LOOK_EVERY;
         loop {
@@ -156,6 +150,26 @@ impl Dispatcher {
                 () = self.poke.notified() => true,
                 () = self.clock.sleep(wait) => true,
             };
+        }
+    }
+
+    /// If a loop before this one panicked, nobody knows what became of the rows it was sending.
+    async fn take_up(&self) {
+        let lost: Vec<(i64, OutboxId)> = {
+            let mut lanes = self.lock();
+            lanes.all_waiting = true;
+            lanes.sending.drain().collect()
+        };
+        let error = || "the outbox loop was restarted".to_owned();
+        let marks = lost.iter().map(|(_, id)| OutboxMark::Uncertain { id: *id, error: error() }).collect::<Vec<_>>();
+        if !marks.is_empty()
+            && let Err(error) = self.storage.mark(marks, self.clock.now()).await
+        {
+            tracing::error!(%error, "rows that were being sent could not be booked; the next start does it");
+        }
+        let mut lanes = self.lock();
+        for (chat, _) in lost {
+            lanes.busy.remove(&chat);
         }
     }
 
@@ -196,6 +210,7 @@ impl Dispatcher {
     }
 
     fn send(&self, row: OutboxRow) -> blufio_core::port::Boxed<'static, (OutboxRow, SendOutcome)> {
+        self.lock().sending.insert(row.route.chat, row.id);
         let channel = self.channel.clone();
         Box::pin(async move {
             let outcome = channel.send(&row).await;
@@ -222,6 +237,7 @@ impl Dispatcher {
         hit(Failpoint::SentAfterCommit);
         let mut lanes = self.lock();
         lanes.busy.remove(&row.route.chat);
+        lanes.sending.remove(&row.route.chat);
         if again {
             lanes.waiting.insert(row.route.chat);
         }

@@ -177,7 +177,7 @@ impl Host {
                 return Readiness::NotReady(format!("{name}: {trouble}"));
             }
         }
-        let stuck = self.engine.sessions.all_running().into_iter().find(|(_, running)| health.is_stuck(running.progress));
+        let stuck = self.engine.sessions.all_running().into_iter().find(|(_, progress)| health.is_stuck(*progress));
         stuck.map_or(Readiness::Ready, |(key, _)| Readiness::NotReady(format!("session {key} is stuck")))
     }
 

@@ -27,16 +27,8 @@ struct Live {
     wake: Arc<Notify>,
     stop: watch::Sender<InboxId>,
     idle_since: Option<Duration>,
-    running: Option<Running>,
-}
-
-/// A turn that runs.
-#[derive(Clone, Copy, Debug)]
-pub struct Running {
-    /// The row it answers.
-    pub inbox: InboxId,
-    /// When it last got anywhere, on the monotonic clock.
-    pub progress: Duration,
+    /// A turn runs; when it last got anywhere, on the monotonic clock.
+    running: Option<Duration>,
 }
 
 /// What an actor holds of its own entry.
@@ -84,17 +76,16 @@ impl Sessions {
         Woken::Start(registry.seat(key))
     }
 
-    /// Stops what runs in a session now. False if nothing runs or waits there.
-    pub fn stop(&self, key: &SessionKey, at: InboxId) -> bool {
-        let registry = self.lock();
-        let Some(live) = registry.live.get(key) else { return false };
-        live.stop.send_replace(at);
-        live.running.is_some()
+    /// Stops what runs in a session, or is about to, for rows before `at`.
+    pub fn stop(&self, key: &SessionKey, at: InboxId) {
+        if let Some(live) = self.lock().live.get(key) {
+            live.stop.send_replace(at);
+        }
     }
 
     /// A turn runs or work waits there.
     pub fn is_busy(&self, key: &SessionKey) -> bool {
-        self.lock().live.get(key).is_some_and(|live| live.running.is_some() || live.woken)
+        self.lock().live.get(key).is_some_and(|live| live.idle_since.is_none() || live.woken)
     }
 
     /// The actor looks for work: wake-ups up to now are answered by that.
@@ -128,15 +119,15 @@ impl Sessions {
         self.lock().vacate(key)
     }
 
-    /// A turn begins, gets somewhere, or (`None`) ends.
-    pub fn running(&self, key: &SessionKey, running: Option<Running>) {
+    /// A turn begins or gets somewhere (now, on the monotonic clock), or (`None`) ends.
+    pub fn running(&self, key: &SessionKey, progress: Option<Duration>) {
         if let Some(live) = self.lock().live.get_mut(key) {
-            live.running = running;
+            live.running = progress;
         }
     }
 
-    /// The running turns.
-    pub fn all_running(&self) -> Vec<(SessionKey, Running)> {
+    /// The running turns, and when each last got anywhere.
+    pub fn all_running(&self) -> Vec<(SessionKey, Duration)> {
         let registry = self.lock();
         registry.live.iter().filter_map(|(key, live)| live.running.map(|running| (key.clone(), running))).collect()
     }

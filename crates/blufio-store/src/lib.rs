@@ -19,7 +19,7 @@ mod snapshot;
 mod view;
 mod writer;
 
-pub use open::{DbKey, OpenError, schema};
+pub use open::{BYTES_MAX, DbKey, OpenError, schema};
 
 use blufio_core::ids::{ChannelName, MessageSeq, SessionId, SessionKey};
 use blufio_core::port::{Clock, Storage, StoreError};
@@ -72,6 +72,8 @@ pub struct Options {
     pub role: Role,
     /// Measures how long a transaction and a read take (monotonic time only).
     pub clock: Arc<dyn Clock>,
+    /// Bytes that the file may have. Full: commits fail with [`StoreError::DiskFull`], and retention makes room.
+    pub bytes_max: u64,
 }
 
 /// The store.
@@ -98,7 +100,7 @@ impl Store {
         let commits = Arc::new(AtomicU64::new(0));
         let writer = match options.role {
             Role::Owner => Some(Writer {
-                connection: open::writer(path)?,
+                connection: open::writer(path, options.bytes_max)?,
                 clock: Arc::clone(&options.clock),
                 commits: Arc::clone(&commits),
                 log: log_beside(path),

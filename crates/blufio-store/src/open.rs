@@ -14,6 +14,10 @@ const MIGRATIONS: &[&str] = &[include_str!("schema/0001.sql")];
 const APPLICATION: i64 = 0x424C_5546;
 /// How long a statement waits for another process (the command line, a backup) that holds the file.
 pub(crate) const BUSY: Duration = Duration::from_millis(5_000);
+/// The default of [`crate::Options::bytes_max`].
+pub const BYTES_MAX: u64 = 20 * 1024 * 1024 * 1024;
+/// Bytes of a page.
+const PAGE: u64 = 4096;
 /// Statements kept prepared per connection.
 const STATEMENTS_MAX: usize = 96;
 
@@ -75,14 +79,14 @@ pub fn schema() -> u32 {
 }
 
 /// The writing connection; creates and migrates the file.
-pub(crate) fn writer(path: &Path) -> Result<Connection, OpenError> {
+pub(crate) fn writer(path: &Path, bytes_max: u64) -> Result<Connection, OpenError> {
     private_file(path).map_err(OpenError::File)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
     check_owner(&connection)?;
     // Must come before the journal mode, which writes the first page; afterwards it is silently ignored.
-    connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL;")?;
+    connection.execute_batch(&format!("PRAGMA page_size = {PAGE}; PRAGMA auto_vacuum = INCREMENTAL;"))?;
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     connection.execute_batch(
         "PRAGMA synchronous = FULL;
@@ -91,6 +95,7 @@ pub(crate) fn writer(path: &Path) -> Result<Connection, OpenError> {
          PRAGMA wal_autocheckpoint = 1000;",
     )?;
     settle(&connection, 2048)?;
+    connection.query_row(&format!("PRAGMA max_page_count = {}", bytes_max / PAGE), [], |_| Ok(()))?;
     migrate(&mut connection)?;
     Ok(connection)
 }
@@ -183,4 +188,68 @@ pub(crate) fn set_meta(connection: &Connection, key: &str, value: i64) -> Done<(
     )?;
     statement.execute((key, value))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+
+    fn pragma(connection: &Connection, name: &str) -> i64 {
+        connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn settings_are_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("blufio.db");
+        let writer = writer(&path, BYTES_MAX).unwrap();
+        let reader = reader(&path).unwrap();
+        let mode: String = writer.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
+        assert_eq!(mode, "wal");
+        for (name, value) in [("auto_vacuum", 2), ("synchronous", 2), ("secure_delete", 1), ("journal_size_limit", 16 << 20)] {
+            assert_eq!(pragma(&writer, name), value, "{name}");
+        }
+        for connection in [&writer, &reader] {
+            for (name, value) in [("foreign_keys", 1), ("trusted_schema", 0), ("cell_size_check", 1), ("temp_store", 2)] {
+                assert_eq!(pragma(connection, name), value, "{name}");
+            }
+            assert_eq!((pragma(connection, "busy_timeout"), pragma(connection, "application_id")), (5_000, APPLICATION));
+        }
+        assert_eq!((pragma(&writer, "cache_size"), pragma(&reader, "cache_size")), (-2_048, -1_024));
+    }
+
+    #[test]
+    fn only_its_owner_may_read_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("blufio.db");
+        drop(writer(&path, BYTES_MAX).unwrap());
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let _open = writer(&path, BYTES_MAX).unwrap();
+        for file in fs::read_dir(folder.path()).unwrap() {
+            let file = file.unwrap();
+            assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", file.path());
+        }
+    }
+
+    #[test]
+    fn strange_files_are_refused_untouched() {
+        let folder = tempfile::tempdir().unwrap();
+        let check = |name: &str, sql: &str| {
+            let path = folder.path().join(name);
+            Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+            let before = fs::read(&path).unwrap();
+            let error = writer(&path, BYTES_MAX).unwrap_err();
+            assert_eq!(fs::read(&path).unwrap(), before, "{name}");
+            error
+        };
+        let newer = check("newer", &format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = 99;"));
+        assert!(matches!(newer, OpenError::Newer { found: 99, known } if known == schema()), "{newer}");
+        let foreign = check("foreign", "CREATE TABLE recipes (name TEXT);");
+        assert!(matches!(foreign, OpenError::Foreign), "{foreign}");
+        let marked = check("marked", "PRAGMA application_id = 5;");
+        assert!(matches!(marked, OpenError::Foreign), "{marked}");
+        fs::write(folder.path().join("text"), "not a database, but long enough to look at").unwrap();
+        assert!(matches!(writer(&folder.path().join("text"), BYTES_MAX), Err(OpenError::Database(_))));
+    }
 }

@@ -60,3 +60,43 @@ impl Reader {
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+    use crate::writer::task;
+    use blufio_core::port::Boxed;
+    use blufio_core::time::Timestamp;
+
+    /// A second passes with every look.
+    struct Hurry(AtomicU64);
+
+    impl Clock for Hurry {
+        fn now(&self) -> Timestamp {
+            Timestamp(0)
+        }
+        fn monotonic(&self) -> Duration {
+            Duration::from_secs(self.0.fetch_add(1, Ordering::Relaxed))
+        }
+        fn sleep(&self, _duration: Duration) -> Boxed<'static, ()> {
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    #[test]
+    fn a_long_read_is_ended_and_the_next_one_works() {
+        let connection = Connection::open_in_memory().unwrap();
+        let reader = Reader::new(connection, Arc::new(Hurry(AtomicU64::new(0)))).unwrap();
+        let (endless, mut answer) = task(|connection| {
+            let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+            Ok(connection.query_row(sql, [], |row| row.get::<_, i64>(0))?)
+        });
+        reader.serve(endless);
+        let error = answer.try_recv().unwrap().unwrap_err();
+        assert!(matches!(&error, StoreError::Broken(text) if text.contains("too long")), "{error}");
+        let (short, mut answer) = task(|connection| Ok(connection.query_row("SELECT 7", [], |row| row.get::<_, i64>(0))?));
+        reader.serve(short);
+        assert_eq!(answer.try_recv().unwrap().unwrap(), 7);
+    }
+}

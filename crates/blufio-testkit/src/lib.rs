@@ -3,4 +3,5 @@
 pub mod botapi;
 pub mod contract;
 pub mod http;
+pub mod invariants;
 pub mod messages;

@@ -253,7 +253,8 @@ impl Assembler {
     /// What an unfinished reply has used: the counted prompt, and the counted answer or what its bytes may have cost if that
     /// is more. `None` if the prompt was not counted.
     pub(super) fn usage_so_far(&self) -> Option<Usage> {
-        let written: usize = self.blocks.iter().map(|block| block.text.len().div_ceil(BYTES_PER_TOKEN) + BLOCK_TOKENS).sum();
+        let written: usize =
+            self.blocks.iter().map(|block| block.text.len().div_ceil(BYTES_PER_TOKEN) + BLOCK_TOKENS).sum();
         let usage = self.usage.so_far()?;
         Some(Usage { output: usage.output.max(u64::try_from(written).unwrap_or(u64::MAX)), ..usage })
     }
@@ -328,5 +329,111 @@ impl Block {
             kind => Body::Opaque { kind: kind.to_owned() },
         };
         Part { origin: Origin::Model, private: false, body }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    const START: &str = r#"{"type":"message_start","message":{"usage":{"input_tokens":7,"output_tokens":1}}}"#;
+
+    fn run(events: &[&str]) -> Result<Assembler, Broken> {
+        let mut assembler = Assembler::new(HashSet::from(["used".to_owned()]));
+        for data in events {
+            assembler.event(&Event { name: String::new(), data: data.as_bytes().to_vec() })?;
+        }
+        Ok(assembler)
+    }
+
+    #[test]
+    fn streams_that_break_the_protocol() {
+        let check = |events: &[&str]| assert!(matches!(run(events), Err(Broken::Protocol(_))), "{events:?}");
+        let text = r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#;
+        let stop = r#"{"type":"content_block_stop","index":0}"#;
+        let delta = r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}"#;
+        let call = |id: &str, name: &str| {
+            format!(
+                r#"{{"type":"content_block_start","index":1,"content_block":{{"type":"tool_use","id":{id},"name":{name}}}}}"#
+            )
+        };
+        check(&[text]);
+        check(&[START, START]);
+        check(&[START, delta]);
+        check(&[START, text, text]);
+        check(&[START, text, stop, delta]);
+        check(&[START, r#"{"type":"content_block_start","index":0,"content_block":{}}"#]);
+        check(&[START, r#"{"type":"content_block_start","index":-1,"content_block":{"type":"text"}}"#]);
+        check(&[START, &call("\"used\"", "\"now\"")]);
+        check(&[START, &call("\"\"", "\"now\"")]);
+        check(&[START, &call("7", "\"now\"")]);
+        check(&[START, &call("\"a\"", "\"no w\"")]);
+        check(&["not JSON"]);
+        check(&["{}"]);
+        check(&[&format!(r#"{{"type":"ping","x":{}}}"#, "[".repeat(1_000_000))]);
+        assert_eq!(run(&[START]).unwrap().finish(None).unwrap_err(), "the message has no stop reason");
+        let broken = run(&[START, text, delta, r#"{"type":"error","error":{"type":"api_error","message":"m"}}"#]);
+        assert!(matches!(broken, Err(Broken::Told(_))));
+    }
+
+    #[test]
+    fn blocks_keep_what_they_came_with() {
+        let reply = run(&[
+            START,
+            r#"{"type":"content_block_start","index":3,"content_block":{"type":"new","b":1.0,"a":[null]}}"#,
+            r#"{"type":"content_block_delta","index":3,"delta":{"type":"new_delta","x":1}}"#,
+            r#"{"type":"content_block_start","index":1,"content_block":{"type":"thinking","thinking":"","signature":""}}"#,
+            r#"{"type":"content_block_delta","index":1,"delta":{"type":"signature_delta","signature":"old"}}"#,
+            r#"{"type":"content_block_delta","index":1,"delta":{"type":"signature_delta","signature":"new"}}"#,
+            r#"{"type":"content_block_start","index":4,"content_block":{"type":"tool_use","id":"a","name":"t","input":{},"caller":{"type":"direct"}}}"#,
+            r#"{"type":"content_block_delta","index":4,"delta":{"type":"input_json_delta","partial_json":"{\"n\": 1e2"}}"#,
+            r#"{"type":"content_block_delta","index":4,"delta":{"type":"input_json_delta","partial_json":"}"}}"#,
+            r#"{"type":"message_delta","delta":{"stop_reason":"refusal","stop_details":{"category":"cyber"}},"usage":{"output_tokens":9}}"#,
+            r#"{"type":"message_stop"}"#,
+            "behind the end",
+        ]);
+        let reply = reply.unwrap().finish(None).unwrap();
+        let expect = concat!(
+            r#"{"role":"assistant","content":[{"type":"new","b":1.0,"a":[null]},"#,
+            r#"{"type":"thinking","thinking":"","signature":"new"},"#,
+            r#"{"type":"tool_use","id":"a","name":"t","input":{"n": 1e2},"caller":{"type":"direct"}}]}"#
+        );
+        assert_eq!(String::from_utf8_lossy(&reply.wire.unwrap()), expect);
+        assert_eq!((reply.stop, reply.refusal.as_deref()), (StopReason::Refusal, Some("cyber")));
+        assert_eq!(reply.usage, Some(Usage { input: 7, output: 9, ..Usage::default() }));
+    }
+
+    proptest! {
+        /// Events in any order, with any values: no panic, and what is accepted makes legal bytes.
+        #[test]
+        fn any_events(picks in proptest::collection::vec((0..9_usize, 0..3_u8, "[a-z{}\":\\[\\]\\\\0é ]{0,8}"), 0..30)) {
+            let mut assembler = run(&[START]).unwrap();
+            for (kind, index, text) in picks {
+                let (quoted, id) = (json::quote(&text), json::quote(&format!("id{index}")));
+                let data = match kind {
+                    0 => format!(r#"{{"type":"content_block_start","index":{index},"content_block":{{"type":"text","text":{quoted}}}}}"#),
+                    1 => format!(r#"{{"type":"content_block_start","index":{index},"content_block":{{"type":"tool_use","id":{id},"name":"t","input":{{}}}}}}"#),
+                    2 => format!(r#"{{"type":"content_block_start","index":{index},"content_block":{{"type":"thinking","thinking":{quoted}}}}}"#),
+                    3 => format!(r#"{{"type":"content_block_delta","index":{index},"delta":{{"type":"input_json_delta","partial_json":{quoted}}}}}"#),
+                    4 => format!(r#"{{"type":"content_block_delta","index":{index},"delta":{{"type":"text_delta","text":{quoted}}}}}"#),
+                    5 => format!(r#"{{"type":"content_block_delta","index":{index},"delta":{{"type":"signature_delta","signature":{quoted}}}}}"#),
+                    6 => format!(r#"{{"type":"content_block_stop","index":{index}}}"#),
+                    7 => format!(r#"{{"type":"message_delta","delta":{{"stop_reason":{quoted}}},"usage":{{"output_tokens":{index}}}}}"#),
+                    _ => text,
+                };
+                if assembler.event(&Event { name: String::new(), data: data.into_bytes() }).is_err() {
+                    break;
+                }
+            }
+            prop_assert!(assembler.usage_so_far().is_some());
+            if let Ok(reply) = assembler.finish(None) {
+                if let Some(wire) = &reply.wire {
+                    prop_assert!(serde_json::from_slice::<serde_json::Value>(wire).is_ok());
+                }
+                prop_assert_eq!(reply.wire.is_some(), !reply.parts.is_empty());
+            }
+        }
     }
 }

@@ -64,7 +64,14 @@ pub(super) fn from_response(status: u16, headers: &HeaderMap, body: &[u8], secre
 pub(super) fn from_event(told: &Told, secret: &str) -> ProviderError {
     warn!(kind = %told.kind, "the model's provider broke a stream off");
     let message = sentence("in the stream", told, secret);
-    ProviderError { failure: failure_of(0, told), message, retry_after: None, request: None, reached: true, usage: None }
+    ProviderError {
+        failure: failure_of(0, told),
+        message,
+        retry_after: None,
+        request: None,
+        reached: true,
+        usage: None,
+    }
 }
 
 /// The service's id of a request, for its support.
@@ -122,7 +129,8 @@ fn obey(failure: Failure, should_retry: Option<&str>, hint: Option<Duration>) ->
 
 fn hint(headers: &HeaderMap) -> Option<Duration> {
     let number = |name| header(headers, name).and_then(|text| text.trim().parse::<f64>().ok());
-    let seconds = number("retry-after-ms").map(|milliseconds| milliseconds / 1_000.0).or_else(|| number("retry-after"))?;
+    let seconds =
+        number("retry-after-ms").map(|milliseconds| milliseconds / 1_000.0).or_else(|| number("retry-after"))?;
     let wish = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(RETRY_AFTER_MAX);
     Some(wish.min(RETRY_AFTER_MAX))
 }
@@ -152,7 +160,9 @@ mod tests {
     }
 
     fn body(kind: &str, message: &str, code: &str) -> String {
-        format!(r#"{{"type":"error","error":{{"type":"{kind}","message":"{message}","details":{{"error_code":"{code}"}}}}}}"#)
+        format!(
+            r#"{{"type":"error","error":{{"type":"{kind}","message":"{message}","details":{{"error_code":"{code}"}}}}}}"#
+        )
     }
 
     #[test]
@@ -179,11 +189,21 @@ mod tests {
     #[test]
     fn types_codes_and_phrases() {
         let check = |status, kind, message, code, failure| {
-            assert_eq!(answer(status, &[], &body(kind, message, code)).failure, failure, "{status} {kind} {message} {code}");
+            assert_eq!(
+                answer(status, &[], &body(kind, message, code)).failure,
+                failure,
+                "{status} {kind} {message} {code}"
+            );
         };
         check(400, "invalid_request_error", "no", "", Failure::Rejected);
         check(400, "invalid_request_error", "prompt is too long: 9 > 8", "", Failure::PromptTooLong);
-        check(400, "invalid_request_error", "`signature` is bound to a different conversation", "", Failure::ThinkingMismatch);
+        check(
+            400,
+            "invalid_request_error",
+            "`signature` is bound to a different conversation",
+            "",
+            Failure::ThinkingMismatch,
+        );
         check(400, "invalid_request_error", "Your credit balance is too low to access", "", Failure::Billing);
         check(400, "invalid_request_error", "no", "organization_on_hold", Failure::Billing);
         check(429, "rate_limit_error", "slow", "enforced_spend_limit_reached", Failure::Billing);

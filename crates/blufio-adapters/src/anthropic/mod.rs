@@ -156,9 +156,8 @@ impl Anthropic {
         hit(Failpoint::CallAfterResponse);
         let Try { assembler, request, .. } = one;
         let usage = assembler.usage_so_far();
-        let reply = ran.and_then(|()| {
-            assembler.finish(request.clone()).map_err(|what| failed(Failure::Protocol, what))
-        });
+        let reply =
+            ran.and_then(|()| assembler.finish(request.clone()).map_err(|what| failed(Failure::Protocol, what)));
         reply.map_err(|error| ProviderError { request: error.request.or(request), usage, ..error })
     }
 }

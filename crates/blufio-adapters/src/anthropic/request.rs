@@ -191,11 +191,8 @@ impl Body {
 
 /// Everything that may differ between two requests of an epoch.
 fn head(prompt: &Prompt) -> String {
-    let mut head = format!(
-        r#"{{"model":{},"max_tokens":{},"stream":true"#,
-        json::quote(prompt.model.as_str()),
-        prompt.max_tokens
-    );
+    let mut head =
+        format!(r#"{{"model":{},"max_tokens":{},"stream":true"#, json::quote(prompt.model.as_str()), prompt.max_tokens);
     match prompt.thinking.as_deref() {
         None => {}
         Some("enabled") if prompt.max_tokens > THINKING_BUDGET_MIN => {

@@ -131,7 +131,14 @@ pub(super) fn failed(failure: Failure, message: &str) -> ProviderError {
 
 /// A failure of a request that was certainly not received.
 pub(super) fn unsent(failure: Failure, message: &str) -> ProviderError {
-    ProviderError { failure, message: message.to_owned(), retry_after: None, request: None, reached: false, usage: None }
+    ProviderError {
+        failure,
+        message: message.to_owned(),
+        retry_after: None,
+        request: None,
+        reached: false,
+        usage: None,
+    }
 }
 
 fn transport(error: EgressError) -> ProviderError {

@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn writes_without_a_split_are_for_five_minutes() {
-        let usage = counted(&[json!({ "input_tokens": 1, "cache_creation_input_tokens": 9, "output_tokens": 2 })]).complete();
+        let usage =
+            counted(&[json!({ "input_tokens": 1, "cache_creation_input_tokens": 9, "output_tokens": 2 })]).complete();
         assert_eq!(usage, Some(Usage { input: 1, cache_write_5m: 9, output: 2, ..Usage::default() }));
     }
 

@@ -252,7 +252,10 @@ mod tests {
 
     fn verdict(messages: &str) -> String {
         let request = format!(r#"{{"model":"m","messages":[{messages}]}}"#);
-        check(request.as_bytes()).err().map(|illegal| format!("{}: {}", illegal.place, illegal.rule)).unwrap_or_default()
+        check(request.as_bytes())
+            .err()
+            .map(|illegal| format!("{}: {}", illegal.place, illegal.rule))
+            .unwrap_or_default()
     }
 
     fn user(blocks: &str) -> String {
@@ -271,7 +274,10 @@ mod tests {
     fn pairs_and_roles() {
         let check = |messages: &[String], expect: &str| {
             let found = verdict(&messages.join(","));
-            assert!(if expect.is_empty() { found.is_empty() } else { found.contains(expect) }, "{found:?}, not {expect:?}");
+            assert!(
+                if expect.is_empty() { found.is_empty() } else { found.contains(expect) },
+                "{found:?}, not {expect:?}"
+            );
         };
         check(&[user(TEXT)], "");
         check(&[user(TEXT), model(CALL), user(RESULT)], "");
@@ -287,14 +293,18 @@ mod tests {
         check(&[user(TEXT), model(CALL), user(&format!("{TEXT},{RESULT}"))], "content.1: a tool result after");
         check(&[user(TEXT), model(CALL), user(&format!("{RESULT},{RESULT}"))], "content.1: a tool result without");
         check(&[user(TEXT), model(&format!("{CALL},{CALL}"))], "used twice");
-        check(&[user(TEXT), model(CALL), user(RESULT), model(CALL), user(RESULT)], "messages.3.content.0: a tool call id");
+        check(
+            &[user(TEXT), model(CALL), user(RESULT), model(CALL), user(RESULT)],
+            "messages.3.content.0: a tool call id",
+        );
         check(&[user(RESULT)], "without its call");
         check(&[user("")], "without content");
     }
 
     #[test]
     fn blocks() {
-        let in_user = |block: &str, expect: &str| assert!(verdict(&user(block)).contains(expect), "{}", verdict(&user(block)));
+        let in_user =
+            |block: &str, expect: &str| assert!(verdict(&user(block)).contains(expect), "{}", verdict(&user(block)));
         in_user(r#"{"type":"text","text":" \n"}"#, "an empty text");
         in_user(r#"{"type":"text","text":7}"#, "an empty text");
         in_user(r#"{"type":"thinking","thinking":"","signature":"s"}"#, "does not belong");
@@ -321,7 +331,14 @@ mod tests {
 
     #[test]
     fn what_is_no_request_is_refused() {
-        for bytes in [&b""[..], b"{}", b"[]", b"{\"messages\":{}}", b"\xff", b"{\"messages\":[{\"role\":\"system\",\"content\":[]}]}"] {
+        for bytes in [
+            &b""[..],
+            b"{}",
+            b"[]",
+            b"{\"messages\":{}}",
+            b"\xff",
+            b"{\"messages\":[{\"role\":\"system\",\"content\":[]}]}",
+        ] {
             assert!(check(bytes).is_err());
         }
         let deep = format!("{}{}", "[".repeat(1_000_000), "]".repeat(1_000_000));

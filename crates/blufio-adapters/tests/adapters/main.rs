@@ -1,5 +1,7 @@
 //! Tests of the built-in adapters against independent judges and fake servers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod anthropic;
+mod legality;
 mod markdown;
 mod telegram;

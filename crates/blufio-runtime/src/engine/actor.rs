@@ -95,7 +95,8 @@ async fn answer(engine: &Arc<Engine>, session: &mut Session, seat: &mut Seat, ro
         Some(Command::Model(wish)) => choose_model(engine, session, &row, wish).await,
         Some(Command::Start | Command::Help | Command::Stop | Command::Status) | None => {
             let permit = admit(engine, row.attempts).await;
-            if engine.is_draining() {
+            // Stopped while it waited: the store has dropped the row.
+            if engine.is_draining() || *seat.stop.borrow() > row.id {
                 return Ok(());
             }
             turn::begin(engine, session, seat, row).await?;

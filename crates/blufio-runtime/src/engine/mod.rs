@@ -1,8 +1,10 @@
 //! The one turn engine. Every entrance leads to an inbox row; every row is answered here.
 
 mod actor;
+mod booking;
 mod live;
 mod session;
+mod toolwork;
 mod turn;
 
 use crate::dispatch::Dispatchers;

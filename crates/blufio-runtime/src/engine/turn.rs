@@ -3,31 +3,28 @@
 //! The decisions are [`blufio_core::session::Turn`]'s. This file turns orders into rows, commits input and rows together, and
 //! only then lets anything happen.
 
-use super::Engine;
 use super::live::{LiveText, Previews};
 use super::session::Session;
+use super::toolwork::{digest, judge_calls, run_tool};
+use super::{Engine, booking};
 use crate::dispatch::Permit;
-use crate::sessions::{Running, Seat};
-use crate::tasks::guarded;
+use crate::sessions::Seat;
 use blufio_core::event::EventKind;
 use blufio_core::failpoint::{Failpoint, hit};
 use blufio_core::ids::{CallId, CallNumber, InboxId, ModelId, SessionKey, TurnNumber};
-use blufio_core::limits::{ABANDONED_TOKENS_PER_SECOND, TOOL_OUTPUT_BYTES_MAX};
-use blufio_core::message::{Body, Origin, Part, Role, Usage, visible_text};
-use blufio_core::policy::{CallFacts as PolicyFacts, Decision, decide};
+use blufio_core::message::{Body, Origin, Part, Role, visible_text};
 use blufio_core::port::{
-    AnyTool, Boxed, Failure, PreviewOutcome, Prompt, ProviderError, Replay, Reply, StoreError, ToolCall, ToolError,
+    Boxed, Failure, PreviewOutcome, Prompt, ProviderError, Replay, Reply, StoreError,
 };
 use blufio_core::record::{
     CallCost, Commit, Committed, Draft, InboxRow, OpenCall, OutboxRow, Record, RunningTurn, Step, ToolRun, ToolState,
 };
 use blufio_core::session::{
-    CallFacts, Effect, Input, Note, Notice, Outcome, Timer, Trouble, Turn, note, results,
+    Effect, Input, Note, Notice, Outcome, Timer, Trouble, Turn, note, results,
 };
 use blufio_core::time::Timestamp;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -275,7 +272,7 @@ impl<'a> Run<'a> {
 
     async fn answered(&mut self, reply: Reply) -> Result<(), StoreError> {
         hit(Failpoint::CallAfterResponse);
-        let calls = self.judge_calls(&reply.parts);
+        let calls = judge_calls(self.engine, &self.row.principal, &reply.parts);
         let input = Input::CallDone {
             stop: reply.stop,
             calls,
@@ -287,10 +284,7 @@ impl<'a> Run<'a> {
             tracing::warn!(session = %self.session.key, category, "the model declined");
         }
         if let Some(open) = self.open.take() {
-            let cost = match reply.usage {
-                Some(usage) => self.settled(&open.model, usage),
-                None => self.estimated(&open, u64::try_from(visible_text(&reply.parts).len() / 3).unwrap_or(0)),
-            };
+            let cost = booking::answered(self.engine, &open, &reply);
             self.close_call(&open, cost, reply.request.clone(), None);
         }
         self.apply_reply(input, Some(reply)).await
@@ -302,11 +296,7 @@ impl<'a> Run<'a> {
             "the model call failed: {error}"
         );
         if let Some(open) = self.open.take() {
-            let cost = match (error.usage, error.reached) {
-                (_, false) => CallCost::Free,
-                (Some(usage), true) => self.cut_off(&open, usage),
-                (None, true) => self.abandoned_cost(&open),
-            };
+            let cost = booking::failed(self.engine, &open, &error);
             self.close_call(&open, cost, error.request.clone(), Some(format!("{:?}", error.failure)));
         }
         let kept = self.said.join("\n\n");
@@ -322,81 +312,10 @@ impl<'a> Run<'a> {
         self.apply(Input::CallFailed { failure: error.failure, retry_after_ms, shown, jitter }).await
     }
 
-    /// What the machine has to know of the calls in an answer.
-    fn judge_calls(&self, parts: &[Part]) -> Vec<CallFacts> {
-        let judge = |part: &Part| match &part.body {
-            Body::ToolCall { id, name, input } => {
-                let tool = self.engine.tools.get(name);
-                let verdict = tool.map_or_else(
-                    || Err(format!("there is no tool named `{name}`")),
-                    |tool| self.judge(tool.as_ref(), input),
-                );
-                let (refused, ask) = match verdict {
-                    Ok(ask) => (None, ask),
-                    Err(why) => (Some(why), false),
-                };
-                Some(CallFacts {
-                    id: id.clone(),
-                    name: name.clone(),
-                    replay: tool.map_or(Replay::Effectful, |tool| tool.spec().replay),
-                    fingerprint: fingerprint(name.as_str(), input),
-                    refused,
-                    ask,
-                })
-            }
-            Body::Text { .. } | Body::ToolResult { .. } | Body::Opaque { .. } => None,
-        };
-        parts.iter().filter_map(judge).collect()
-    }
-
-    /// Whether a call may run (`false`), has to be asked for (`true`), or why it may not.
-    fn judge(&self, tool: &dyn AnyTool, input: &str) -> Result<bool, String> {
-        let input: serde_json::Value =
-            serde_json::from_str(input).map_err(|error| format!("the arguments are not valid JSON: {error}"))?;
-        crate::tools::schema::check(&tool.spec().schema, &input)?;
-        match decide(&PolicyFacts { tool: tool.spec(), principal: &self.row.principal }) {
-            Decision::Allow => Ok(false),
-            Decision::Ask => Ok(true),
-            Decision::Deny(why) => Err(why),
-        }
-    }
-
     // ------------------------------------------------------------ money
 
-    fn settled(&self, model: &ModelId, usage: Usage) -> CallCost {
-        let at = self.now();
-        match self.engine.settings.catalogue.cost(model, &usage, at) {
-            Ok(cost) => CallCost::Settled { usage, cost },
-            // It had a price when it was called; a file that lost it since must not lose the bill.
-            Err(_) => CallCost::Estimated { cost: self.open.as_ref().map_or_else(Default::default, |open| open.held) },
-        }
-    }
-
-    fn estimated(&self, open: &OpenCall, output: u64) -> CallCost {
-        let output = output.min(u64::from(open.max_tokens));
-        let estimate = self.engine.settings.catalogue.estimate(&open.model, open.prompt_tokens, output, open.at);
-        CallCost::Estimated { cost: estimate.unwrap_or(open.held) }
-    }
-
-    /// A call that broke off after the vendor had said what the prompt cost.
-    fn cut_off(&self, open: &OpenCall, usage: Usage) -> CallCost {
-        let produced = self.tokens_since(open.at).max(usage.output).min(u64::from(open.max_tokens));
-        let usage = Usage { output: produced, ..usage };
-        let cost = self.engine.settings.catalogue.cost(&open.model, &usage, open.at);
-        CallCost::Estimated { cost: cost.unwrap_or(open.held) }
-    }
-
-    /// A call of which nothing is known: its prompt and what may have been produced since.
-    fn abandoned_cost(&self, open: &OpenCall) -> CallCost {
-        self.estimated(open, self.tokens_since(open.at))
-    }
-
-    fn tokens_since(&self, at: Timestamp) -> u64 {
-        self.now().since(at).as_secs().saturating_add(1).saturating_mul(ABANDONED_TOKENS_PER_SECOND)
-    }
-
     fn book_abandoned(&mut self, open: OpenCall) {
-        let cost = self.abandoned_cost(&open);
+        let cost = booking::abandoned(self.engine, &open);
         self.close_call(&open, cost, None, Some("abandoned".to_owned()));
     }
 
@@ -684,7 +603,7 @@ impl<'a> Run<'a> {
         let committed = commit_durably(self.engine, &self.session.key, commit).await?;
         hit(Failpoint::StepAfterCommit);
         let progress = self.engine.adapters.clock.monotonic();
-        self.engine.sessions.running(&self.session.key, Some(Running { inbox: self.row.id, progress }));
+        self.engine.sessions.running(&self.session.key, Some(progress));
         for action in std::mem::take(&mut self.actions) {
             self.act(action, committed.outbox.first().copied()).await;
         }
@@ -764,63 +683,4 @@ async fn showing(showing: &mut Option<Boxed<'static, News>>) -> Option<News> {
         Some(future) => Some(future.await),
         None => None,
     }
-}
-
-/// Runs a tool within its limits. Whatever goes wrong is for the model to read, and never ends the turn.
-fn run_tool(engine: &Arc<Engine>, run: ToolRun, session: i64, turn: TurnNumber) -> Boxed<'static, News> {
-    let (tool, clock) = (engine.tools.get(&run.name).cloned(), engine.adapters.clock.clone());
-    Box::pin(async move {
-        let failed = |content: String| ToolState::Done { content, error: true };
-        let Some(tool) = tool else {
-            return News::Tool(run.call, failed(format!("there is no tool named `{}` any more", run.name)));
-        };
-        let Ok(input) = serde_json::from_str(&run.input) else {
-            return News::Tool(run.call, failed("the arguments are not valid JSON".to_owned()));
-        };
-        let limits = tool.spec().limits;
-        let key = digest(&format!("{session}/{turn}/{}", run.call)).into();
-        let call = ToolCall { id: run.call.clone(), key, input };
-        let done = tokio::select! {
-            done = guarded("tool", tool.run(call)) => done,
-            () = clock.sleep(limits.time) => {
-                let seconds = limits.time.as_secs();
-                return News::Tool(run.call, failed(format!("the tool took longer than {seconds} s and was ended")));
-            }
-        };
-        let state = match done {
-            Some(Ok(content)) => {
-                let max = limits.output_bytes.min(TOOL_OUTPUT_BYTES_MAX);
-                ToolState::Done { content: cut_middle(content, max), error: false }
-            }
-            Some(Err(ToolError::ToModel(why))) => failed(cut_middle(why, TOOL_OUTPUT_BYTES_MAX)),
-            Some(Err(ToolError::Broken(why))) => {
-                tracing::error!(tool = %run.name, "a tool failed: {why}");
-                failed("the tool failed; the operator's log has the reason".to_owned())
-            }
-            None => failed("the tool crashed; the operator's log has the reason".to_owned()),
-        };
-        News::Tool(run.call, state)
-    })
-}
-
-/// Cuts the middle out of an output that is too long to store.
-fn cut_middle(output: String, max: usize) -> String {
-    if output.len() <= max {
-        return output;
-    }
-    let half = max / 2;
-    let head = output.get(..output.floor_char_boundary(half)).unwrap_or_default();
-    let tail = output.get(output.ceil_char_boundary(output.len() - half)..).unwrap_or_default();
-    format!("{head}\n[… {} bytes were not kept …]\n{tail}", output.len() - head.len() - tail.len())
-}
-
-/// Equal for calls with the same name and arguments.
-fn fingerprint(name: &str, input: &str) -> u64 {
-    let hash = Sha256::new().chain_update(name).chain_update([0]).chain_update(input).finalize();
-    hash.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
-}
-
-/// 32 hexadecimal digits that say nothing about what went in.
-fn digest(text: &str) -> String {
-    Sha256::digest(text).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,5 +1,5 @@
 //! What every implementation of a port must do, as suites that each of them runs.
 
 pub mod channel;
-pub mod storage;
 pub mod provider;
+pub mod storage;

@@ -300,7 +300,14 @@ impl Provider for MemoryProvider {
             && !paused
         {
             let failure = Failure::Rejected;
-            return Err(ProviderError { failure, message, retry_after: None, request: None, reached: false, usage: None });
+            return Err(ProviderError {
+                failure,
+                message,
+                retry_after: None,
+                request: None,
+                reached: false,
+                usage: None,
+            });
         }
         let plan = brain::plan(&body, &brain::turn(&body));
         tokio::time::sleep(Duration::from_millis(plan.first_token_ms)).await;
@@ -327,7 +334,7 @@ impl Provider for MemoryProvider {
             parts,
             cut_tool_call: false,
             refusal: None,
-            usage: Some(Usage { input: self.estimate_tokens(&prompt), output, ..Usage::default() }),
+            usage: Some(Usage { input: Provider::estimate_tokens(self, &prompt), output, ..Usage::default() }),
         })
     }
 }

@@ -1,0 +1,387 @@
+//! Whatever happens to turns, the conversation stays one that the service accepts.
+//!
+//! Random facts (answers of every kind, failures, stops, deadlines, panics, restarts that fold the state anew) drive the
+//! machine of a turn over several turns; its orders build the conversation exactly as the rows would. Each conversation that
+//! would be sent is judged three times, by rules that were written apart: on neutral parts, by the provider's own check of
+//! the final bytes, and by the fake's judge.
+
+use blufio_adapters::anthropic::{Anthropic, AnthropicOptions, Limits, check_request};
+use blufio_adapters::egress::{Egress, EgressOptions};
+use blufio_core::history;
+use blufio_core::ids::{Boot, CallId, ModelId, ToolName};
+use blufio_core::message::{Body, Origin, Part, Role, StopReason, visible_text};
+use blufio_core::port::{Failure, Prompt, PromptMessage, Provider, Replay};
+use blufio_core::record::{Shared, Step, ToolRun, ToolState};
+use blufio_core::session::{CallFacts, Effect, Input, Timer, Turn, note, results};
+use blufio_core::time::Timestamp;
+use blufio_testkit::messages::history::{Context, judge_messages};
+use serde_json::Value;
+use std::time::Duration;
+
+const CONVERSATIONS: u64 = 100_000;
+const SEED: u64 = 0x0b1f_1005_eed0_0001;
+
+#[test]
+fn every_generated_conversation_is_legal() {
+    let egress = Egress::new(EgressOptions::default()).unwrap();
+    let base_url = "https://api.anthropic.com";
+    let options = AnthropicOptions { base_url, api_key: "k".into(), egress: &egress, limits: Limits::default() };
+    let provider = Anthropic::new(options).unwrap();
+    let (mut judged, mut longest) = (0, 0);
+    for number in 0..CONVERSATIONS {
+        let seed = SEED.wrapping_add(number);
+        let mut world = World::new(&provider, seed);
+        world.live();
+        judged += world.judged;
+        longest = longest.max(world.messages.len());
+    }
+    println!("seed {SEED:#x}: {CONVERSATIONS} conversations, {judged} requests judged, longest {longest} messages");
+    assert!(judged > CONVERSATIONS && longest > 20, "the generator has become tame");
+}
+
+/// The judges are awake: a conversation with any one message taken out of a tool round is refused by all of them.
+#[test]
+fn the_judges_find_what_is_wrong() {
+    let egress = Egress::new(EgressOptions::default()).unwrap();
+    let options =
+        AnthropicOptions { base_url: "http://[::1]", api_key: "k".into(), egress: &egress, limits: Limits::default() };
+    let provider = Anthropic::new(options).unwrap();
+    let mut world = World::new(&provider, 1);
+    let call = Part {
+        origin: Origin::Model,
+        private: false,
+        body: Body::ToolCall { id: CallId::new("a"), name: ToolName::new("t"), input: "{}".into() },
+    };
+    let result =
+        Part { body: Body::ToolResult { id: CallId::new("a"), content: "x".into(), error: false }, ..call.clone() };
+    world.push(Role::User, vec![Part::text(Origin::Owner, "hello")], Paused::No);
+    world.push(Role::Assistant, vec![call], Paused::No);
+    world.push(Role::User, vec![result], Paused::No);
+    assert_eq!(world.verdicts(), [None, None, None]);
+    for place in 0..3 {
+        let taken = world.messages.remove(place);
+        assert!(world.verdicts().iter().all(Option::is_some), "without message {place}: {:?}", world.verdicts());
+        world.messages.insert(place, taken);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Paused {
+    Yes,
+    No,
+}
+
+struct Message {
+    role: Role,
+    parts: Vec<Part>,
+    wire: Shared,
+    paused: Paused,
+}
+
+/// One conversation and the turn that runs in it.
+struct World<'a> {
+    provider: &'a Anthropic,
+    seed: u64,
+    chance: u64,
+    messages: Vec<Message>,
+    judged: u64,
+    now: Timestamp,
+    next_id: u32,
+    tools: Vec<ToolRun>,
+    reply: Option<(Vec<Part>, Paused)>,
+}
+
+impl<'a> World<'a> {
+    fn new(provider: &'a Anthropic, seed: u64) -> Self {
+        Self {
+            provider,
+            seed,
+            chance: seed,
+            messages: Vec::new(),
+            judged: 0,
+            now: Timestamp(1_000_000),
+            next_id: 0,
+            tools: Vec::new(),
+            reply: None,
+        }
+    }
+
+    /// SplitMix64, so that a seed is all there is to a run.
+    fn below(&mut self, end: u64) -> u64 {
+        self.chance = self.chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.chance;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (bits ^ (bits >> 31)) % end
+    }
+
+    fn one<T: Clone>(&mut self, of: &[T]) -> T {
+        let place = self.below(of.len() as u64);
+        of[usize::try_from(place).unwrap()].clone()
+    }
+
+    fn live(&mut self) {
+        for _ in 0..=self.below(4) {
+            let text = self.one(&["hello", " indented\n", "\u{1F600}\"quoted\\\"", "[stopped]"]);
+            self.push(Role::User, vec![Part::text(Origin::Owner, text)], Paused::No);
+            self.turn();
+        }
+    }
+
+    fn turn(&mut self) {
+        self.tools.clear();
+        let mut turn = Turn::default();
+        let mut steps: Vec<Step> = Vec::new();
+        let deadline = self.now.plus(Duration::from_secs(900));
+        let rounds_max = self.one(&[1, 2, 25]);
+        let mut input = Input::Admitted { rounds_max, fallback: true, deadline };
+        for _ in 0..40 {
+            self.now = self.now.plus(Duration::from_millis(700));
+            let mut out = Vec::new();
+            if turn.step(input.clone(), self.now, &mut out).is_ok() {
+                let seq = u32::try_from(steps.len()).unwrap() + 1;
+                steps.push(Step { seq, at: self.now, boot: Boot(1), input });
+                out.iter().for_each(|effect| self.carry_out(effect, turn.round()));
+            }
+            if turn.outcome().is_some() {
+                return;
+            }
+            input = self.fact();
+            if matches!(input, Input::Restarted { .. }) {
+                turn = Turn::fold(&steps).expect("what was committed can be folded");
+            }
+        }
+        // Whatever is still open ends with the next stop.
+        let mut out = Vec::new();
+        turn.step(Input::Stop, self.now, &mut out).expect("a running turn can be stopped");
+        out.iter().for_each(|effect| self.carry_out(effect, turn.round()));
+    }
+
+    /// The next fact; it may be late news that the machine refuses.
+    fn fact(&mut self) -> Input {
+        let failure = [
+            Failure::Overloaded,
+            Failure::Transport,
+            Failure::Rejected,
+            Failure::ThinkingMismatch,
+            Failure::PromptTooLong,
+        ];
+        match self.below(100) {
+            0..=44 => self.answer(),
+            45..=79 => match self.started() {
+                Some(call) => self.tool_done(call),
+                None => self.answer(),
+            },
+            80..=85 => Input::CallFailed {
+                failure: self.one(&failure),
+                retry_after_ms: self.one(&[None, Some(0), Some(500_000)]),
+                shown: self.below(4) == 0,
+                jitter: 500,
+            },
+            86..=90 => Input::Fired { timer: Timer::Retry },
+            91 => Input::Fired { timer: Timer::Deadline },
+            92..=93 => Input::Stop,
+            94 => Input::Panicked,
+            _ => Input::Restarted { attempts: u32::try_from(self.below(6)).unwrap() },
+        }
+    }
+
+    fn started(&mut self) -> Option<CallId> {
+        let started = |run: &&ToolRun| matches!(run.state, ToolState::Started(_));
+        let running: Vec<CallId> = self.tools.iter().filter(started).map(|run| run.call.clone()).collect();
+        (!running.is_empty()).then(|| self.one(&running))
+    }
+
+    fn tool_done(&mut self, call: CallId) -> Input {
+        let content = self.one(&["", " \n", "12:00", "{\"a\":[\"]}\"]}", "é\u{0}\u{7f}\u{2028}"]).to_owned();
+        let error = self.below(3) == 0;
+        self.set(&call, ToolState::Done { content, error });
+        Input::ToolDone { call }
+    }
+
+    fn set(&mut self, call: &CallId, state: ToolState) {
+        let run = self.tools.iter_mut().find(|run| run.call == *call).expect("the machine knows the call");
+        run.state = state;
+    }
+
+    /// What the adapter makes of an answer, and the fact that the runtime makes of that.
+    fn answer(&mut self) -> Input {
+        let stops = [
+            StopReason::EndTurn,
+            StopReason::ToolUse,
+            StopReason::ToolUse,
+            StopReason::MaxTokens,
+            StopReason::PauseTurn,
+            StopReason::Refusal,
+            StopReason::ContextWindow,
+        ];
+        let stop = self.one(&stops);
+        let blocks = self.below(5);
+        let parts: Vec<Part> = (0..blocks).map(|_| self.part()).collect();
+        let calls: Vec<CallFacts> = parts.iter().filter_map(|part| self.judge(part)).collect();
+        let cut = stop == StopReason::MaxTokens && parts.last().is_some_and(is_call) && self.below(2) == 0;
+        let text = !visible_text(&parts).is_empty();
+        let content = !parts.is_empty();
+        let paused = if stop == StopReason::PauseTurn && calls.is_empty() { Paused::Yes } else { Paused::No };
+        self.reply = Some((parts, paused));
+        Input::CallDone { stop, calls, text, content, cut }
+    }
+
+    fn part(&mut self) -> Part {
+        let body = match self.below(5) {
+            0 => Body::Opaque { kind: "thinking".into() },
+            1 => Body::Text { text: self.one(&["I look.", "\n\nDone.", "\u{202e}"]).to_owned() },
+            _ => {
+                self.next_id += 1;
+                let input = self.one(&["{}", r#"{"a": 1.0}"#, r#"{"a":"#, "[]", ""]).to_owned();
+                Body::ToolCall { id: CallId::new(format!("toolu_{}", self.next_id)), name: ToolName::new("t"), input }
+            }
+        };
+        Part { origin: Origin::Model, private: false, body }
+    }
+
+    fn judge(&mut self, part: &Part) -> Option<CallFacts> {
+        let Body::ToolCall { id, name, input } = &part.body else { return None };
+        let refused = !input.starts_with('{') || input.ends_with(':');
+        Some(CallFacts {
+            id: id.clone(),
+            name: name.clone(),
+            replay: self.one(&[Replay::Pure, Replay::Idempotent, Replay::Effectful]),
+            fingerprint: self.below(6),
+            refused: refused.then(|| "the arguments are not valid JSON".to_owned()),
+            ask: self.below(20) == 0,
+        })
+    }
+
+    fn carry_out(&mut self, effect: &Effect, round: u8) {
+        match effect {
+            Effect::KeepReply => {
+                let (parts, paused) = self.reply.take().expect("there is an answer to keep");
+                for (place, part) in parts.iter().enumerate() {
+                    if let Body::ToolCall { id, name, input } = &part.body {
+                        self.tools.push(ToolRun {
+                            call: id.clone(),
+                            place: u32::try_from(place).unwrap(),
+                            round,
+                            name: name.clone(),
+                            input: input.clone(),
+                            replay: Replay::Pure,
+                            state: ToolState::Planned,
+                        });
+                    }
+                }
+                self.push(Role::Assistant, parts, paused);
+            }
+            Effect::RefuseTool { call, why } => {
+                self.set(call, ToolState::Done { content: why.clone(), error: true });
+            }
+            Effect::ForgetTool { call } => self.set(call, ToolState::Unknown),
+            Effect::StartTool { call } => self.set(call, ToolState::Started(Boot(1))),
+            Effect::AppendResults { last } => {
+                let runs: Vec<ToolRun> = self.tools.drain(..).collect();
+                self.push(Role::User, results(&runs, *last), Paused::No);
+            }
+            Effect::AppendNote(which) => self.push(Role::Assistant, note(*which), Paused::No),
+            Effect::DropThinking => self.drop_thinking(),
+            Effect::CallModel { .. } => self.judge_request(),
+            Effect::Finish { .. } | Effect::Arm { .. } | Effect::Cancel => {}
+        }
+    }
+
+    fn push(&mut self, role: Role, parts: Vec<Part>, paused: Paused) {
+        let wire = self.wire(role, &parts);
+        self.messages.push(Message { role, parts, wire, paused });
+    }
+
+    /// The bytes as they came: with a thinking block in place of the neutral part that stands for it.
+    fn wire(&self, role: Role, parts: &[Part]) -> Shared {
+        let thinks = parts.iter().any(|part| matches!(part.body, Body::Opaque { .. }));
+        let rendered = self.provider.render_message(role, parts);
+        if !thinks {
+            return rendered.expect("there is something to keep");
+        }
+        let block = r#"{"type":"thinking","thinking":"","signature":"c2ln"}"#;
+        let head = r#"{"role":"assistant","content":["#;
+        let rest = rendered.map_or("]}".to_owned(), |wire| {
+            format!(",{}", std::str::from_utf8(&wire).unwrap().strip_prefix(head).expect("the model's message"))
+        });
+        format!("{head}{block}{rest}").into_bytes().into()
+    }
+
+    /// Everything is rendered anew from the neutral parts; what was nothing but thinking becomes a note of ours.
+    fn drop_thinking(&mut self) {
+        for message in &mut self.messages {
+            let nothing = || self.provider.render_message(message.role, &note(blufio_core::session::Note::NoReply));
+            let wire = self.provider.render_message(message.role, &message.parts).or_else(nothing);
+            message.wire = wire.expect("a note is something");
+        }
+    }
+
+    fn judge_request(&mut self) {
+        self.judged += 1;
+        let verdicts = self.verdicts();
+        assert_eq!(verdicts, [None, None, None], "seed {:#x}: {}", self.seed, self.shown());
+    }
+
+    fn shown(&self) -> String {
+        let lines = self.messages.iter().map(|message| String::from_utf8_lossy(&message.wire).into_owned());
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// What the three judges find wrong: the core, the provider, the fake.
+    fn verdicts(&self) -> [Option<String>; 3] {
+        let prompt = Prompt {
+            request: String::new(),
+            model: ModelId::new("claude-sonnet-5-5"),
+            max_tokens: 1,
+            effort: None,
+            thinking: None,
+            person: String::new(),
+            system: Shared::from(&b"[]"[..]),
+            tools: Shared::from(&b"[]"[..]),
+            messages: self
+                .messages
+                .iter()
+                .map(|message| PromptMessage { role: message.role, wire: message.wire.clone() })
+                .collect(),
+        };
+        let body = self.provider.body(&prompt);
+        let sent: Value = serde_json::from_slice(body.bytes()).expect("a request is JSON");
+        let paused = |content: &Value| {
+            let same =
+                |message: &&Message| serde_json::from_slice::<Value>(&message.wire).unwrap()["content"] == *content;
+            self.messages.iter().filter(|message| message.paused == Paused::Yes).any(|message| same(&message))
+        };
+        let context = Context { paused: &paused, system_role: true, compaction: false };
+        [
+            history::check(self.joined().iter().map(|(role, parts)| (*role, parts.as_slice())))
+                .err()
+                .map(|e| e.to_string()),
+            check_request(body.bytes()).err().map(|illegal| illegal.to_string()),
+            judge_messages(&sent["messages"], &context).err(),
+        ]
+    }
+
+    /// Neutral messages as the core counts them: what follows a paused answer belongs to it, and a paused answer at the end
+    /// is not finished yet.
+    fn joined(&self) -> Vec<(Role, Vec<Part>)> {
+        let mut joined: Vec<(Role, Vec<Part>)> = Vec::new();
+        for (place, message) in self.messages.iter().enumerate() {
+            let after_pause = place > 0 && self.messages[place - 1].paused == Paused::Yes;
+            match joined.last_mut() {
+                Some((Role::Assistant, parts)) if after_pause && message.role == Role::Assistant => {
+                    parts.extend(message.parts.clone());
+                }
+                _ => joined.push((message.role, message.parts.clone())),
+            }
+        }
+        if self.messages.last().is_some_and(|last| last.paused == Paused::Yes) {
+            joined.pop();
+        }
+        joined
+    }
+}
+
+fn is_call(part: &Part) -> bool {
+    matches!(part.body, Body::ToolCall { .. })
+}

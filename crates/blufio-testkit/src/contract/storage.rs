@@ -1,0 +1,83 @@
+//! What every storage must do, whoever runs its work: the promises of [`Storage`], read back after the file was opened anew.
+//!
+//! Each case gets a file of its own; at its end the invariants of the whole file are checked.
+
+mod fixture;
+mod inbox;
+mod outbox;
+mod people;
+mod turns;
+
+pub use fixture::{
+    ACCOUNT, AT, admitted, answered, batch, channel, commit, draft, epoch, item, key, message, open_call, queue, route,
+    step, turn_opened,
+};
+
+use crate::invariants;
+use blufio_core::port::Storage;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+
+/// Opens a storage on a file, creating it if it is not there.
+pub struct Subject<'a, S> {
+    make: &'a (dyn Fn(&Path) -> S + Sync),
+    path: PathBuf,
+}
+
+impl<S: Storage> Subject<'_, S> {
+    /// Opens the case's file. The one opened before must be gone: dropped without [`Storage::close`], it is a crash.
+    fn open(&self) -> S {
+        (self.make)(&self.path)
+    }
+}
+
+type Case<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+/// Boxes the cases with their names.
+macro_rules! cases {
+    ($subject:ty; $($module:ident::$case:ident),* $(,)?) => {
+        [$((stringify!($case), (|subject| Box::pin($module::$case(subject))) as for<'s> fn(&'s $subject) -> Case<'s>)),*]
+    };
+}
+
+/// Runs every case; the first one that fails panics under its printed name.
+pub async fn suite<S: Storage>(make: impl Fn(&Path) -> S + Sync) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let cases = cases![Subject<'_, S>;
+        inbox::repeats_change_nothing,
+        inbox::a_reused_number_with_another_fingerprint_is_new,
+        inbox::rows_wait_in_order_with_what_they_carry,
+        inbox::a_full_session_refuses_with_a_note,
+        inbox::a_full_inbox_takes_nothing,
+        inbox::stop_drops_what_waits_and_outlives_a_restart,
+        inbox::edits_reach_only_rows_that_wait,
+        inbox::answered_dropped_and_unreadable_updates_are_closed,
+        people::few_strangers_get_a_code,
+        people::approval_makes_the_first_one_owner,
+        people::revoking_drops_what_waits,
+        turns::a_turn_is_found_again_as_it_was,
+        turns::a_commit_is_whole_or_not_at_all,
+        turns::a_dropped_row_cannot_be_opened,
+        turns::one_turn_runs_per_session,
+        turns::epochs_replace_the_prompt,
+        turns::commands_and_models,
+        turns::attempts_count_boots_without_progress,
+        turns::a_clean_stop_is_no_attempt,
+        turns::views_show_what_happened,
+        turns::old_things_are_forgotten,
+        turns::a_closed_storage_refuses,
+        outbox::one_row_per_chat_in_order,
+        outbox::tries_are_counted_unless_free,
+        outbox::an_uncertain_send_goes_once_more,
+        outbox::a_crash_in_a_send_is_uncertain,
+        outbox::giving_up_takes_the_rest_of_the_reply,
+        outbox::undelivered_rows_expire,
+    ];
+    for (name, case) in cases {
+        println!("case {name}");
+        let subject = Subject { make: &make, path: folder.path().join(name) };
+        case(&subject).await;
+        invariants::check(&subject.path).unwrap_or_else(|violations| panic!("{name}: {violations:#?}"));
+    }
+}

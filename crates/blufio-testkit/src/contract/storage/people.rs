@@ -1,0 +1,97 @@
+//! Strangers, owners and the lists of them.
+
+use super::Subject;
+use super::fixture::{AT, batch, channel, draft, item, key, queue};
+use super::inbox::{row, take};
+use blufio_core::limits::{PAIRING_PENDING_MAX, PAIRING_REPLIES_MAX, PAIRING_TTL};
+use blufio_core::port::{Storage, StoreError};
+use blufio_core::record::{Batch, Fate, Item, Pairing, PairingChange, PairingRequest, Query, View};
+use blufio_core::time::Timestamp;
+use std::time::Duration;
+
+fn asks(update: i64, user: i64) -> Item {
+    let (name, code) = (format!("user {user}"), format!("CODE{update}"));
+    let fate = Fate::Pair { user, name, code, reply: draft(user, "your code") };
+    Item { raw: Vec::new().into(), ..item(update, fate) }
+}
+
+async fn ask(store: &impl Storage, update: i64, user: i64, at: Timestamp) {
+    store.accept(Batch { at, ..batch(vec![asks(update, user)]) }).await.unwrap();
+}
+
+async fn people(store: &impl Storage, at: Timestamp) -> (Vec<Pairing>, Vec<PairingRequest>) {
+    match store.view(Query::Pairings, at).await.unwrap() {
+        View::Pairings(approved, waiting) => (approved, waiting),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn replies(store: &impl Storage) -> usize {
+    store.outbox(channel(), 100).await.unwrap().len()
+}
+
+fn approve(code: &str, has_owner: bool) -> PairingChange {
+    PairingChange::Approve { code: code.to_owned(), owner: false, has_owner }
+}
+
+pub(super) async fn few_strangers_get_a_code<S: Storage>(subject: &Subject<'_, S>) {
+    assert_eq!((PAIRING_PENDING_MAX, PAIRING_REPLIES_MAX), (3, 3), "the case is written for these");
+    let store = subject.open();
+    for (update, user) in [(1, 101), (2, 101), (3, 102), (4, 103), (5, 104)] {
+        ask(&store, update, user, AT).await;
+    }
+    let users: Vec<i64> = people(&store, AT).await.1.iter().map(|request| request.user).collect();
+    assert_eq!((users, replies(&store).await), (vec![101, 102, 103], 3), "asked twice, and the fourth: silence");
+    let reject = PairingChange::Reject { code: "code1".to_owned() };
+    assert_eq!(store.pairing(reject, AT).await.unwrap().user, 101);
+    ask(&store, 6, 105, AT).await;
+    assert_eq!(replies(&store).await, 3, "a place is free, but the replies of the window are used up");
+    let later = AT.plus(Duration::from_secs(700));
+    ask(&store, 7, 105, later).await;
+    ask(&store, 8, 101, later).await;
+    assert_eq!(replies(&store).await, 4, "the next window; the rejected one waits until the request expires");
+    let expired = AT.plus(PAIRING_TTL);
+    let refused = store.pairing(approve("CODE3", false), expired).await;
+    assert!(matches!(refused, Err(StoreError::NotFound(_))), "{refused:?}");
+    ask(&store, 9, 101, expired).await;
+    let users: Vec<i64> = people(&store, expired).await.1.iter().map(|request| request.user).collect();
+    assert_eq!(users, [105, 101]);
+}
+
+pub(super) async fn approval_makes_the_first_one_owner<S: Storage>(subject: &Subject<'_, S>) {
+    let store = subject.open();
+    for (update, user) in [(1, 101), (2, 102), (3, 103)] {
+        ask(&store, update, user, AT).await;
+    }
+    let first = store.pairing(approve(" code1 ", false), AT).await.unwrap();
+    let expected =
+        Pairing { channel: channel(), account: 7, user: 101, name: "user 101".to_owned(), owner: true, at: AT };
+    assert_eq!(first, expected);
+    assert!(!store.pairing(approve("CODE2", false), AT).await.unwrap().owner);
+    let promoted = PairingChange::Approve { code: "CODE3".to_owned(), owner: true, has_owner: true };
+    assert!(store.pairing(promoted, AT).await.unwrap().owner);
+    let again = store.pairing(approve("CODE1", false), AT).await;
+    assert!(matches!(again, Err(StoreError::NotFound(_))), "a code works once: {again:?}");
+    drop(store);
+    let store = subject.open();
+    let paired: Vec<(i64, bool)> =
+        store.recover(AT).await.unwrap().paired.iter().map(|pairing| (pairing.user, pairing.owner)).collect();
+    assert_eq!(paired, [(101, true), (102, false), (103, true)]);
+}
+
+pub(super) async fn revoking_drops_what_waits<S: Storage>(subject: &Subject<'_, S>) {
+    let store = subject.open();
+    ask(&store, 1, 101, AT).await;
+    store.pairing(approve("CODE1", true), AT).await.unwrap();
+    let theirs = take(&store, queue(101, 2, "waits")).await;
+    let others = take(&store, queue(102, 3, "waits")).await;
+    assert_eq!(store.pairing(PairingChange::Revoke { user: 101 }, AT).await.unwrap().user, 101);
+    assert_eq!(row(&store, theirs).await.outcome.as_deref(), Some("revoked"));
+    assert_eq!(row(&store, others).await.state, "received");
+    let again = store.pairing(PairingChange::Revoke { user: 101 }, AT).await;
+    assert!(matches!(again, Err(StoreError::NotFound(_))), "{again:?}");
+    assert!(people(&store, AT).await.0.is_empty());
+    ask(&store, 4, 101, AT).await;
+    assert_eq!(people(&store, AT).await.1.len(), 1, "they may ask again");
+    assert_eq!(store.recover(AT).await.unwrap().sessions, [key(102)]);
+}
