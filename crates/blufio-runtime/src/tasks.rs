@@ -123,14 +123,29 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
-    use crate::clock::SystemClock;
+    use blufio_core::time::Timestamp;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    fn tasks() -> Tasks {
-        Tasks::new(Arc::new(SystemClock::start()))
+    /// Every pause is over at once.
+    struct Hurry;
+
+    impl Clock for Hurry {
+        fn now(&self) -> Timestamp {
+            Timestamp(0)
+        }
+        fn monotonic(&self) -> Duration {
+            Duration::ZERO
+        }
+        fn sleep(&self, _: Duration) -> Boxed<'static, ()> {
+            Box::pin(tokio::task::yield_now())
+        }
     }
 
-    #[tokio::test(start_paused = true)]
+    fn tasks() -> Tasks {
+        Tasks::new(Arc::new(Hurry))
+    }
+
+    #[tokio::test]
     async fn a_critical_task_that_keeps_panicking_ends_the_process() {
         let (tasks, starts) = (tasks(), Arc::new(AtomicU32::new(0)));
         let counter = starts.clone();

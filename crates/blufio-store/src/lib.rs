@@ -72,8 +72,6 @@ pub struct Options {
     pub role: Role,
     /// Measures how long a transaction and a read take (monotonic time only).
     pub clock: Arc<dyn Clock>,
-    /// Bytes that the file may have. Full: commits fail with [`StoreError::DiskFull`], and retention makes room.
-    pub bytes_max: u64,
 }
 
 /// The store.
@@ -100,7 +98,7 @@ impl Store {
         let commits = Arc::new(AtomicU64::new(0));
         let writer = match options.role {
             Role::Owner => Some(Writer {
-                connection: open::writer(path, options.bytes_max)?,
+                connection: open::writer(path)?,
                 clock: Arc::clone(&options.clock),
                 commits: Arc::clone(&commits),
                 log: log_beside(path),
@@ -125,6 +123,15 @@ impl Store {
     #[must_use]
     pub fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
+    }
+
+    /// Sets how many bytes the file may have, [`BYTES_MAX`] unless told. Full: commits fail with [`StoreError::DiskFull`] and
+    /// write nothing, until retention has made room.
+    ///
+    /// # Errors
+    /// The store is closed.
+    pub async fn limit_bytes(&self, bytes: u64) -> Result<(), StoreError> {
+        self.alone(move |connection| open::limit_bytes(connection, bytes)).await
     }
 
     /// Runs `work` in a transaction and answers once it is on disk.

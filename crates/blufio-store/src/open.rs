@@ -2,6 +2,7 @@
 
 use crate::fault::Done;
 use blufio_core::failpoint::{Failpoint, hit};
+use blufio_core::port::StoreError;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -14,7 +15,7 @@ const MIGRATIONS: &[&str] = &[include_str!("schema/0001.sql")];
 const APPLICATION: i64 = 0x424C_5546;
 /// How long a statement waits for another process (the command line, a backup) that holds the file.
 pub(crate) const BUSY: Duration = Duration::from_millis(5_000);
-/// The default of [`crate::Options::bytes_max`].
+/// Bytes that the file may have, unless [`crate::Store::limit_bytes`] says otherwise.
 pub const BYTES_MAX: u64 = 20 * 1024 * 1024 * 1024;
 /// Bytes of a page.
 const PAGE: u64 = 4096;
@@ -79,7 +80,7 @@ pub fn schema() -> u32 {
 }
 
 /// The writing connection; creates and migrates the file.
-pub(crate) fn writer(path: &Path, bytes_max: u64) -> Result<Connection, OpenError> {
+pub(crate) fn writer(path: &Path) -> Result<Connection, OpenError> {
     private_file(path).map_err(OpenError::File)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
@@ -95,7 +96,7 @@ pub(crate) fn writer(path: &Path, bytes_max: u64) -> Result<Connection, OpenErro
          PRAGMA wal_autocheckpoint = 1000;",
     )?;
     settle(&connection, 2048)?;
-    connection.query_row(&format!("PRAGMA max_page_count = {}", bytes_max / PAGE), [], |_| Ok(()))?;
+    limit_bytes(&connection, BYTES_MAX).map_err(|fault| OpenError::Database(StoreError::from(fault).to_string()))?;
     migrate(&mut connection)?;
     Ok(connection)
 }
@@ -112,6 +113,11 @@ pub(crate) fn reader(path: &Path) -> Result<Connection, OpenError> {
     }
     settle(&connection, 1024)?;
     Ok(connection)
+}
+
+/// Sets how large the file may become; it never shrinks below what it has.
+pub(crate) fn limit_bytes(connection: &Connection, bytes: u64) -> Done<()> {
+    Ok(connection.query_row(&format!("PRAGMA max_page_count = {}", bytes / PAGE), [], |_| Ok(()))?)
 }
 
 /// The settings that every connection has; `cache` is its page cache in KiB.
@@ -203,7 +209,7 @@ mod tests {
     fn settings_are_read_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("blufio.db");
-        let writer = writer(&path, BYTES_MAX).unwrap();
+        let writer = writer(&path).unwrap();
         let reader = reader(&path).unwrap();
         let mode: String = writer.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
         assert_eq!(mode, "wal");
@@ -223,9 +229,9 @@ mod tests {
     fn only_its_owner_may_read_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("blufio.db");
-        drop(writer(&path, BYTES_MAX).unwrap());
+        drop(writer(&path).unwrap());
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        let _open = writer(&path, BYTES_MAX).unwrap();
+        let _open = writer(&path).unwrap();
         for file in fs::read_dir(folder.path()).unwrap() {
             let file = file.unwrap();
             assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", file.path());
@@ -239,7 +245,7 @@ mod tests {
             let path = folder.path().join(name);
             Connection::open(&path).unwrap().execute_batch(sql).unwrap();
             let before = fs::read(&path).unwrap();
-            let error = writer(&path, BYTES_MAX).unwrap_err();
+            let error = writer(&path).unwrap_err();
             assert_eq!(fs::read(&path).unwrap(), before, "{name}");
             error
         };
@@ -250,6 +256,6 @@ mod tests {
         let marked = check("marked", "PRAGMA application_id = 5;");
         assert!(matches!(marked, OpenError::Foreign), "{marked}");
         fs::write(folder.path().join("text"), "not a database, but long enough to look at").unwrap();
-        assert!(matches!(writer(&folder.path().join("text"), BYTES_MAX), Err(OpenError::Database(_))));
+        assert!(matches!(writer(&folder.path().join("text")), Err(OpenError::Database(_))));
     }
 }

@@ -36,19 +36,15 @@ impl Reader {
     pub(crate) fn serve(&self, mut job: Box<dyn Job>) {
         let until = milliseconds(self.clock.monotonic().saturating_add(READ_TIME));
         self.deadline.store(until, Ordering::Relaxed);
-        let failed = match self.run("BEGIN") {
-            Ok(()) => {
-                job.run(&self.connection);
-                // What was read stays true even if the end of the transaction fails.
-                self.deadline.store(u64::MAX, Ordering::Relaxed);
-                if let Err(error) = self.run("ROLLBACK") {
-                    tracing::error!(error = %StoreError::from(error), "a read could not be ended");
-                }
-                None
-            }
-            Err(error) => Some(StoreError::from(error)),
-        };
-        job.finish(failed);
+        let read = self.run("BEGIN").map_err(StoreError::from).and_then(|()| job.run(&self.connection));
+        self.deadline.store(u64::MAX, Ordering::Relaxed);
+        // What was read stays true even if the end of the transaction fails.
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.run("ROLLBACK")
+        {
+            tracing::error!(error = %StoreError::from(error), "a read could not be ended");
+        }
+        job.finish(read.err());
     }
 
     fn run(&self, sql: &str) -> Done<()> {

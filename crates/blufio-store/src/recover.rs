@@ -43,7 +43,8 @@ fn judge_turns(connection: &Connection, last: i64, boot: i64, unclean: bool) -> 
 
 /// Sends that were in flight: nobody knows whether they arrived.
 fn judge_sends(connection: &Connection, at: Timestamp) -> Done<u32> {
-    let sending = "SELECT id FROM outbox WHERE state IN ('queued', 'sending') AND state = 'sending' ORDER BY id";
+    let sending = "SELECT id FROM outbox INDEXED BY outbox_waiting
+                   WHERE state IN ('queued', 'sending') AND state = 'sending' ORDER BY id";
     let ids = rows::all(connection, sending, [], |row| Ok(OutboxId(row.get(0)?)))?;
     for id in &ids {
         outbox::uncertain(connection, *id, "the process ended during the send", at)?;

@@ -1,7 +1,8 @@
 //! Forgetting, a little at a time and behind everything else.
 //!
-//! Ledger, sessions and the bare rows of turns stay. The newest inbox row of each account stays too (without its text), so
-//! that the cursor can always be checked against what was received.
+//! Ledger, sessions and the bare rows of turns stay. The inbox row just before each cursor stays too (without its text), so
+//! that the cursor can always be checked against what was received. No statement here reads more than what it deletes and
+//! what waits, however much is stored.
 
 use crate::fault::Done;
 use crate::{outbox, rows};
@@ -72,7 +73,8 @@ fn chunk(connection: &Connection, sql: &str, cutoff: i64) -> Done<bool> {
 fn expire_sends(connection: &Connection, at: Timestamp) -> Done<()> {
     let old = rows::all(
         connection,
-        "SELECT id FROM outbox WHERE state IN ('queued', 'sending') AND state = 'queued' AND at < ?1 ORDER BY id LIMIT 100",
+        "SELECT id FROM outbox INDEXED BY outbox_waiting
+         WHERE state IN ('queued', 'sending') AND state = 'queued' AND at < ?1 ORDER BY id LIMIT 100",
         [before(at, OUTBOX_AGE)],
         |row| Ok(OutboxId(row.get(0)?)),
     )?;
@@ -98,49 +100,52 @@ fn forget_journals(connection: &Connection, cutoff: i64) -> Done<bool> {
 }
 
 fn forget_inbox(connection: &Connection, cutoff: i64) -> Done<bool> {
-    let newest = "id IN (SELECT max(id) FROM inbox GROUP BY channel, account)";
     rows::change(
         connection,
-        &format!(
-            "UPDATE inbox SET text = '', answer = NULL, raw = x''
-             WHERE {newest} AND done_at < ?1 AND (text <> '' OR answer IS NOT NULL OR raw <> x'')"
-        ),
+        "UPDATE inbox SET text = '', answer = NULL, raw = x''
+         WHERE id IN (SELECT inbox.id FROM cursors JOIN inbox USING (channel, account) WHERE update_id = cursor - 1)
+           AND done_at < ?1 AND (text <> '' OR answer IS NOT NULL OR raw <> x'')",
         [cutoff],
     )?;
-    let delete = format!(
+    chunk(
+        connection,
         "DELETE FROM inbox WHERE id IN (
-             SELECT id FROM inbox WHERE done_at IS NOT NULL AND done_at < ?1 AND NOT {newest} ORDER BY done_at LIMIT ?2)"
-    );
-    chunk(connection, &delete, cutoff)
+             SELECT id FROM inbox WHERE done_at IS NOT NULL AND done_at < ?1 AND NOT EXISTS (
+                 SELECT 1 FROM cursors WHERE cursors.channel = inbox.channel AND cursors.account = inbox.account
+                   AND cursor = update_id + 1)
+             ORDER BY done_at LIMIT ?2)",
+        cutoff,
+    )
 }
 
 /// Earlier epochs are never sent again: first their bytes, then, once they have none, they themselves.
 fn forget_epochs(connection: &Connection) -> Done<bool> {
-    let old = "number < (SELECT max(number) FROM epochs AS newer WHERE newer.session = epochs.session)";
-    let limit = i64::try_from(CHUNK_ROWS).unwrap_or(i64::MAX);
-    let wires = rows::change(
+    let old: Vec<(i64, i64)> = rows::all(
         connection,
-        &format!(
-            "DELETE FROM wire WHERE rowid IN (
-                 SELECT wire.rowid FROM epochs JOIN wire ON wire.session = epochs.session AND wire.epoch = epochs.number
-                 WHERE {old} LIMIT ?1)"
-        ),
-        [limit],
+        "SELECT session, number FROM epochs
+         WHERE number < (SELECT max(number) FROM epochs AS newer WHERE newer.session = epochs.session) LIMIT 1",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
-    if wires >= CHUNK_ROWS {
-        return Ok(true);
+    for (session, number) in &old {
+        let limit = i64::try_from(CHUNK_ROWS).unwrap_or(i64::MAX);
+        let wires = rows::change(
+            connection,
+            "DELETE FROM wire WHERE rowid IN (SELECT rowid FROM wire WHERE session = ?1 AND epoch = ?2 LIMIT ?3)",
+            params![session, number, limit],
+        )?;
+        if wires < CHUNK_ROWS {
+            rows::change(connection, "DELETE FROM epochs WHERE session = ?1 AND number = ?2", params![session, number])?;
+        }
     }
-    rows::change(connection, &format!("DELETE FROM epochs WHERE {old}"), [])?;
-    Ok(false)
+    Ok(!old.is_empty())
 }
 
 /// Whole turns at a time: what is left still begins with a person's message, and every call still has its result.
 fn forget_messages(connection: &Connection, cutoff: i64) -> Done<bool> {
     let turns: Vec<(i64, i64)> = rows::all(
         connection,
-        "SELECT session, turn FROM turns WHERE closed_at < ?1
-           AND EXISTS (SELECT 1 FROM messages WHERE session = turns.session AND turn = turns.turn)
-         LIMIT ?2",
+        "SELECT session, turn FROM turns WHERE messages = 1 AND closed_at < ?1 ORDER BY closed_at LIMIT ?2",
         params![cutoff, i64::try_from(CHUNK_TURNS).unwrap_or(i64::MAX)],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
@@ -149,6 +154,7 @@ fn forget_messages(connection: &Connection, cutoff: i64) -> Done<bool> {
                          SELECT seq FROM messages WHERE session = ?1 AND turn = ?2)";
         rows::change(connection, wires, *turn)?;
         rows::change(connection, "DELETE FROM messages WHERE session = ?1 AND turn = ?2", *turn)?;
+        rows::change(connection, "UPDATE turns SET messages = 0 WHERE session = ?1 AND turn = ?2", *turn)?;
     }
     Ok(turns.len() >= CHUNK_TURNS)
 }

@@ -19,8 +19,8 @@ const LOG_BYTES_IDLE_MAX: u64 = 4 * 1024 * 1024;
 
 /// Work that somebody waits for.
 pub(crate) trait Job: Send {
-    /// Does it; false if it failed and must be undone.
-    fn run(&mut self, connection: &Connection) -> bool;
+    /// Does it. On an error it must be undone; the caller is told by [`Self::finish`].
+    fn run(&mut self, connection: &Connection) -> Result<(), StoreError>;
     /// Tells the caller; `failed` is a failure of the transaction it was in.
     fn finish(self: Box<Self>, failed: Option<StoreError>);
 }
@@ -36,11 +36,12 @@ where
     F: FnOnce(&Connection) -> Done<T> + Send,
     T: Send,
 {
-    fn run(&mut self, connection: &Connection) -> bool {
-        let result = self.work.take().map(|work| work(connection).map_err(StoreError::from));
-        let done = matches!(result, Some(Ok(_)));
-        self.result = result;
-        done
+    fn run(&mut self, connection: &Connection) -> Result<(), StoreError> {
+        let work = self.work.take().ok_or(StoreError::Closed)?;
+        let result = work(connection).map_err(StoreError::from);
+        let outcome = result.as_ref().map(|_| ()).map_err(StoreError::clone);
+        self.result = Some(result);
+        outcome
     }
 
     fn finish(self: Box<Self>, failed: Option<StoreError>) {
@@ -85,8 +86,8 @@ impl Writer {
         match work {
             Work::Write(job) => self.group(job, more),
             Work::Alone(mut job) => {
-                job.run(&self.connection);
-                job.finish(None);
+                let failed = job.run(&self.connection).err();
+                job.finish(failed);
             }
         }
     }
@@ -135,14 +136,13 @@ impl Writer {
     /// Runs a job so that its failure undoes nothing but itself. An error here is one of the whole transaction.
     fn savepoint(&self, job: &mut dyn Job) -> Result<(), StoreError> {
         self.run("SAVEPOINT job")?;
-        if job.run(&self.connection) {
-            return self.run("RELEASE job");
+        if let Err(error) = job.run(&self.connection) {
+            // A full disk or a failing one may have rolled everything back already.
+            if self.connection.is_autocommit() {
+                return Err(error);
+            }
+            self.run("ROLLBACK TO job")?;
         }
-        // A full disk or a failing one may have rolled everything back already.
-        if self.connection.is_autocommit() {
-            return Err(StoreError::Broken("the database ended the transaction by itself".to_owned()));
-        }
-        self.run("ROLLBACK TO job")?;
         self.run("RELEASE job")
     }
 

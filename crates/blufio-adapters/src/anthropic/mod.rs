@@ -8,7 +8,7 @@ mod assemble;
 mod errors;
 mod json;
 mod request;
-mod sse;
+pub(crate) mod sse;
 mod stream;
 mod usage;
 mod validate;

@@ -8,20 +8,20 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Event {
+pub(crate) struct Event {
     /// Its name; empty if it has none.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Its data lines, joined by line feeds.
-    pub(super) data: Vec<u8>,
+    pub(crate) data: Vec<u8>,
 }
 
 /// An event, or a line that ends in none, has more bytes than allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TooLong;
+pub(crate) struct TooLong;
 
 /// The state between two pieces.
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     bytes_max: usize,
     line: Vec<u8>,
     first_line: bool,
@@ -32,12 +32,12 @@ pub(super) struct Decoder {
 
 impl Decoder {
     /// A decoder that takes events of at most `bytes_max` bytes.
-    pub(super) const fn new(bytes_max: usize) -> Self {
+    pub(crate) const fn new(bytes_max: usize) -> Self {
         Self { bytes_max, line: Vec::new(), first_line: true, after_cr: false, name: Vec::new(), data: None }
     }
 
     /// Takes the next piece and appends the events it completes to `out`. After an error the decoder is of no more use.
-    pub(super) fn push(&mut self, piece: &[u8], out: &mut impl Extend<Event>) -> Result<(), TooLong> {
+    pub(crate) fn push(&mut self, piece: &[u8], out: &mut impl Extend<Event>) -> Result<(), TooLong> {
         let mut rest = piece;
         while let Some((&first, after)) = rest.split_first() {
             if std::mem::take(&mut self.after_cr) && first == b'\n' {

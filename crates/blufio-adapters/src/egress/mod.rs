@@ -4,6 +4,7 @@
 //! this machine only; no proxies, no redirects, HTTP/1.1; names are never looked up through the C library. It refuses to
 //! know any API that is spoken on top of it, and it never tries a request again: only the caller knows whether that is safe.
 
+pub mod local;
 mod resolver;
 mod tls;
 

@@ -199,12 +199,7 @@ impl Api {
         if error.nothing_was_sent() { ApiError::NotSent(words) } else { ApiError::Uncertain(words) }
     }
 
-    fn understand<T>(
-        &self,
-        code: u16,
-        bytes: &[u8],
-        read: impl FnOnce(&RawValue) -> Option<T>,
-    ) -> Result<T, ApiError> {
+    fn understand<T>(&self, code: u16, bytes: &[u8], read: impl FnOnce(&RawValue) -> Option<T>) -> Result<T, ApiError> {
         // A broken character spoils the one string it is in and not the batch around it.
         let text = String::from_utf8_lossy(bytes);
         let Ok(envelope) = serde_json::from_str::<Envelope<'_>>(&text) else { return Err(ApiError::Garbage { code }) };
@@ -221,8 +216,11 @@ impl Api {
 
     /// Words from outside: without the token, and not longer than they need to be.
     fn scrubbed(&self, words: &str) -> String {
-        let clean: Cow<'_, str> =
-            if words.contains(&self.token) { Cow::Owned(words.replace(&self.token, "<token>")) } else { Cow::Borrowed(words) };
+        let clean: Cow<'_, str> = if words.contains(&self.token) {
+            Cow::Owned(words.replace(&self.token, "<token>"))
+        } else {
+            Cow::Borrowed(words)
+        };
         clean.chars().filter(|character| !character.is_control()).take(DESCRIPTION_CHARACTERS_MAX).collect()
     }
 }

@@ -22,7 +22,9 @@ struct Marker {
 pub(super) fn to_markdown(text: &str, entities: &[MessageEntity]) -> String {
     let mut markers = Vec::new();
     for (place, entity) in entities.iter().take(ENTITIES_READ_MAX).enumerate() {
-        let (Ok(start), Ok(length)) = (usize::try_from(entity.offset), usize::try_from(entity.length)) else { continue };
+        let (Ok(start), Ok(length)) = (usize::try_from(entity.offset), usize::try_from(entity.length)) else {
+            continue;
+        };
         let Some((open, close)) = marks(entity) else { continue };
         if length == 0 {
             continue;
@@ -75,7 +77,13 @@ mod tests {
     use super::*;
 
     fn entity(kind: &str, offset: i64, length: i64) -> MessageEntity {
-        MessageEntity { kind: kind.to_owned(), offset, length, url: Some("https://example.org".to_owned()), language: None }
+        MessageEntity {
+            kind: kind.to_owned(),
+            offset,
+            length,
+            url: Some("https://example.org".to_owned()),
+            language: None,
+        }
     }
 
     #[test]

@@ -197,7 +197,8 @@ mod tests {
         let InboundKind::Message { sender, name, route, session, text, addressee } = inbound.kind else { panic!() };
         assert_eq!(sender, Sender { user: 5, chat: 5, private: true, bot: false, impersonal: false });
         assert_eq!((name.as_str(), text.as_str(), session.as_str()), ("Ann B", "hi", "tg:42:dm:5"));
-        let expect = Route { channel: ChannelName::new("telegram"), account: 42, chat: 5, thread: None, reply_to: Some(3) };
+        let expect =
+            Route { channel: ChannelName::new("telegram"), account: 42, chat: 5, thread: None, reply_to: Some(3) };
         assert_eq!(route, expect);
         assert_eq!(addressee.as_deref(), Some("blufio_bot"));
     }
@@ -257,7 +258,9 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert!(sender_of(&message(r#","text":"x","sender_chat":{"id":-1}"#)).0.impersonal);
-        assert!(sender_of(&message(r#","text":"x""#).replace(r#""id":5,"is_bot":false"#, r#""id":777000"#)).0.impersonal);
+        assert!(
+            sender_of(&message(r#","text":"x""#).replace(r#""id":5,"is_bot":false"#, r#""id":777000"#)).0.impersonal
+        );
         assert!(sender_of(&message(r#","text":"x""#).replace("false", "true")).0.bot);
         let group = message(r#","text":"x","message_thread_id":9,"is_topic_message":true"#)
             .replace(r#""id":5,"type":"private""#, r#""id":-1001234567890123,"type":"supergroup""#);

@@ -23,7 +23,8 @@ const BATCH_MAX: u32 = 100;
 /// Seconds that the server holds a poll open, its maximum.
 const LONG_POLL_S: u64 = 50;
 /// Sent with every poll, since the server remembers the last list it was given.
-const ALLOWED_UPDATES: [&str; 5] = ["message", "edited_message", "callback_query", "message_reaction", "my_chat_member"];
+const ALLOWED_UPDATES: [&str; 5] =
+    ["message", "edited_message", "callback_query", "message_reaction", "my_chat_member"];
 
 /// First and longest pause after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -239,7 +240,9 @@ impl<'a> Poller<'a> {
     /// Somebody else receives this bot's updates: another process that polls, or a webhook.
     async fn conflict(&mut self, description: &str) {
         let now = self.now();
-        if description.to_ascii_lowercase().contains("webhook") && is_due(self.webhook_cleared, now, WEBHOOK_CLEARED_EVERY) {
+        if description.to_ascii_lowercase().contains("webhook")
+            && is_due(self.webhook_cleared, now, WEBHOOK_CLEARED_EVERY)
+        {
             self.telegram.health.degraded("a webhook is set for this bot");
             self.webhook_cleared = Some(now);
             return self.clear_webhook_or_wait().await;
@@ -369,7 +372,9 @@ struct OnlyPoller(Identity);
 
 impl OnlyPoller {
     fn claim(identity: Identity) -> Option<Self> {
-        POLLERS.lock().unwrap_or_else(PoisonError::into_inner).insert(identity).then_some(Self(identity))
+        let new = POLLERS.lock().unwrap_or_else(PoisonError::into_inner).insert(identity);
+        // Lazily: a claim that is made and dropped would give back the right of the one who has it.
+        new.then(|| Self(identity))
     }
 }
 

@@ -140,7 +140,8 @@ impl Telegram {
             text: if plain { &body.plain } else { &body.rich },
             parse_mode: if plain { None } else { Some("HTML") },
             link_preview_options: (!self.link_preview).then_some(LinkPreviewOptions { is_disabled: true }),
-            reply_parameters: quoted.map(|message_id| ReplyParameters { message_id, allow_sending_without_reply: true }),
+            reply_parameters: quoted
+                .map(|message_id| ReplyParameters { message_id, allow_sending_without_reply: true }),
         }
     }
 
@@ -160,7 +161,8 @@ impl Telegram {
     }
 
     async fn try_row(&self, row: &OutboxRow, shape: Shape) -> Result<i64, ApiError> {
-        let request = TextRequest { message_thread_id: shape.thread, ..self.text_request(&row.route, &row.body, shape.plain) };
+        let request =
+            TextRequest { message_thread_id: shape.thread, ..self.text_request(&row.route, &row.body, shape.plain) };
         match shape.edit {
             Some(message) => self.edit_text(request, message).await.map(|()| message),
             None => self.send_text(&request).await,

@@ -399,12 +399,12 @@ async fn silence_ends() {
         assert_eq!((error.failure, error.reached), (Failure::Transport, true), "{fault:?}");
     }
     // Content that comes, but not soon enough, and content that comes for too long.
-    let slow = || Script { delta_ms: 40, chunking: Chunking::Words(1), ..Script::text("a b c d e f g h") };
+    let slow = || Script { delta_ms: 200, chunking: Chunking::Words(1), ..Script::text("a b c d e f g h") };
     let patient = Limits { first_content: long, idle_content: Duration::from_millis(5), ..limits };
     api.push(slow());
     let error = talk(&provider_at(&api.base_url(), patient), "hello").ask().await.0.unwrap_err();
     assert_eq!(error.failure, Failure::Transport);
-    let hasty = Limits { first_content: long, idle_content: long, stream: Duration::from_millis(100), ..limits };
+    let hasty = Limits { first_content: long, idle_content: long, stream: Duration::from_millis(700), ..limits };
     api.push(slow());
     let error = talk(&provider_at(&api.base_url(), hasty), "hello").ask().await.0.unwrap_err();
     assert_eq!(error.failure, Failure::Transport);
@@ -429,6 +429,10 @@ async fn broken_connections() {
     let error = failure(&nobody).await;
     assert_eq!((error.failure, error.reached), (Failure::Transport, false));
     assert!(!error.message.contains("http://") && !error.message.contains("/v1/"), "{error}");
+    // Somebody who does not speak TLS: the handshake fails, and nothing was said.
+    let plain = provider_at(&api.base_url().replace("http://", "https://"), Limits::default());
+    let error = failure(&plain).await;
+    assert_eq!((error.failure, error.reached), (Failure::Transport, false), "{error}");
 }
 
 #[tokio::test]

@@ -271,7 +271,6 @@ impl<'a> Run<'a> {
     // ------------------------------------------------------------ the model's answers
 
     async fn answered(&mut self, reply: Reply) -> Result<(), StoreError> {
-        hit(Failpoint::CallAfterResponse);
         let calls = judge_calls(self.engine, &self.row.principal, &reply.parts);
         let input = Input::CallDone {
             stop: reply.stop,

@@ -1,13 +1,110 @@
-//! Stand-in until the real folder lands.
+//! The tools that come with Blufio: the time, and text files in one folder.
+//!
+//! A tool declares itself ([`blufio_core::port::ToolSpec`]) and runs; who may call it, how often and what becomes of a call
+//! that a crash interrupted is decided elsewhere. Files are reached only through [`workspace::Workspace`].
+
+mod edit;
+mod list;
+mod now;
+mod read;
+pub mod schema;
+mod similar;
+mod workspace;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use workspace::sweep_temporary;
+
+use blufio_core::port::{AnyTool, ArgRole, Clock, Replay, Tool, ToolCall, ToolError, ToolLimits, ToolSpec};
+use blufio_core::ids::ToolName;
+use serde::de::DeserializeOwned;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-/// x
-pub mod schema {
-    /// x
-    pub fn check(_: &serde_json::Value, _: &serde_json::Value) -> Result<(), String> { Ok(()) }
-}
-/// x
+use workspace::Workspace;
+
+/// Why there are no tools.
 #[derive(Debug, thiserror::Error)]
-#[error("x")]
-pub struct ToolsError;
-/// x
-pub fn builtin(_: &std::path::Path, _: Arc<dyn blufio_core::port::Clock>) -> Result<Vec<Arc<dyn blufio_core::port::AnyTool>>, ToolsError> { Ok(vec![]) }
+pub enum ToolsError {
+    /// The folder cannot be made, opened or cleaned: choose another, or mend its permissions.
+    #[error("the workspace folder {} cannot be used: {source}", path.display())]
+    Workspace {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// The tools: `now`, `read_file`, `list_files`, `write_file`, `edit_file`.
+///
+/// Creates `workspace` (mode 0700) if it is missing, opens it once and removes what an interrupted write left behind. Call it
+/// once per process, while no other process uses the folder: an unfinished write of another would be removed.
+///
+/// # Errors
+/// The folder cannot be made, opened or cleaned.
+pub fn builtin(workspace: &Path, clock: Arc<dyn Clock>) -> Result<Vec<Arc<dyn AnyTool>>, ToolsError> {
+    let folder = Arc::new(Workspace::open(workspace)?);
+    sweep_temporary(workspace)?;
+    Ok(vec![
+        now::tool(clock),
+        read::tool(folder.clone()),
+        list::tool(folder.clone()),
+        write::tool(folder.clone()),
+        edit::tool(folder),
+    ])
+}
+
+/// A tool that works on the workspace: its declaration, and a function that may block.
+struct FileTool<A> {
+    spec: ToolSpec,
+    workspace: Arc<Workspace>,
+    work: fn(&Workspace, A, &str) -> Result<String, ToolError>,
+}
+
+impl<A: DeserializeOwned + Send + 'static> Tool for FileTool<A> {
+    fn spec(&self) -> &ToolSpec {
+        &self.spec
+    }
+
+    async fn run(&self, call: ToolCall) -> Result<String, ToolError> {
+        let (workspace, work, arguments) = (self.workspace.clone(), self.work, arguments(call.input)?);
+        blocking(move || work(&workspace, arguments, &call.key)).await
+    }
+}
+
+/// A declaration with the ordinary limits; no byte leaves this machine.
+fn spec(
+    name: &str,
+    description: &'static str,
+    schema: serde_json::Value,
+    replay: Replay,
+    arg_roles: &'static [(&'static str, ArgRole)],
+) -> ToolSpec {
+    let limits = ToolLimits::default();
+    ToolSpec { name: ToolName::new(name), description, schema, replay, egress: false, arg_roles, limits }
+}
+
+/// The arguments as the tool's own type.
+fn arguments<A: DeserializeOwned>(input: serde_json::Value) -> Result<A, ToolError> {
+    serde_json::from_value(input).map_err(|error| ToolError::ToModel(format!("the arguments do not fit: {error}")))
+}
+
+/// Runs work that may block, on a thread that may. A panic in it goes on in the caller.
+///
+/// Dropping the future does not end work that has begun: a call that was cancelled may still take effect, which is what the
+/// model is told about it. The work is short, because everything it reads and writes has a limit.
+#[expect(clippy::disallowed_methods, reason = "the one home of blocking work")]
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ToolError> + Send + 'static,
+) -> Result<T, ToolError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(ToolError::Broken(format!("the work was not done: {error}"))),
+        },
+    }
+}

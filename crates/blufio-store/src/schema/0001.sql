@@ -74,12 +74,15 @@ CREATE TABLE turns (
     closed_at INTEGER,
     -- 0 once retention has removed its steps and tool runs.
     journal INTEGER NOT NULL DEFAULT 1,
+    -- 0 once retention has removed its messages.
+    messages INTEGER NOT NULL DEFAULT 1,
     PRIMARY KEY (session, turn),
     CHECK ((state = 'running') = (closed_at IS NULL)),
     CHECK ((outcome IS NULL) = (closed_at IS NULL))
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX turns_running ON turns (session) WHERE state = 'running';
-CREATE INDEX turns_closed ON turns (closed_at) WHERE journal = 1;
+CREATE INDEX turns_journal ON turns (closed_at) WHERE journal = 1;
+CREATE INDEX turns_messages ON turns (closed_at) WHERE messages = 1;
 
 CREATE TABLE steps (
     session INTEGER NOT NULL,

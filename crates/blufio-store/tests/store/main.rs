@@ -2,12 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod bench_tmp;
 mod model;
 mod writing;
 
 use blufio_core::port::{Boxed, Clock};
 use blufio_core::time::Timestamp;
-use blufio_store::{BYTES_MAX, DbKey, Executor, OpenError, Options, Role, Store};
+use blufio_store::{DbKey, Executor, OpenError, Options, Role, Store};
 use blufio_testkit::contract::storage;
 use std::path::Path;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ impl Clock for Steps {
 
 fn options(executor: Executor) -> Options {
     let clock = Arc::new(Steps { step_ms: 0, looks: AtomicU64::new(0) });
-    Options { executor, role: Role::Owner, clock, bytes_max: BYTES_MAX }
+    Options { executor, role: Role::Owner, clock }
 }
 
 fn open(path: &Path, executor: Executor) -> Store {

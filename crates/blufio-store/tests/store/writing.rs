@@ -84,8 +84,8 @@ async fn a_full_disk_loses_nothing_and_is_left_again() {
     for executor in [Executor::Thread, Executor::Inline] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("blufio.db");
-        let small = Options { bytes_max: 1024 * 1024, ..options(executor) };
-        let store = Store::open(&path, None, small.clone()).unwrap();
+        let store = open(&path, executor);
+        store.limit_bytes(1024 * 1024).await.unwrap();
         store.recover(AT).await.unwrap();
         let big = |update: i64| {
             let fate = Fate::Drop { reason: "test" };
@@ -104,7 +104,7 @@ async fn a_full_disk_loses_nothing_and_is_left_again() {
         store.probe(AT).await.expect("what needs no room still works");
         drop(store);
         invariants::check(&path).unwrap();
-        let store = Store::open(&path, None, Options { bytes_max: 64 * 1024 * 1024, ..small }).unwrap();
+        let store = open(&path, executor);
         let accepted = store.accept(Batch { cursor: None, ..big(taken) }).await.unwrap();
         assert_eq!((accepted[0].new, accepted[0].inbox.0), (true, taken + 1), "nothing was taken in part");
     }

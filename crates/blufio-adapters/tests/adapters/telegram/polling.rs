@@ -100,7 +100,8 @@ async fn odd_updates_do_not_hold_up_the_others() {
     world.server.push_update(&json!({"holographic_call": {"id": 1}}));
     world.server.push_update(&json!({"poll": {"id": "7"}}));
     world.server.push_update(&json!({}));
-    let person = json!({"id": 9_007_199_254_740_993_i64, "is_bot": false, "first_name": "Far", "new_field": {"a": [1]}});
+    let person =
+        json!({"id": 9_007_199_254_740_993_i64, "is_bot": false, "first_name": "Far", "new_field": {"a": [1]}});
     world.server.push_update(&json!({"message": {"message_id": 3, "date": 1, "from": person,
         "chat": {"id": -9_007_199_254_740_993_i64, "type": "group"}, "text": "wide"}}));
     world.server.send_text(ANN, "after");
@@ -301,6 +302,7 @@ async fn a_full_inbox_leaves_the_updates_at_the_server() {
     let task = receive(&world.any(), &intake);
     world.server.send_text(ANN, "one");
     intake.wait_for_texts(&["one"]).await;
+    world.server.wait_for(|state| (state.pending_updates() == 0).then_some(()), LIMIT).await;
     intake.set_full(true);
     // The poll that is in flight may still bring something; after it there is none.
     world.server.send_text(ANN, "two");

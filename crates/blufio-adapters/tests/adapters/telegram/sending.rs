@@ -27,7 +27,11 @@ fn kind(outcome: &SendOutcome) -> String {
     match outcome {
         SendOutcome::Sent(_) => "sent".to_owned(),
         SendOutcome::NotSent { after, everywhere, .. } => {
-            format!("not sent{}{}", after.map_or(String::new(), |after| format!(", {after:?}")), if *everywhere { ", everywhere" } else { "" })
+            format!(
+                "not sent{}{}",
+                after.map_or(String::new(), |after| format!(", {after:?}")),
+                if *everywhere { ", everywhere" } else { "" }
+            )
         }
         SendOutcome::Uncertain(_) => "uncertain".to_owned(),
         SendOutcome::Dead(_) => "dead".to_owned(),
