@@ -11,7 +11,7 @@ use blufio_core::failpoint::{Failpoint, hit};
 use blufio_core::ids::{ChannelName, InboxId, SessionKey};
 use blufio_core::limits::{OUTBOX_PENDING_MAX, SHUTDOWN};
 use blufio_core::money::MicroUsd;
-use blufio_core::port::{ChannelError, ChannelHealth, StoreError};
+use blufio_core::port::{AnyChannel, ChannelError, ChannelHealth, Clock, StoreError};
 use blufio_core::record::{
     Batch, Item, Pairing, PairingChange, Query, Recovered, Route, Shared, StoreStatus, Taken, View,
 };
@@ -31,6 +31,10 @@ const HOUSEKEEPING: Duration = Duration::from_secs(10);
 const RETENTION: Duration = Duration::from_secs(600);
 /// While there is more to delete.
 const RETENTION_SOON: Duration = Duration::from_millis(200);
+/// Before a channel that had to give up begins again; doubles up to [`RECEIVE_PAUSE_MAX`].
+const RECEIVE_PAUSE: Duration = Duration::from_secs(1);
+/// The longest such pause.
+const RECEIVE_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// What runs may finish within this part of a shutdown.
 const DRAIN: Duration = Duration::from_secs(6);
 /// Answers that are being sent may arrive within this part.
@@ -254,13 +258,7 @@ impl Host {
                 let (channel, intake, name, engine) = (channel.clone(), intake.clone(), name.clone(), engine.clone());
                 Box::pin(async move {
                     tokio::select! {
-                        error = channel.receive(intake) => match error {
-                            ChannelError::Restart(reason) => tracing::warn!(channel = %name, reason, "the channel starts again"),
-                            ChannelError::Fatal(reason) => {
-                                tracing::error!(channel = %name, reason, "the channel is down until a person mends it");
-                                std::future::pending::<()>().await;
-                            }
-                        },
+                        () = receive(channel.as_ref(), intake, &name, engine.adapters.clock.as_ref()) => {}
                         () = engine.draining() => std::future::pending().await,
                     }
                 })
@@ -287,8 +285,28 @@ impl Host {
     }
 }
 
+/// Receives for ever. Trouble with the outside is no reason to count the task as failing: it begins again after a pause.
+async fn receive(channel: &dyn AnyChannel, intake: Arc<ChannelIntake>, name: &ChannelName, clock: &dyn Clock) {
+    let mut pause = RECEIVE_PAUSE;
+    loop {
+        let started = clock.monotonic();
+        match channel.receive(intake.clone()).await {
+            ChannelError::Restart(reason) => tracing::warn!(channel = %name, reason, "the channel starts again"),
+            ChannelError::Fatal(reason) => {
+                tracing::error!(channel = %name, reason, "the channel is down until a person mends it");
+                return std::future::pending().await;
+            }
+        }
+        if clock.monotonic().saturating_sub(started) > RECEIVE_PAUSE_MAX {
+            pause = RECEIVE_PAUSE;
+        }
+        clock.sleep(pause).await;
+        pause = (pause * 2).min(RECEIVE_PAUSE_MAX);
+    }
+}
+
 fn dispatchers(adapters: &Adapters, health: &Arc<Health>) -> Dispatchers {
-    let make = |(name, channel): (&ChannelName, &Arc<dyn blufio_core::port::AnyChannel>)| {
+    let make = |(name, channel): (&ChannelName, &Arc<dyn AnyChannel>)| {
         let health = health.clone();
         let (channel, storage, clock) = (channel.clone(), adapters.storage.clone(), adapters.clock.clone());
         (name.clone(), Dispatcher::new(channel, storage, clock, move || health.beat("outbox")))

@@ -64,12 +64,19 @@ fn take(connection: &Connection, batch: &Batch, item: &Item) -> Done<Accepted> {
                 return Ok(closed(inbox));
             }
             let principal = Some(rows::principal_word(principal));
-            let inbox = insert(connection, batch, item, &New { waits: true, state: "received", principal, text, ..row })?;
+            let inbox =
+                insert(connection, batch, item, &New { waits: true, state: "received", principal, text, ..row })?;
             Ok(Accepted { inbox, new: true, taken: Taken::Queued })
         }
         Fate::Stop { session: key, text, reply } => {
             let session = session(connection, key, at)?;
-            let row = New { state: "done", outcome: Some("stop"), answer: Some(text), session: Some(session), ..New::default() };
+            let row = New {
+                state: "done",
+                outcome: Some("stop"),
+                answer: Some(text),
+                session: Some(session),
+                ..New::default()
+            };
             let inbox = insert(connection, batch, item, &row)?;
             stop(connection, session, inbox, at)?;
             answer(connection, reply.as_ref(), Some(session), at)?;
@@ -82,7 +89,8 @@ fn take(connection: &Connection, batch: &Batch, item: &Item) -> Done<Accepted> {
             Ok(closed(inbox))
         }
         Fate::Pair { user, name, code, reply } => {
-            let inbox = insert(connection, batch, item, &New { state: "done", outcome: Some("pairing"), ..New::default() })?;
+            let inbox =
+                insert(connection, batch, item, &New { state: "done", outcome: Some("pairing"), ..New::default() })?;
             let asks = pairing::Asks { channel: &batch.channel, account: batch.account, user: *user, name, code };
             if pairing::ask(connection, &asks, at)? {
                 answer(connection, Some(reply), None, at)?;
@@ -102,7 +110,8 @@ fn take(connection: &Connection, batch: &Batch, item: &Item) -> Done<Accepted> {
             Ok(closed(inbox))
         }
         Fate::Drop { reason } => {
-            insert(connection, batch, item, &New { state: "dropped", outcome: Some(reason), ..New::default() }).map(closed)
+            insert(connection, batch, item, &New { state: "dropped", outcome: Some(reason), ..New::default() })
+                .map(closed)
         }
         Fate::Poison => {
             insert(connection, batch, item, &New { state: "poison", outcome: Some("unreadable"), ..New::default() })
@@ -134,7 +143,9 @@ fn waiting(connection: &Connection, session: Option<SessionId>) -> Done<u32> {
             [session.0],
             |row| Ok(row.get(0)?),
         ),
-        None => rows::first(connection, "SELECT count(*) FROM inbox WHERE state = 'received'", [], |row| Ok(row.get(0)?)),
+        None => {
+            rows::first(connection, "SELECT count(*) FROM inbox WHERE state = 'received'", [], |row| Ok(row.get(0)?))
+        }
     };
     Ok(count?.unwrap_or(0))
 }

@@ -48,11 +48,8 @@ impl Turn<'_> {
             }
             Record::ToolRun(run) => self.tool_run(run),
             Record::Outbox { drafts, first_sending } => {
-                let reply = outbox::Reply {
-                    session: Some(self.session),
-                    turn: Some(self.turn),
-                    first_sending: *first_sending,
-                };
+                let reply =
+                    outbox::Reply { session: Some(self.session), turn: Some(self.turn), first_sending: *first_sending };
                 committed.outbox.extend(outbox::enqueue(self.connection, drafts, &reply, self.at)?);
                 Ok(())
             }

@@ -41,7 +41,9 @@ impl From<Fault> for StoreError {
             Fault::Told(error) => error,
             Fault::Sql(error) => match error.sqlite_error_code() {
                 Some(ErrorCode::DiskFull) => Self::DiskFull,
-                Some(ErrorCode::OperationInterrupted) => Self::Broken("the read took too long and was ended".to_owned()),
+                Some(ErrorCode::OperationInterrupted) => {
+                    Self::Broken("the read took too long and was ended".to_owned())
+                }
                 _ => Self::Broken(error.to_string()),
             },
             Fault::Json(error) => Self::Broken(format!("a stored value does not fit its type: {error}")),

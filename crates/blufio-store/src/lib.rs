@@ -81,9 +81,16 @@ pub struct Store {
 }
 
 enum Engine {
-    Threads { writer: Option<Arc<Lanes<Work>>>, readers: Arc<Lanes<Box<dyn Job>>>, threads: Vec<JoinHandle<()>> },
+    Threads {
+        writer: Option<Arc<Lanes<Work>>>,
+        readers: Arc<Lanes<Box<dyn Job>>>,
+        threads: Vec<JoinHandle<()>>,
+    },
     /// `None` in the writer's place once closed, or if the role may not write.
-    Inline { writer: Mutex<Option<Writer>>, reader: Mutex<Reader> },
+    Inline {
+        writer: Mutex<Option<Box<Writer>>>,
+        reader: Box<Mutex<Reader>>,
+    },
 }
 
 impl Store {
@@ -110,7 +117,9 @@ impl Store {
                 .map_err(|fault| OpenError::Database(StoreError::from(fault).to_string()))
         };
         let engine = match options.executor {
-            Executor::Inline => Engine::Inline { writer: Mutex::new(writer), reader: Mutex::new(reader()?) },
+            Executor::Inline => {
+                Engine::Inline { writer: Mutex::new(writer.map(Box::new)), reader: Box::new(Mutex::new(reader()?)) }
+            }
             Executor::Thread => {
                 let readers = (0..READERS).map(|_| reader()).collect::<Result<Vec<_>, _>>()?;
                 threads(writer, readers).map_err(OpenError::File)?

@@ -213,14 +213,20 @@ mod tests {
         let reader = reader(&path).unwrap();
         let mode: String = writer.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
         assert_eq!(mode, "wal");
-        for (name, value) in [("auto_vacuum", 2), ("synchronous", 2), ("secure_delete", 1), ("journal_size_limit", 16 << 20)] {
+        for (name, value) in
+            [("auto_vacuum", 2), ("synchronous", 2), ("secure_delete", 1), ("journal_size_limit", 16 << 20)]
+        {
             assert_eq!(pragma(&writer, name), value, "{name}");
         }
         for connection in [&writer, &reader] {
-            for (name, value) in [("foreign_keys", 1), ("trusted_schema", 0), ("cell_size_check", 1), ("temp_store", 2)] {
+            for (name, value) in [("foreign_keys", 1), ("trusted_schema", 0), ("cell_size_check", 1), ("temp_store", 2)]
+            {
                 assert_eq!(pragma(connection, name), value, "{name}");
             }
-            assert_eq!((pragma(connection, "busy_timeout"), pragma(connection, "application_id")), (5_000, APPLICATION));
+            assert_eq!(
+                (pragma(connection, "busy_timeout"), pragma(connection, "application_id")),
+                (5_000, APPLICATION)
+            );
         }
         assert_eq!((pragma(&writer, "cache_size"), pragma(&reader, "cache_size")), (-2_048, -1_024));
     }

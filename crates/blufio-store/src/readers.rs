@@ -91,7 +91,8 @@ mod tests {
         reader.serve(endless);
         let error = answer.try_recv().unwrap().unwrap_err();
         assert!(matches!(&error, StoreError::Broken(text) if text.contains("too long")), "{error}");
-        let (short, mut answer) = task(|connection| Ok(connection.query_row("SELECT 7", [], |row| row.get::<_, i64>(0))?));
+        let (short, mut answer) =
+            task(|connection| Ok(connection.query_row("SELECT 7", [], |row| row.get::<_, i64>(0))?));
         reader.serve(short);
         assert_eq!(answer.try_recv().unwrap().unwrap(), 7);
     }

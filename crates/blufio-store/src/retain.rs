@@ -135,7 +135,11 @@ fn forget_epochs(connection: &Connection) -> Done<bool> {
             params![session, number, limit],
         )?;
         if wires < CHUNK_ROWS {
-            rows::change(connection, "DELETE FROM epochs WHERE session = ?1 AND number = ?2", params![session, number])?;
+            rows::change(
+                connection,
+                "DELETE FROM epochs WHERE session = ?1 AND number = ?2",
+                params![session, number],
+            )?;
         }
     }
     Ok(!old.is_empty())

@@ -71,11 +71,7 @@ fn history(connection: &Connection, session: SessionId, epoch: &Epoch) -> Done<V
         params![session.0, epoch.number.0, epoch.first.0],
         |row| {
             let role: String = row.get(1)?;
-            Ok(StoredMessage {
-                seq: MessageSeq(row.get(0)?),
-                role: rows::role(&role)?,
-                wire: rows::shared(row, 2)?,
-            })
+            Ok(StoredMessage { seq: MessageSeq(row.get(0)?), role: rows::role(&role)?, wire: rows::shared(row, 2)? })
         },
     )
 }

@@ -18,9 +18,7 @@ pub(crate) fn view(connection: &Connection, query: &Query, at: Timestamp) -> Don
         Query::Sessions { limit } => sessions(connection, *limit).map(View::Sessions),
         Query::Messages { session, limit } => messages(connection, session, *limit).map(View::Messages),
         Query::Journal { session, turn } => journal(connection, session, *turn).map(View::Journal),
-        Query::Pairings => {
-            Ok(View::Pairings(pairing::approved(connection)?, pairing::waiting(connection, at)?))
-        }
+        Query::Pairings => Ok(View::Pairings(pairing::approved(connection)?, pairing::waiting(connection, at)?)),
         Query::Inbox(id) => inbox(connection, *id).map(View::Inbox),
     }
 }
@@ -38,12 +36,10 @@ fn status(connection: &Connection, at: Timestamp) -> Done<StoreStatus> {
     let yesterday = at.0.saturating_sub(DAY_MS);
     let oldest = "SELECT min(at) FROM outbox WHERE state IN ('queued', 'sending')";
     let oldest: Option<i64> = rows::first(connection, oldest, [], |row| Ok(row.get(0)?))?.flatten();
-    let turns = rows::all(
-        connection,
-        "SELECT coalesce(outcome, 'running'), count(*) FROM turns GROUP BY 1",
-        [],
-        |row| Ok((row.get(0)?, rows::unsigned(row, 1)?)),
-    )?;
+    let turns =
+        rows::all(connection, "SELECT coalesce(outcome, 'running'), count(*) FROM turns GROUP BY 1", [], |row| {
+            Ok((row.get(0)?, rows::unsigned(row, 1)?))
+        })?;
     let dead = rows::all(
         connection,
         "SELECT chat, coalesce(error, '') FROM outbox
@@ -130,12 +126,7 @@ fn journal(connection: &Connection, key: &SessionKey, turn: Option<TurnNumber>) 
         connection,
         "SELECT turn, inbox, coalesce(outcome, 'running') FROM turns
          WHERE session = ?1 AND turn >= ?2 AND turn <= ?3 ORDER BY turn DESC LIMIT ?4",
-        params![
-            session.0,
-            turn.map_or(0, |turn| turn.0),
-            turn.map_or(i64::MAX, |turn| turn.0),
-            JOURNAL_TURNS_MAX
-        ],
+        params![session.0, turn.map_or(0, |turn| turn.0), turn.map_or(i64::MAX, |turn| turn.0), JOURNAL_TURNS_MAX],
         |row| {
             let turn = TurnNumber(row.get(0)?);
             let steps = snapshot::steps(connection, session, turn)?;

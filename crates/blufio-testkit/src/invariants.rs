@@ -318,8 +318,8 @@ fn check_journals(connection: &Connection, violations: &mut Vec<String>) -> rusq
 }
 
 fn steps(connection: &Connection, session: i64, turn: i64) -> rusqlite::Result<Result<Vec<Step>, String>> {
-    let mut statement =
-        connection.prepare_cached("SELECT seq, at, boot, input FROM steps WHERE session = ?1 AND turn = ?2 ORDER BY seq")?;
+    let mut statement = connection
+        .prepare_cached("SELECT seq, at, boot, input FROM steps WHERE session = ?1 AND turn = ?2 ORDER BY seq")?;
     let mut rows = statement.query([session, turn])?;
     let mut steps: Vec<Step> = Vec::new();
     while let Some(row) = rows.next()? {

@@ -1,1 +1,351 @@
-//! The client of the control socket.
+//! The client of the control socket: the routes of [`crate::gateway`] as typed calls.
+//!
+//! It tries nothing twice. [`CallError::passes`] says whether it is worth asking again.
+
+use crate::failure::Failure;
+use blufio_adapters::egress::EgressError;
+use blufio_adapters::egress::local::{Answer, Events, Local};
+use blufio_core::event::Event;
+use blufio_core::ids::{InboxId, SessionKey, TurnNumber};
+use blufio_core::record::{InboxView, MessageView, Pairing, PairingChange, PairingRequest, SessionView, TurnView};
+use blufio_core::time::Timestamp;
+use blufio_runtime::{HostStatus, Said};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::path::Path;
+
+/// The socket's name in the data folder.
+const SOCKET: &str = "blufio.sock";
+/// Characters of an answer that is not understood which are shown.
+const GARBLED_CHARS_MAX: usize = 200;
+
+/// A client of one server.
+#[derive(Clone, Debug)]
+pub struct Client {
+    local: Local,
+}
+
+/// Why a call did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// No server listens. Nothing was sent.
+    #[error("no server is running")]
+    Absent,
+    /// The connection broke, or no answer came in time; the call may have been carried out.
+    #[error("{0}")]
+    Broken(String),
+    /// The server said no.
+    #[error("{message}")]
+    Refused {
+        /// The status of HTTP.
+        status: u16,
+        /// What the server said.
+        message: String,
+        /// What it advises.
+        hint: Option<String>,
+    },
+    /// The answer is not one of this version's.
+    #[error("the answer makes no sense: {0}")]
+    Garbled(String),
+}
+
+impl CallError {
+    /// A server that comes back may carry it out.
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::Absent | Self::Broken(_)) || self.is_unavailable()
+    }
+
+    /// The server is there but does not want to now: it is full, or about to end.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Refused { status: 503, .. })
+    }
+}
+
+impl From<EgressError> for CallError {
+    fn from(error: EgressError) -> Self {
+        match error {
+            EgressError::NotConnected(_) => Self::Absent,
+            EgressError::Address(_) | EgressError::Build(_) => Self::Garbled(error.to_string()),
+            EgressError::Broken(_) | EgressError::Timeout | EgressError::TooLarge { .. } => {
+                Self::Broken(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Refused { message, hint, .. } => Self { hint, ..Self::new(message, Self::GENERAL) },
+            CallError::Absent => Self {
+                hint: Some("start it with `blufio serve`".to_owned()),
+                ..Self::new("no server is running", Self::UNAVAILABLE)
+            },
+            CallError::Broken(cause) => Self {
+                cause: Some(cause),
+                hint: Some("`blufio status` says whether the server is well".to_owned()),
+                ..Self::new("the server does not answer", Self::UNAVAILABLE)
+            },
+            CallError::Garbled(cause) => Self {
+                cause: Some(cause),
+                hint: Some("the server may be of another version; restart it".to_owned()),
+                ..Self::new("the server was not understood", Self::UNAVAILABLE)
+            },
+        }
+    }
+}
+
+/// What the server says about itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// Its version.
+    pub version: String,
+    /// How everything is.
+    pub status: HostStatus,
+}
+
+/// Who is known, and who wants to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct People {
+    /// Approved.
+    pub paired: Vec<Person>,
+    /// Waiting for an answer.
+    pub requests: Vec<Request>,
+}
+
+/// Somebody who is, was, or will not be paired.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// The channel.
+    pub channel: String,
+    /// Its account.
+    pub account: i64,
+    /// Who.
+    pub user: i64,
+    /// The name they give themselves; proves nothing.
+    pub name: String,
+    /// May do everything.
+    pub owner: bool,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// Somebody who asks to be let in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// The channel.
+    pub channel: String,
+    /// Its account.
+    pub account: i64,
+    /// Who.
+    pub user: i64,
+    /// The name they give themselves; proves nothing.
+    pub name: String,
+    /// The code.
+    pub code: String,
+    /// Valid until.
+    pub expires: Timestamp,
+}
+
+impl From<Pairing> for Person {
+    fn from(pairing: Pairing) -> Self {
+        let Pairing { channel, account, user, name, owner, at } = pairing;
+        Self { channel: channel.to_string(), account, user, name, owner, at }
+    }
+}
+
+impl From<PairingRequest> for Request {
+    fn from(request: PairingRequest) -> Self {
+        let PairingRequest { channel, account, user, name, code, expires } = request;
+        Self { channel: channel.to_string(), account, user, name, code, expires }
+    }
+}
+
+/// What a follower of a session hears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Something happened.
+    Event(Event),
+    /// Events were missed; the row of the message has the truth.
+    Gap,
+}
+
+/// A session's events as they happen.
+#[derive(Debug)]
+pub struct Follower(Events);
+
+impl Follower {
+    /// The next one. The end of the stream is an error that passes, since the session itself never ends.
+    pub async fn next(&mut self) -> Result<Heard, CallError> {
+        match self.0.next().await? {
+            None => Err(CallError::Broken("the server closed the connection".to_owned())),
+            Some((name, _)) if name == "gap" => Ok(Heard::Gap),
+            Some((_, data)) => read(&data).map(Heard::Event),
+        }
+    }
+}
+
+impl Client {
+    /// A client of the server that keeps its data in `data_dir`, whether or not it runs.
+    pub fn new(data_dir: &Path) -> Result<Self, Failure> {
+        let local = Local::new(&data_dir.join(SOCKET));
+        let local = local.map_err(|error| Failure::internal("the HTTP client could not be set up", &error))?;
+        Ok(Self { local })
+    }
+
+    /// A client of the server that keeps its data in `data_dir`, if it runs.
+    pub async fn find(data_dir: &Path) -> Result<Option<Self>, Failure> {
+        let client = Self::new(data_dir)?;
+        match client.health().await {
+            Ok(()) => Ok(Some(client)),
+            Err(CallError::Absent) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether a server answers at all.
+    pub async fn health(&self) -> Result<(), CallError> {
+        accepted(self.local.get(&["healthz"], &[]).await?).map(drop)
+    }
+
+    /// Says something in a session. `client_id` names the message: saying it twice is saying it once.
+    pub async fn say(&self, session: &SessionKey, client_id: &str, text: &str) -> Result<Said, CallError> {
+        self.post(&["v1", "messages"], &json!({"session": session, "client_id": client_id, "text": text})).await
+    }
+
+    /// What became of a message.
+    pub async fn message(&self, inbox: InboxId) -> Result<InboxView, CallError> {
+        self.get(&["v1", "messages", &inbox.to_string()], &[]).await
+    }
+
+    /// Sessions, newest activity first, at most `limit`.
+    pub async fn sessions(&self, limit: u32) -> Result<Vec<SessionView>, CallError> {
+        self.get(&["v1", "sessions"], &[("limit", &limit.to_string())]).await
+    }
+
+    /// The newest `limit` messages of a session, oldest of them first.
+    pub async fn messages(&self, session: &SessionKey, limit: u32) -> Result<Vec<MessageView>, CallError> {
+        self.get(&["v1", "sessions", session.as_str(), "messages"], &[("limit", &limit.to_string())]).await
+    }
+
+    /// What happened in a session's turns, oldest first.
+    pub async fn journal(
+        &self,
+        session: &SessionKey,
+        turn: Option<TurnNumber>,
+    ) -> Result<Vec<TurnView>, CallError> {
+        let number = turn.map(|turn| turn.to_string());
+        let query: Vec<(&str, &str)> = number.iter().map(|number| ("turn", number.as_str())).collect();
+        self.get(&["v1", "sessions", session.as_str(), "journal"], &query).await
+    }
+
+    /// Follows a session, beginning with the oldest event that the server still has.
+    pub async fn follow(&self, session: &SessionKey) -> Result<Follower, CallError> {
+        match self.local.events(&["v1", "sessions", session.as_str(), "events"], &[]).await? {
+            Ok(events) => Ok(Follower(events)),
+            Err(answer) => Err(refusal(&answer)),
+        }
+    }
+
+    /// Stops what runs in a session and drops what waits.
+    pub async fn stop(&self, session: &SessionKey) -> Result<Said, CallError> {
+        self.post(&["v1", "sessions", session.as_str(), "stop"], &json!({})).await
+    }
+
+    /// How the server is.
+    pub async fn status(&self) -> Result<ServerStatus, CallError> {
+        self.get(&["v1", "status"], &[]).await
+    }
+
+    /// Who is known.
+    pub async fn people(&self) -> Result<People, CallError> {
+        self.get(&["v1", "pairings"], &[]).await
+    }
+
+    /// Decides about somebody. Whether there is an owner already is for the server to know.
+    pub async fn decide(&self, change: &PairingChange) -> Result<Person, CallError> {
+        let (word, body) = match change {
+            PairingChange::Approve { code, owner, .. } => ("approve", json!({"code": code, "owner": owner})),
+            PairingChange::Reject { code } => ("reject", json!({ "code": code })),
+            PairingChange::Revoke { user } => ("revoke", json!({ "user": user })),
+        };
+        self.post(&["v1", "pairings", word], &body).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, &str)]) -> Result<T, CallError> {
+        read(&accepted(self.local.get(path, query).await?)?)
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &[&str], body: &serde_json::Value) -> Result<T, CallError> {
+        read(&accepted(self.local.post(path, body.to_string().into_bytes()).await?)?)
+    }
+}
+
+fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, CallError> {
+    serde_json::from_slice(json).map_err(|error| CallError::Garbled(error.to_string()))
+}
+
+fn accepted(answer: Answer) -> Result<Vec<u8>, CallError> {
+    if (200..300).contains(&answer.status) { Ok(answer.body) } else { Err(refusal(&answer)) }
+}
+
+fn refusal(answer: &Answer) -> CallError {
+    #[derive(Deserialize)]
+    struct Body {
+        error: Error,
+    }
+    #[derive(Deserialize)]
+    struct Error {
+        message: String,
+        hint: Option<String>,
+    }
+    match serde_json::from_slice::<Body>(&answer.body) {
+        Ok(Body { error: Error { message, hint } }) => CallError::Refused { status: answer.status, message, hint },
+        Err(_) => {
+            let text: String = String::from_utf8_lossy(&answer.body).chars().take(GARBLED_CHARS_MAX).collect();
+            CallError::Garbled(format!("status {}: {}", answer.status, crate::config::diagnostic::printable(&text)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use blufio_core::ids::ChannelName;
+
+    #[test]
+    fn people_have_the_servers_form() {
+        let pairing = Pairing {
+            channel: ChannelName::new("telegram"),
+            account: 1,
+            user: 2,
+            name: "A".into(),
+            owner: true,
+            at: Timestamp(3),
+        };
+        let sent = serde_json::to_value(&pairing).unwrap();
+        assert_eq!(serde_json::from_value::<Person>(sent).unwrap(), Person::from(pairing));
+        let request = PairingRequest {
+            channel: ChannelName::new("telegram"),
+            account: 1,
+            user: 2,
+            name: "A".into(),
+            code: "ABCD".into(),
+            expires: Timestamp(3),
+        };
+        let sent = serde_json::to_value(&request).unwrap();
+        assert_eq!(serde_json::from_value::<Request>(sent).unwrap(), Request::from(request));
+    }
+
+    #[test]
+    fn refusals_keep_message_and_hint() {
+        let answer = |status, body: &str| Answer { status, body: body.into() };
+        let error = refusal(&answer(404, r#"{"error":{"message":"no such message","hint":null}}"#));
+        assert!(matches!(&error, CallError::Refused { status: 404, message, hint: None } if message == "no such message"));
+        assert!(!error.passes());
+        assert!(refusal(&answer(503, r#"{"error":{"message":"full","hint":"later"}}"#)).passes());
+        assert!(matches!(refusal(&answer(500, "<html>\u{1b}[2J")), CallError::Garbled(text) if !text.contains('\u{1b}')));
+    }
+}

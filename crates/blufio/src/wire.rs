@@ -3,7 +3,7 @@
 use crate::config::resolved::{Config, DmPolicy, Effort, Streaming};
 use crate::failure::Failure;
 use blufio_adapters::anthropic::{Anthropic, AnthropicOptions, Limits};
-use blufio_adapters::egress::{Egress, EgressOptions};
+use blufio_adapters::egress::Egress;
 use blufio_adapters::telegram::{self, Telegram, TelegramOptions, TelegramTimeouts};
 use blufio_core::access::{AccessRules, DirectPolicy};
 use blufio_core::catalogue::Catalogue;
@@ -66,7 +66,8 @@ pub fn wire(config: &Config, secrets: &dyn SecretStore, channels: Channels) -> R
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let rng: Arc<dyn Rng> = Arc::new(OsRng);
     let catalogue = Arc::new(catalogue(config)?);
-    let egress = Egress::new(EgressOptions::default()).map_err(|error| Failure::internal("the HTTP client could not be set up", &error))?;
+    let egress = Egress::new()
+        .map_err(|error| Failure::internal("the HTTP client could not be set up", &error))?;
     let provider = provider(config, secrets, &egress)?;
     let channels = match channels {
         Channels::None => BTreeMap::new(),

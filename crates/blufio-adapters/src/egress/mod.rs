@@ -8,44 +8,20 @@ pub mod local;
 mod resolver;
 mod tls;
 
+use blufio_core::limits::MODEL_CONNECT;
 use reqwest::{Method, RequestBuilder, Response, Url};
 use std::error::Error as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
+/// Connecting to a channel's server.
+const CHANNEL_CONNECT: Duration = Duration::from_secs(10);
 /// How long a connection may lie idle before it is closed.
 const POOL_IDLE: Duration = Duration::from_secs(90);
 /// Between two probes of an idle connection, so that a long poll notices a peer that vanished.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 /// Characters of an error's description that are kept.
 const DESCRIPTION_CHARS_MAX: usize = 300;
-
-/// Which addresses may be used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum IpFamily {
-    /// Both, whichever answers first.
-    #[default]
-    Auto,
-    /// IPv4 only.
-    V4,
-    /// IPv6 only.
-    V6,
-}
-
-/// How the client is set up.
-#[derive(Clone, Copy, Debug)]
-pub struct EgressOptions {
-    /// Which addresses may be used.
-    pub ip_family: IpFamily,
-    /// Name lookup, TCP and TLS handshake together.
-    pub connect_timeout: Duration,
-}
-
-impl Default for EgressOptions {
-    fn default() -> Self {
-        Self { ip_family: IpFamily::Auto, connect_timeout: blufio_core::limits::MODEL_CONNECT }
-    }
-}
 
 /// What a pool of connections is for. Requests of different purposes never share a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,12 +35,20 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    /// Name lookup, TCP and TLS handshake together.
+    const fn connect_timeout(self) -> Duration {
+        match self {
+            Self::Model => MODEL_CONNECT,
+            Self::Poll | Self::Send => CHANNEL_CONNECT,
+        }
+    }
+
     /// Idle connections that are kept per host.
     const fn idle_connections(self) -> usize {
         match self {
-            Self::Model => 4,
+            Self::Model => 16,
             Self::Poll => 1,
-            Self::Send => 2,
+            Self::Send => 16,
         }
     }
 }
@@ -177,7 +161,6 @@ fn describe(error: &reqwest::Error) -> String {
 /// The home of the HTTP client.
 #[derive(Clone)]
 pub struct Egress {
-    options: EgressOptions,
     tls: rustls::ClientConfig,
     resolver: resolver::Resolver,
 }
@@ -185,8 +168,8 @@ pub struct Egress {
 impl Egress {
     /// Reads the system's certificates (none is fine, the web's roots are built in). Looks no name up and opens no
     /// connection. Fails only if the TLS library refuses its own defaults.
-    pub fn new(options: EgressOptions) -> Result<Self, EgressError> {
-        Ok(Self { options, tls: tls::config()?, resolver: resolver::Resolver::new(options.ip_family) })
+    pub fn new() -> Result<Self, EgressError> {
+        Ok(Self { tls: tls::config()?, resolver: resolver::Resolver::default() })
     }
 
     /// A client with connections of its own; clones of it share them.
@@ -197,7 +180,7 @@ impl Egress {
             .user_agent(concat!("blufio/", env!("CARGO_PKG_VERSION")))
             .tls_backend_preconfigured(self.tls.clone())
             .dns_resolver(self.resolver.clone())
-            .connect_timeout(self.options.connect_timeout)
+            .connect_timeout(purpose.connect_timeout())
             .pool_idle_timeout(POOL_IDLE)
             .pool_max_idle_per_host(purpose.idle_connections())
             .tcp_keepalive(TCP_KEEPALIVE)
@@ -293,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_client_is_built_for_every_purpose() {
-        let egress = Egress::new(EgressOptions::default()).unwrap();
+        let egress = Egress::new().unwrap();
         for purpose in [Purpose::Model, Purpose::Poll, Purpose::Send] {
             assert!(egress.client(purpose).is_ok());
         }

@@ -4,7 +4,6 @@
 //! Literal addresses never come here. `localhost` is answered at once. The resolver behind it is made at the first real
 //! lookup and thrown away after a failed one, so that a changed `/etc/resolv.conf` is read again.
 
-use super::IpFamily;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::LookupIpStrategy;
 use hickory_resolver::net::NetError;
@@ -17,17 +16,12 @@ use tracing::debug;
 const CACHED_ANSWERS_MAX: u64 = 64;
 
 /// The resolver hook of the HTTP client; clones share one cache.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Resolver {
-    family: IpFamily,
     current: Arc<Mutex<Option<TokioResolver>>>,
 }
 
 impl Resolver {
-    pub(super) fn new(family: IpFamily) -> Self {
-        Self { family, current: Arc::default() }
-    }
-
     /// The resolver in use, or a new one from the system's configuration.
     fn current(&self) -> Result<TokioResolver, NetError> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
@@ -37,11 +31,7 @@ impl Resolver {
         let mut builder = TokioResolver::builder_tokio()?;
         let options = builder.options_mut();
         options.cache_size = CACHED_ANSWERS_MAX;
-        options.ip_strategy = match self.family {
-            IpFamily::Auto => LookupIpStrategy::Ipv4AndIpv6,
-            IpFamily::V4 => LookupIpStrategy::Ipv4Only,
-            IpFamily::V6 => LookupIpStrategy::Ipv6Only,
-        };
+        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         let resolver = builder.build()?;
         *current = Some(resolver.clone());
         Ok(resolver)
@@ -53,7 +43,7 @@ impl Resolver {
 
     async fn lookup(&self, host: &str) -> Result<Vec<IpAddr>, NetError> {
         if host.eq_ignore_ascii_case("localhost") {
-            return Ok(self.this_machine());
+            return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
         }
         match self.current()?.lookup_ip(host).await {
             Ok(found) => Ok(found.iter().collect()),
@@ -62,15 +52,6 @@ impl Resolver {
                 self.forget();
                 Err(error)
             }
-        }
-    }
-
-    fn this_machine(&self) -> Vec<IpAddr> {
-        let (v4, v6) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));
-        match self.family {
-            IpFamily::Auto => vec![v4, v6],
-            IpFamily::V4 => vec![v4],
-            IpFamily::V6 => vec![v6],
         }
     }
 }
@@ -89,13 +70,14 @@ impl Resolve for Resolver {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
-    #[test]
-    fn this_machine_needs_no_resolver() {
-        let resolver = Resolver::new(IpFamily::V4);
-        assert_eq!(resolver.this_machine(), [IpAddr::from([127, 0, 0, 1])]);
-        assert_eq!(Resolver::new(IpFamily::Auto).this_machine().len(), 2);
-        assert!(resolver.current.lock().is_ok_and(|current| current.is_none()), "made before the first lookup");
+    #[tokio::test]
+    async fn this_machine_needs_no_resolver() {
+        let resolver = Resolver::default();
+        let found = resolver.lookup("LocalHost").await.unwrap();
+        assert_eq!(found, [IpAddr::from([127, 0, 0, 1]), IpAddr::from(Ipv6Addr::LOCALHOST)]);
+        assert!(resolver.current.lock().unwrap().is_none(), "made before the first lookup");
     }
 }

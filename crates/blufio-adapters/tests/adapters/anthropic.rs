@@ -2,7 +2,7 @@
 //! answer is judged here.
 
 use blufio_adapters::anthropic::{Anthropic, AnthropicError, AnthropicOptions, Body, Limits};
-use blufio_adapters::egress::{Egress, EgressOptions};
+use blufio_adapters::egress::Egress;
 use blufio_core::catalogue::Catalogue;
 use blufio_core::ids::ModelId;
 use blufio_core::message::{Body as PartBody, Part, Role, StopReason, Usage, visible_text};
@@ -27,7 +27,7 @@ async fn fake() -> FakeMessagesApi {
 }
 
 fn provider_at(base_url: &str, limits: Limits) -> Anthropic {
-    let egress = Egress::new(EgressOptions::default()).unwrap();
+    let egress = Egress::new().unwrap();
     Anthropic::new(AnthropicOptions { base_url, api_key: "sk-test".into(), egress: &egress, limits }).unwrap()
 }
 
@@ -495,7 +495,7 @@ async fn what_is_too_long_or_illegal_is_not_sent() {
 
 #[test]
 fn keys_and_addresses_are_checked() {
-    let egress = Egress::new(EgressOptions::default()).unwrap();
+    let egress = Egress::new().unwrap();
     let new = |base_url: &str, key: &str| {
         let options = AnthropicOptions { base_url, api_key: key.into(), egress: &egress, limits: Limits::default() };
         Anthropic::new(options).err()
@@ -511,7 +511,7 @@ fn keys_and_addresses_are_checked() {
 
 #[test]
 fn user_messages_are_rendered_in_the_order_that_is_legal() {
-    let egress = Egress::new(EgressOptions::default()).unwrap();
+    let egress = Egress::new().unwrap();
     let options = AnthropicOptions {
         base_url: "http://[::1]:1",
         api_key: "k".into(),

@@ -6,7 +6,7 @@
 //! the final bytes, and by the fake's judge.
 
 use blufio_adapters::anthropic::{Anthropic, AnthropicOptions, Limits, check_request};
-use blufio_adapters::egress::{Egress, EgressOptions};
+use blufio_adapters::egress::Egress;
 use blufio_core::history;
 use blufio_core::ids::{Boot, CallId, ModelId, ToolName};
 use blufio_core::message::{Body, Origin, Part, Role, StopReason, visible_text};
@@ -23,7 +23,7 @@ const SEED: u64 = 0x0b1f_1005_eed0_0001;
 
 #[test]
 fn every_generated_conversation_is_legal() {
-    let egress = Egress::new(EgressOptions::default()).unwrap();
+    let egress = Egress::new().unwrap();
     let base_url = "https://api.anthropic.com";
     let options = AnthropicOptions { base_url, api_key: "k".into(), egress: &egress, limits: Limits::default() };
     let provider = Anthropic::new(options).unwrap();
@@ -42,7 +42,7 @@ fn every_generated_conversation_is_legal() {
 /// The judges are awake: a conversation with any one message taken out of a tool round is refused by all of them.
 #[test]
 fn the_judges_find_what_is_wrong() {
-    let egress = Egress::new(EgressOptions::default()).unwrap();
+    let egress = Egress::new().unwrap();
     let options =
         AnthropicOptions { base_url: "http://[::1]", api_key: "k".into(), egress: &egress, limits: Limits::default() };
     let provider = Anthropic::new(options).unwrap();

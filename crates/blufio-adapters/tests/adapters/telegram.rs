@@ -5,7 +5,7 @@ mod previews;
 mod secrecy;
 mod sending;
 
-use blufio_adapters::egress::{Egress, EgressOptions, Origin, Purpose};
+use blufio_adapters::egress::{Egress, Origin, Purpose};
 use blufio_adapters::telegram::{Streaming, Telegram, TelegramOptions, TelegramTimeouts};
 use blufio_core::ids::ChannelName;
 use blufio_core::port::{AnyChannel, Boxed, Channel, ChannelHealth, Clock, Rates, Rng};
@@ -127,7 +127,7 @@ impl Drop for World {
 /// Reading the system's certificates takes a while, so it is done once.
 fn egress() -> Egress {
     static EGRESS: OnceLock<Egress> = OnceLock::new();
-    EGRESS.get_or_init(|| Egress::new(EgressOptions::default()).unwrap()).clone()
+    EGRESS.get_or_init(|| Egress::new().unwrap()).clone()
 }
 
 fn options(api_root: &str, clock: Arc<TestClock>) -> TelegramOptions {

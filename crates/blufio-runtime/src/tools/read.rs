@@ -141,7 +141,8 @@ fn part(text: &str, more: bool, start: Position, lines: u64, size: u64) -> Strin
     let lines = usize::try_from(lines).unwrap_or(usize::MAX);
     let wanted = text.match_indices('\n').nth(lines - 1).map_or(text.len(), |(place, _)| place + 1);
     let fits = text.floor_char_boundary(READ_BYTES_MAX);
-    let end = if wanted <= fits {
+    // Where the window ends in half a character, the text ends before `fits`, and yet something follows.
+    let end = if wanted <= fits && !(more && wanted == text.len()) {
         wanted
     } else {
         // After the last whole line, or within a line that is too long by itself.

@@ -24,7 +24,7 @@ pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'
             // A part of a name is a good guess once it is long enough to mean something: `Berlin` for `Europe/Berlin`.
             let part = wanted.len() >= 3 && lower.windows(wanted.len()).any(|window| window == wanted);
             let distance = distance(&wanted, &lower);
-            (part || distance <= tolerated).then_some((if part { 0 } else { distance }, name))
+            if distance <= tolerated { Some((distance, name)) } else { part.then_some((tolerated + 1, name)) }
         })
         .collect();
     found.sort_unstable();

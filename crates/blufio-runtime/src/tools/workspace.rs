@@ -306,7 +306,7 @@ fn sync(folder: &Dir) -> io::Result<()> {
 }
 
 /// A file name made of the call's key, whatever characters the key has.
-fn draft_name(key: &str) -> String {
+pub fn draft_name(key: &str) -> String {
     Sha256::digest(key).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -330,7 +330,7 @@ fn missing(folder: &Dir, above: &[String], name: &str) -> ToolError {
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|there| !(above.is_empty() && there == TEMPORARY) && !there.chars().any(char::is_control))
+        .filter(|there| there != TEMPORARY && !there.chars().any(char::is_control))
         .take(2_000)
         .collect();
     let near: Vec<String> = similar::nearest(name, there.iter().map(String::as_str))

@@ -1,10 +1,28 @@
-//! Stand-in until the command line lands.
-use crate::config::Environment;
+//! The command line: reads it, does what it says, and turns whatever goes wrong into words and an exit code.
+//!
+//! A command that only looks asks the running server over its control socket, and the database itself if none runs.
+
+mod arguments;
+mod configuration;
+mod pairing;
+mod screen;
+mod sessions;
+mod shell;
+mod source;
+mod status;
+
+use crate::config::load::load;
+use crate::config::diagnostic::ConfigErrors;
+use crate::config::{Environment, Loaded, Overrides};
+use crate::failure::{Failure, Manner};
 use crate::secrets::EnvSecrets;
+use arguments::{Arguments, Command};
+use clap::Parser;
+use screen::Screen;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// The version.
+/// The version, without commit and kind of build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What the process starts with.
@@ -19,15 +37,61 @@ pub struct Context {
     pub exposed: bool,
 }
 
-/// Runs a command.
+/// Carries out the command line.
 pub fn run(context: Context) -> ExitCode {
-    let overrides = crate::config::Overrides { config: None, data_dir: None };
-    let loaded = match crate::config::load::load(&overrides, &context.environment) {
-        Ok(loaded) => loaded,
-        Err(errors) => { eprintln!("{errors}"); return ExitCode::from(78); }
+    let arguments = match Arguments::try_parse_from(&context.arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => return explain(&error, &context.arguments),
     };
-    match crate::serve::serve(&loaded, &context.secrets) {
+    let screen = Screen::new(&arguments.global, &context.environment);
+    match carry_out(&arguments, &context, &screen) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => { eprintln!("{failure:?}"); ExitCode::from(failure.code) }
+        Err(failure) => {
+            failure.report(screen.manner());
+            ExitCode::from(failure.code)
+        }
     }
+}
+
+fn carry_out(arguments: &Arguments, context: &Context, screen: &Screen) -> Result<(), Failure> {
+    let overrides = Overrides { config: arguments.global.config.clone(), data_dir: arguments.global.data_dir.clone() };
+    if let Command::Config(command) = &arguments.command {
+        return configuration::run(command, &overrides, &context.environment, screen);
+    }
+    let loaded = load(&overrides, &context.environment).map_err(|errors| refused(&errors))?;
+    match &arguments.command {
+        Command::Config(_) => Ok(()),
+        Command::Serve => serve(&loaded, context),
+        Command::Shell(command) => shell::run(command, &loaded, &context.secrets, screen),
+        Command::Status => status::run(&loaded.config, screen),
+        Command::Session(command) => sessions::run(command, &loaded.config, screen),
+        Command::Pairing(command) => pairing::run(command, &loaded.config, screen),
+    }
+}
+
+fn serve(loaded: &Loaded, context: &Context) -> Result<(), Failure> {
+    crate::logging::start(&loaded.config);
+    if context.exposed {
+        tracing::warn!("other processes of this user may be able to read this one's memory");
+    }
+    crate::serve::serve(loaded, &context.secrets)
+}
+
+/// A configuration that cannot be used. The diagnostics begin with the word that every failure begins with.
+fn refused(errors: &ConfigErrors) -> Failure {
+    let text = errors.to_string();
+    Failure::new(text.strip_prefix("error: ").unwrap_or(&text), Failure::CONFIG)
+}
+
+/// Help and the version are results; everything else that clap says is a wrong command line.
+fn explain(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    let json = error.use_stderr() && arguments.iter().any(|argument| argument == "--json");
+    if json {
+        let text = error.to_string();
+        let message = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+        Failure::new(message, Failure::USAGE).report(Manner::Json);
+    } else if error.print().is_err() {
+        return ExitCode::from(Failure::BROKEN_PIPE);
+    }
+    if error.use_stderr() { ExitCode::from(Failure::USAGE) } else { ExitCode::SUCCESS }
 }

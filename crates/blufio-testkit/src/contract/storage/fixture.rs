@@ -40,7 +40,12 @@ pub fn draft(chat: i64, text: &str) -> Draft {
 
 /// An update with that number.
 pub fn item(update: i64, fate: Fate) -> Item {
-    Item { update, fingerprint: format!("f{update}"), raw: format!("{{\"update_id\":{update}}}").into_bytes().into(), fate }
+    Item {
+        update,
+        fingerprint: format!("f{update}"),
+        raw: format!("{{\"update_id\":{update}}}").into_bytes().into(),
+        fate,
+    }
 }
 
 /// A message of the owner that waits; its number in the chat is that of the update.

@@ -161,7 +161,10 @@ pub(super) async fn answered_dropped_and_unreadable_updates_are_closed<S: Storag
         seen.push((view.state, view.outcome.unwrap(), view.text));
     }
     let expected = [("done", "answer", Some("Hello.")), ("dropped", "group", None), ("poison", "unreadable", None)];
-    assert_eq!(seen, expected.map(|(state, outcome, text)| (state.to_owned(), outcome.to_owned(), text.map(str::to_owned))));
+    assert_eq!(
+        seen,
+        expected.map(|(state, outcome, text)| (state.to_owned(), outcome.to_owned(), text.map(str::to_owned)))
+    );
     assert_eq!(waiting(&store).await, ["Hello."]);
     assert!(store.recover(AT).await.unwrap().sessions.is_empty(), "nothing waits");
 }

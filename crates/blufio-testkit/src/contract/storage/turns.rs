@@ -2,8 +2,8 @@
 
 use super::Subject;
 use super::fixture::{
-    AT, admitted, answered, batch, begin, channel, commit, draft, end, epoch, item, key, message, open_call, parts, queue,
-    step, turn_opened,
+    AT, admitted, answered, batch, begin, channel, commit, draft, end, epoch, item, key, message, open_call, parts,
+    queue, step, turn_opened,
 };
 use super::inbox::{row, status, take};
 use blufio_core::ids::{Boot, CallId, CallNumber, InboxId, MessageSeq, ModelId, SessionId, ToolName, TurnNumber};
@@ -101,7 +101,8 @@ pub(super) async fn a_commit_is_whole_or_not_at_all<S: Storage>(subject: &Subjec
     let gap = Commit { steps: vec![step(3, boot, answered())], ..end(session, 1, 2, boot, 1) };
     let far = end(session, 1, 3, boot, 1);
     let unknown = end(session, 2, 2, boot, 1);
-    for (name, bad) in [("a step twice", twice), ("a gap", gap), ("a message too far", far), ("no such turn", unknown)] {
+    for (name, bad) in [("a step twice", twice), ("a gap", gap), ("a message too far", far), ("no such turn", unknown)]
+    {
         let refused = store.commit(bad).await;
         assert!(matches!(refused, Err(StoreError::Broken(_))), "{name}: {refused:?}");
         let snapshot = store.open(key(1), AT).await.unwrap();
@@ -215,7 +216,8 @@ pub(super) async fn attempts_count_boots_without_progress<S: Storage>(subject: &
         Record::CallClosed { call: CallNumber(1), cost: CallCost::Free, request: None, failure: None },
         Record::TurnClosed { outcome: Outcome::Error(Trouble::Poison), text: "gave up".to_owned() },
     ];
-    let poisoned = Commit { steps: vec![step(5, boot, Input::Restarted { attempts: 5 })], ..commit(session, 1, records) };
+    let poisoned =
+        Commit { steps: vec![step(5, boot, Input::Restarted { attempts: 5 })], ..commit(session, 1, records) };
     store.commit(poisoned).await.unwrap();
     let view = row(&store, inbox).await;
     assert_eq!((view.state.as_str(), view.outcome.as_deref()), ("poison", Some("poison")));
@@ -245,13 +247,18 @@ pub(super) async fn views_show_what_happened<S: Storage>(subject: &Subject<'_, S
     take(&store, queue(1, 12, "waits")).await;
     let seen = status(&store).await;
     assert_eq!((seen.sessions, seen.inbox_pending, seen.outbox_pending), (1, 1, 1));
-    assert_eq!((seen.spent, seen.spent_day, seen.held, seen.estimated), (MicroUsd(40), MicroUsd(40), MicroUsd(500), MicroUsd(0)));
+    assert_eq!(
+        (seen.spent, seen.spent_day, seen.held, seen.estimated),
+        (MicroUsd(40), MicroUsd(40), MicroUsd(500), MicroUsd(0))
+    );
     let turns: Vec<(&str, u64)> = seen.turns.iter().map(|(outcome, count)| (outcome.as_str(), *count)).collect();
     assert_eq!(turns, [("reply", 1), ("running", 1)]);
     assert!(seen.database_bytes > 0 && seen.schema > 0);
     let answer = row(&store, inbox).await;
     assert_eq!((answer.state.as_str(), answer.text.as_deref(), answer.cost), ("done", Some("answer 1"), MicroUsd(40)));
-    let View::Sessions(sessions) = store.view(Query::Sessions { limit: 5 }, AT).await.unwrap() else { panic!("sessions") };
+    let View::Sessions(sessions) = store.view(Query::Sessions { limit: 5 }, AT).await.unwrap() else {
+        panic!("sessions")
+    };
     let one = &sessions[0];
     assert_eq!((&one.key, one.messages, one.turns, one.running, one.pending), (&key(1), 3, 2, true, 1));
     assert_eq!((one.cost, one.model.clone(), one.last), (MicroUsd(40), Some(ModelId::new("model-a")), AT));

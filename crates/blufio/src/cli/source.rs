@@ -1,0 +1,131 @@
+//! Where commands that look get their facts: from the running server, else from the database, else there are none yet.
+
+use crate::client::{CallError, Client, People};
+use crate::config::resolved::Config;
+use crate::failure::Failure;
+use crate::wire;
+use blufio_core::ids::{SessionKey, TurnNumber};
+use blufio_core::port::{AnyStorage, Clock, StoreError};
+use blufio_core::record::{MessageView, Query, SessionView, StoreStatus, TurnView, View};
+use blufio_runtime::clock::SystemClock;
+use std::sync::Arc;
+
+/// A place to ask.
+pub enum Source {
+    /// The server runs.
+    Server(Client),
+    /// No server runs; this is its database.
+    Store(Arc<dyn AnyStorage>),
+    /// No server has ever run here.
+    Nothing,
+}
+
+impl Source {
+    /// Finds the best one.
+    pub async fn find(config: &Config) -> Result<Self, Failure> {
+        if let Some(client) = Client::find(&config.data_dir).await? {
+            return Ok(Self::Server(client));
+        }
+        if !config.data_dir.join(wire::DATABASE).exists() {
+            return Ok(Self::Nothing);
+        }
+        Ok(Self::Store(wire::store_reader(config)?))
+    }
+
+    /// Sessions, newest activity first.
+    pub async fn sessions(&self, limit: u32) -> Result<Vec<SessionView>, Failure> {
+        match self {
+            Self::Server(client) => Ok(client.sessions(limit).await?),
+            Self::Nothing => Ok(Vec::new()),
+            Self::Store(store) => match view(store, Query::Sessions { limit }).await? {
+                View::Sessions(sessions) => Ok(sessions),
+                other => Err(unexpected(&other)),
+            },
+        }
+    }
+
+    /// The newest messages of a session, oldest of them first.
+    pub async fn messages(&self, session: &SessionKey, limit: u32) -> Result<Vec<MessageView>, Failure> {
+        let found = match self {
+            Self::Server(client) => client.messages(session, limit).await,
+            Self::Nothing => return Err(no_session(session)),
+            Self::Store(store) => match view(store, Query::Messages { session: session.clone(), limit }).await {
+                Ok(View::Messages(messages)) => Ok(messages),
+                Ok(other) => return Err(unexpected(&other)),
+                Err(failure) => return Err(advise(failure)),
+            },
+        };
+        found.map_err(missing)
+    }
+
+    /// What happened in a session's turns, oldest first.
+    pub async fn journal(&self, session: &SessionKey, turn: Option<TurnNumber>) -> Result<Vec<TurnView>, Failure> {
+        let found = match self {
+            Self::Server(client) => client.journal(session, turn).await,
+            Self::Nothing => return Err(no_session(session)),
+            Self::Store(store) => match view(store, Query::Journal { session: session.clone(), turn }).await {
+                Ok(View::Journal(turns)) => Ok(turns),
+                Ok(other) => return Err(unexpected(&other)),
+                Err(failure) => return Err(advise(failure)),
+            },
+        };
+        found.map_err(missing)
+    }
+
+    /// Who is known.
+    pub async fn people(&self) -> Result<People, Failure> {
+        match self {
+            Self::Server(client) => Ok(client.people().await?),
+            Self::Nothing => Ok(People::default()),
+            Self::Store(store) => match view(store, Query::Pairings).await? {
+                View::Pairings(paired, requests) => Ok(People {
+                    paired: paired.into_iter().map(Into::into).collect(),
+                    requests: requests.into_iter().map(Into::into).collect(),
+                }),
+                other => Err(unexpected(&other)),
+            },
+        }
+    }
+}
+
+/// What the database counts.
+pub async fn store_status(store: &Arc<dyn AnyStorage>) -> Result<StoreStatus, Failure> {
+    match view(store, Query::Status).await? {
+        View::Status(status) => Ok(status),
+        other => Err(unexpected(&other)),
+    }
+}
+
+async fn view(store: &Arc<dyn AnyStorage>, query: Query) -> Result<View, Failure> {
+    store.view(query, SystemClock::start().now()).await.map_err(of_store)
+}
+
+/// The database's refusals as failures of a command.
+pub fn of_store(error: StoreError) -> Failure {
+    match error {
+        StoreError::NotFound(message) => Failure::new(message, Failure::GENERAL),
+        StoreError::Full(_) | StoreError::DiskFull | StoreError::Broken(_) | StoreError::Closed => Failure {
+            cause: Some(error.to_string()),
+            ..Failure::new("the database does not answer", Failure::GENERAL)
+        },
+    }
+}
+
+fn no_session(session: &SessionKey) -> Failure {
+    advise(Failure::new(format!("no session `{session}`"), Failure::GENERAL))
+}
+
+fn missing(error: CallError) -> Failure {
+    if matches!(error, CallError::Refused { status: 404, .. }) { advise(error.into()) } else { error.into() }
+}
+
+fn advise(failure: Failure) -> Failure {
+    if failure.cause.is_some() || failure.hint.is_some() {
+        return failure;
+    }
+    Failure { hint: Some("`blufio session list` shows the ones there are".to_owned()), ..failure }
+}
+
+fn unexpected(view: &View) -> Failure {
+    Failure::internal("the database answered another question", &format!("{view:?}"))
+}
