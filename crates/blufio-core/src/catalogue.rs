@@ -263,7 +263,8 @@ mod tests {
 
     #[test]
     fn recorded_usage_costs_what_the_price_list_says() {
-        let usage = Usage { input: 1_000, cache_write_5m: 2_000, cache_write_1h: 3_000, cache_read: 4_000, output: 500 };
+        let usage =
+            Usage { input: 1_000, cache_write_5m: 2_000, cache_write_1h: 3_000, cache_read: 4_000, output: 500 };
         let at = day("2026-11-22");
         let cost = |model: &str, at| shipped().cost(&ModelId::new(model), &usage, at).unwrap();
         // 1,000×2 + 2,000×2.5 + 3,000×4 + 4,000×0.10 + 500×10 dollars per million
@@ -307,7 +308,11 @@ mod tests {
 
     #[test]
     fn a_price_list_without_an_open_band_is_refused() {
-        let text = include_str!("../../../data/models/anthropic.toml").replacen("input = \"0.50\"", "max_prompt = 9\ninput = \"0.50\"", 1);
+        let text = include_str!("../../../data/models/anthropic.toml").replacen(
+            "input = \"0.50\"",
+            "max_prompt = 9\ninput = \"0.50\"",
+            1,
+        );
         assert!(matches!(Catalogue::parse(&text), Err(CatalogueError::Model { .. })));
     }
 

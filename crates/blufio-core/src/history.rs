@@ -38,7 +38,9 @@ pub fn check<'a>(messages: impl IntoIterator<Item = (Role, &'a [Part])>) -> Resu
         for part in parts {
             match &part.body {
                 Body::Text { text } if text.trim().is_empty() => return illegal("an empty text"),
-                Body::ToolResult { content, .. } if content.trim().is_empty() => return illegal("an empty tool result"),
+                Body::ToolResult { content, .. } if content.trim().is_empty() => {
+                    return illegal("an empty tool result");
+                }
                 Body::ToolCall { .. } | Body::Opaque { .. } if role == Role::User => {
                     return illegal("a model's part in a user message");
                 }

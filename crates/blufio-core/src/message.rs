@@ -136,7 +136,10 @@ impl Usage {
     /// The size of the prompt: plain, written and read together.
     #[must_use]
     pub const fn prompt(&self) -> u64 {
-        self.input.saturating_add(self.cache_write_5m).saturating_add(self.cache_write_1h).saturating_add(self.cache_read)
+        self.input
+            .saturating_add(self.cache_write_5m)
+            .saturating_add(self.cache_write_1h)
+            .saturating_add(self.cache_read)
     }
 }
 

@@ -4,7 +4,7 @@
 
 mod views;
 
-pub use views::{Query, View, StoreStatus, SessionView, MessageView, TurnView, InboxView};
+pub use views::{InboxView, MessageView, Query, SessionView, StoreStatus, TurnView, View};
 
 use crate::access::Principal;
 use crate::ids::{
@@ -586,7 +586,6 @@ pub struct Retention {
     /// Messages older than this many days go; 0 keeps them for ever.
     pub messages_days: u32,
 }
-
 
 /// A message without vendor bytes, for rendering it anew.
 #[derive(Clone, Debug, PartialEq, Eq)]

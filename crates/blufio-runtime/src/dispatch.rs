@@ -287,7 +287,8 @@ impl Dispatcher {
                 if row.attempt >= SEND_TRIES_MAX {
                     return OutboxMark::Dead(id, error);
                 }
-                let pause = Duration::from_millis(400 << row.attempt.saturating_sub(1).min(6)).min(Duration::from_secs(30));
+                let pause =
+                    Duration::from_millis(400 << row.attempt.saturating_sub(1).min(6)).min(Duration::from_secs(30));
                 OutboxMark::Again { id, not_before: now.plus(pause), free: false, error }
             }
         }
@@ -303,7 +304,8 @@ impl Lanes {
     fn wait(&mut self, chat: i64, now: Timestamp) -> Duration {
         let resting = self.rest_until.since(now);
         let (Some(rates), Some(account)) = (self.rates, self.account.as_mut()) else { return resting };
-        let bucket = self.chats.entry(chat).or_insert_with(|| Bucket::new(rates.chat_burst, milli(rates.chat_per_s), now));
+        let bucket =
+            self.chats.entry(chat).or_insert_with(|| Bucket::new(rates.chat_burst, milli(rates.chat_per_s), now));
         resting.max(account.wait(now)).max(bucket.wait(now))
     }
 

@@ -53,7 +53,9 @@ impl Health {
         match health {
             ChannelHealth::Starting => Some("not authenticated yet".to_owned()),
             ChannelHealth::Failed { reason } => Some(reason.clone()),
-            ChannelHealth::Ready { poll_since_ms } if silent(*poll_since_ms) => Some("no answer for two minutes".to_owned()),
+            ChannelHealth::Ready { poll_since_ms } if silent(*poll_since_ms) => {
+                Some("no answer for two minutes".to_owned())
+            }
             ChannelHealth::Degraded { reason, poll_since_ms } if silent(*poll_since_ms) => Some(reason.clone()),
             ChannelHealth::Ready { .. } | ChannelHealth::Degraded { .. } => None,
         }

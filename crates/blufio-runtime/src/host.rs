@@ -9,7 +9,7 @@ use crate::tasks::Tasks;
 use blufio_core::access::Principal;
 use blufio_core::failpoint::{Failpoint, hit};
 use blufio_core::ids::{ChannelName, InboxId, SessionKey};
-use blufio_core::limits::{OUTBOX_PENDING_MAX, SHUTDOWN};
+use blufio_core::limits::SHUTDOWN;
 use blufio_core::money::MicroUsd;
 use blufio_core::port::{AnyChannel, ChannelError, ChannelHealth, Clock, StoreError};
 use blufio_core::record::{
@@ -115,8 +115,7 @@ impl Host {
     pub async fn say(&self, session: &SessionKey, client: &str, text: String) -> Result<Said, StoreError> {
         let channel = ChannelName::new(LOCAL_CHANNEL);
         let route = Route { channel: channel.clone(), account: 0, chat: 0, thread: None, reply_to: None };
-        let message =
-            Message { session: session.clone(), route, principal: Principal::Owner, text, addressee: None };
+        let message = Message { session: session.clone(), route, principal: Principal::Owner, text, addressee: None };
         let fate = intake::fate(&self.engine, message).await;
         let item = Item { update: 0, fingerprint: client.to_owned(), raw: Shared::from([]), fate };
         let at = self.engine.adapters.clock.now();
@@ -209,6 +208,18 @@ impl Host {
             channels: channels.collect(),
             store,
         })
+    }
+
+    /// Sets the gauges to what is true now; called before metrics are read.
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floats; counts are far below 2^52")]
+    pub async fn set_gauges(&self) -> Result<(), StoreError> {
+        let status = store_status(&self.engine).await?;
+        metrics::gauge!("blufio_inbox_pending").set(status.inbox_pending as f64);
+        metrics::gauge!("blufio_outbox_pending").set(status.outbox_pending as f64);
+        metrics::gauge!("blufio_database_bytes").set(status.database_bytes as f64);
+        metrics::gauge!("blufio_sessions_live").set(self.engine.sessions.count() as f64);
+        metrics::gauge!("blufio_turns_running").set(self.engine.sessions.all_running().len() as f64);
+        Ok(())
     }
 
     /// Resolves when a critical task cannot be kept alive.
@@ -314,19 +325,12 @@ fn dispatchers(adapters: &Adapters, health: &Arc<Health>) -> Dispatchers {
     adapters.channels.iter().map(make).collect()
 }
 
-/// Retention, the admission gate, and the gauges.
+/// Deletes what is old enough, and stamps that it lives.
 async fn keep_house(engine: &Arc<Engine>) {
     let clock = engine.adapters.clock.clone();
     let mut retention_due = clock.monotonic().saturating_add(HOUSEKEEPING);
     loop {
         engine.health.beat("housekeeping");
-        match store_status(engine).await {
-            Ok(status) => {
-                engine.admission.send_replace(status.outbox_pending < u64::from(OUTBOX_PENDING_MAX));
-                gauges(engine, &status);
-            }
-            Err(error) => tracing::error!(%error, "the store cannot be read"),
-        }
         if clock.monotonic() >= retention_due {
             hit(Failpoint::RetentionBeforeDelete);
             let more = engine.adapters.storage.retain(engine.settings.retention, clock.now()).await;
@@ -342,15 +346,6 @@ async fn keep_house(engine: &Arc<Engine>) {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "gauges are floats; counts are far below 2^52")]
-fn gauges(engine: &Engine, status: &StoreStatus) {
-    metrics::gauge!("blufio_inbox_pending").set(status.inbox_pending as f64);
-    metrics::gauge!("blufio_outbox_pending").set(status.outbox_pending as f64);
-    metrics::gauge!("blufio_database_bytes").set(status.database_bytes as f64);
-    metrics::gauge!("blufio_sessions_live").set(engine.sessions.count() as f64);
-    metrics::gauge!("blufio_turns_running").set(engine.sessions.all_running().len() as f64);
-}
-
 async fn store_status(engine: &Engine) -> Result<StoreStatus, StoreError> {
     match engine.adapters.storage.view(Query::Status, engine.adapters.clock.now()).await? {
         View::Status(status) => Ok(status),
@@ -362,7 +357,11 @@ async fn store_status(engine: &Engine) -> Result<StoreStatus, StoreError> {
 
 /// The answer to `/status` in a chat: what concerns this person's session, and whether all is well.
 pub(crate) async fn status_text(engine: &Engine, session: &SessionKey) -> String {
-    let busy = if engine.sessions.is_busy(session) { "I am working on a message of yours." } else { "Nothing is running here." };
+    let busy = if engine.sessions.is_busy(session) {
+        "I am working on a message of yours."
+    } else {
+        "Nothing is running here."
+    };
     let spent = match store_status(engine).await {
         Ok(status) => format!("The last 24 hours cost {}.", short(status.spent_day)),
         Err(error) => format!("My database cannot be read: {error}."),
@@ -371,7 +370,9 @@ pub(crate) async fn status_text(engine: &Engine, session: &SessionKey) -> String
         .adapters
         .channels
         .iter()
-        .filter_map(|(name, channel)| engine.health.channel_trouble(&channel.health()).map(|why| format!("{name}: {why}")))
+        .filter_map(|(name, channel)| {
+            engine.health.channel_trouble(&channel.health()).map(|why| format!("{name}: {why}"))
+        })
         .collect();
     let well = if troubles.is_empty() { "All is well.".to_owned() } else { troubles.join("; ") };
     format!("{busy} New conversations use {}. {spent} {well}", engine.settings.model)

@@ -19,10 +19,12 @@ use std::time::Duration;
 /// While the inbox is full.
 const FULL_PAUSE: Duration = Duration::from_millis(500);
 
-const HELLO: &str = "Hello, I am Blufio, your agent. Write to me as you would to a person. /help lists what else I understand.";
+const HELLO: &str =
+    "Hello, I am Blufio, your agent. Write to me as you would to a person. /help lists what else I understand.";
 const UNREADABLE: &str = "I can only read text so far.";
 const TOO_LONG: &str = "This message is too long for me (64 KiB is the most).";
-const QUEUE_FULL: &str = "I have too many of your messages waiting. Please send this again when I have caught up, or /stop.";
+const QUEUE_FULL: &str =
+    "I have too many of your messages waiting. Please send this again when I have caught up, or /stop.";
 
 /// The intake of one channel.
 pub(crate) struct ChannelIntake {
@@ -66,7 +68,8 @@ impl ChannelIntake {
     async fn judge(&self, account: i64, inbound: Inbound) -> Item {
         let Inbound { update, fingerprint, raw, kind } = inbound;
         let fate = self.fate(account, kind).await;
-        metrics::counter!("blufio_inbound_total", "channel" => self.channel.to_string(), "fate" => fate_word(&fate)).increment(1);
+        metrics::counter!("blufio_inbound_total", "channel" => self.channel.to_string(), "fate" => fate_word(&fate))
+            .increment(1);
         // Nothing of what a stranger wrote is kept.
         let raw = if matches!(fate, Fate::Drop { .. } | Fate::Pair { .. }) { Shared::from([]) } else { raw };
         Item { update, fingerprint, raw, fate }
@@ -82,13 +85,15 @@ impl ChannelIntake {
                 Access::MayPair => Fate::Drop { reason: Refusal::Stranger.as_str() },
                 Access::Refused(refusal) => Fate::Drop { reason: refusal.as_str() },
             },
-            InboundKind::Message { sender, name, route, session, text, addressee } => match authorize(&sender, &rules) {
-                Access::Granted(principal) => {
-                    fate(&self.engine, Message { session, route, principal, text, addressee }).await
+            InboundKind::Message { sender, name, route, session, text, addressee } => {
+                match authorize(&sender, &rules) {
+                    Access::Granted(principal) => {
+                        fate(&self.engine, Message { session, route, principal, text, addressee }).await
+                    }
+                    Access::MayPair => self.pairing(account, sender.user, name, &route),
+                    Access::Refused(refusal) => Fate::Drop { reason: refusal.as_str() },
                 }
-                Access::MayPair => self.pairing(account, sender.user, name, &route),
-                Access::Refused(refusal) => Fate::Drop { reason: refusal.as_str() },
-            },
+            }
         }
     }
 

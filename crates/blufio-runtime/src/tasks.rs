@@ -38,23 +38,19 @@ impl Tasks {
     }
 
     /// Runs `work` once; a panic is logged and counted, and `None` stands for it.
-    #[expect(clippy::disallowed_methods, reason = "the one home of spawning")]
     pub fn spawn<T: Send + 'static>(
         &self,
         name: &'static str,
         work: impl Future<Output = T> + Send + 'static,
     ) -> tokio::task::JoinHandle<Option<T>> {
         let stop = self.stop.clone();
-        self.tracker.spawn_on(
-            async move {
-                tokio::select! {
-                    biased;
-                    () = stop.cancelled() => None,
-                    done = guarded(name, work) => done,
-                }
-            },
-            &tokio::runtime::Handle::current(),
-        )
+        self.tracker.spawn(async move {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => None,
+                done = guarded(name, work) => done,
+            }
+        })
     }
 
     /// Keeps a task alive: `make` is called for each start, and the task ends only with the process.

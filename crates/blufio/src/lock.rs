@@ -13,13 +13,17 @@ pub fn take(data_dir: &Path) -> Result<Lock, Failure> {
     prepare(data_dir)?;
     let path = data_dir.join("lock");
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600)).map_err(|error| unusable(data_dir, &error.to_string()))?;
+    let file = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600))
+        .map_err(|error| unusable(data_dir, &error.to_string()))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Lock(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(Failure {
             message: format!("another Blufio is using {}", data_dir.display()),
             cause: None,
-            hint: Some("stop it first, or choose another folder with --data-dir; `blufio status` asks the running one".to_owned()),
+            hint: Some(
+                "stop it first, or choose another folder with --data-dir; `blufio status` asks the running one"
+                    .to_owned(),
+            ),
             code: Failure::ANOTHER_INSTANCE,
         }),
         Err(error) => Err(unusable(data_dir, &error.to_string())),

@@ -15,7 +15,9 @@ pub fn start(config: &Config) {
         LogLevel::Trace => "trace",
     };
     // Libraries speak up at `warn`, so that `debug` shows our own work.
-    let filter = EnvFilter::new(format!("warn,blufio={level},blufio_core={level},blufio_store={level},blufio_adapters={level},blufio_runtime={level}"));
+    let filter = EnvFilter::new(format!(
+        "warn,blufio={level},blufio_core={level},blufio_store={level},blufio_adapters={level},blufio_runtime={level}"
+    ));
     let terminal = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
     let json = match config.log_format {
@@ -23,7 +25,8 @@ pub fn start(config: &Config) {
         LogFormat::Text => false,
         LogFormat::Auto => !terminal,
     };
-    let started = if json { builder.json().flatten_event(true).try_init() } else { builder.with_target(false).try_init() };
+    let started =
+        if json { builder.json().flatten_event(true).try_init() } else { builder.with_target(false).try_init() };
     if let Err(error) = started {
         tracing::debug!(%error, "the log runs already");
     }

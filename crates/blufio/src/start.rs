@@ -25,7 +25,8 @@ pub fn before_threads() -> Context {
     let secrets = take_secrets(&variables);
     install_failpoints(&variables);
     let home = variables.get("HOME").map(PathBuf::from);
-    let vars = variables.into_iter().filter(|(name, _)| SECRET_VARIABLES.iter().all(|(secret, _)| secret != name)).collect();
+    let vars =
+        variables.into_iter().filter(|(name, _)| SECRET_VARIABLES.iter().all(|(secret, _)| secret != name)).collect();
     Context {
         arguments: arguments(),
         environment: Environment { vars, cwd: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")), home },
@@ -41,7 +42,9 @@ fn arguments() -> Vec<OsString> {
 /// The environment as text; names or values that are not UTF-8 cannot be ours.
 #[expect(clippy::disallowed_methods, reason = "the one home of reading the environment")]
 fn variables() -> BTreeMap<String, String> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 /// Moves the secrets out of the environment, where child processes and crash reports would find them.

@@ -66,8 +66,7 @@ pub fn wire(config: &Config, secrets: &dyn SecretStore, channels: Channels) -> R
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let rng: Arc<dyn Rng> = Arc::new(OsRng);
     let catalogue = Arc::new(catalogue(config)?);
-    let egress = Egress::new()
-        .map_err(|error| Failure::internal("the HTTP client could not be set up", &error))?;
+    let egress = Egress::new().map_err(|error| Failure::internal("the HTTP client could not be set up", &error))?;
     let provider = provider(config, secrets, &egress)?;
     let channels = match channels {
         Channels::None => BTreeMap::new(),
@@ -106,7 +105,9 @@ fn catalogue(config: &Config) -> Result<Catalogue, Failure> {
     let wrong = |cause: String| Failure {
         message: "the models file cannot be used".to_owned(),
         cause: Some(cause),
-        hint: Some("compare it with data/models/anthropic.toml of the source, or remove [anthropic] models_file".to_owned()),
+        hint: Some(
+            "compare it with data/models/anthropic.toml of the source, or remove [anthropic] models_file".to_owned(),
+        ),
         code: Failure::CONFIG,
     };
     match &config.anthropic.models_file {
@@ -154,7 +155,9 @@ fn channels_of(
     let unusable = |cause: String| Failure {
         message: "Telegram cannot be used".to_owned(),
         cause: Some(cause),
-        hint: Some("set TELEGRAM_BOT_TOKEN to the token that @BotFather gave you, or [telegram] enabled = false".to_owned()),
+        hint: Some(
+            "set TELEGRAM_BOT_TOKEN to the token that @BotFather gave you, or [telegram] enabled = false".to_owned(),
+        ),
         code: Failure::PERMISSION,
     };
     let token = token.ok_or_else(|| unusable("it is enabled, but there is no bot token".to_owned()))?;

@@ -10,13 +10,11 @@ mod storage;
 mod tool;
 
 pub use channel::{
-    AnyChannel, Channel, ChannelError, ChannelHealth, Inbound, InboundKind, Intake, IntakeError, Preview, PreviewOutcome,
-    Rates, SendOutcome,
+    AnyChannel, Channel, ChannelError, ChannelHealth, Inbound, InboundKind, Intake, IntakeError, Preview,
+    PreviewOutcome, Rates, SendOutcome,
 };
 pub use clock::{Clock, Rng, SecretStore};
-pub use provider::{
-    AnyProvider, Delta, DeltaSink, Failure, Prompt, PromptMessage, Provider, ProviderError, Reply,
-};
+pub use provider::{AnyProvider, Delta, DeltaSink, Failure, Prompt, PromptMessage, Provider, ProviderError, Reply};
 pub use storage::{AnyStorage, Storage, StoreError};
 pub use tool::{AnyTool, ArgRole, Replay, Tool, ToolCall, ToolError, ToolLimits, ToolSpec};
 

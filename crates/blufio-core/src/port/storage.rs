@@ -3,8 +3,8 @@
 use super::Boxed;
 use crate::ids::{ChannelName, MessageSeq, SessionId, SessionKey};
 use crate::record::{
-    Accepted, Batch, Commit, Committed, InboxRow, NeutralMessage, OutboxMark, OutboxRow, PairingChange, Pairing, Query, Recovered, Retention,
-    Snapshot, View,
+    Accepted, Batch, Commit, Committed, InboxRow, NeutralMessage, OutboxMark, OutboxRow, Pairing, PairingChange, Query,
+    Recovered, Retention, Snapshot, View,
 };
 use crate::time::Timestamp;
 use std::future::Future;
@@ -65,7 +65,8 @@ pub trait Storage: Send + Sync + 'static {
     fn mark(&self, marks: Vec<OutboxMark>, at: Timestamp) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Decides about people.
-    fn pairing(&self, change: PairingChange, at: Timestamp) -> impl Future<Output = Result<Pairing, StoreError>> + Send;
+    fn pairing(&self, change: PairingChange, at: Timestamp)
+    -> impl Future<Output = Result<Pairing, StoreError>> + Send;
 
     /// Reads for showing; never waits for the writer.
     fn view(&self, query: Query, at: Timestamp) -> impl Future<Output = Result<View, StoreError>> + Send;

@@ -460,7 +460,14 @@ impl Turn {
         self.go_on(runs, end, now, out);
     }
 
-    fn tool_done(&mut self, mut runs: Vec<Run>, end: Option<Trouble>, call: &CallId, now: Timestamp, out: &mut Vec<Effect>) {
+    fn tool_done(
+        &mut self,
+        mut runs: Vec<Run>,
+        end: Option<Trouble>,
+        call: &CallId,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
         for run in runs.iter_mut().filter(|run| run.call == *call) {
             run.state = RunState::Over;
         }

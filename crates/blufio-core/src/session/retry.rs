@@ -74,7 +74,9 @@ mod tests {
 
     #[test]
     fn a_refused_request_is_not_repeated() {
-        for failure in [Failure::Rejected, Failure::PromptTooLong, Failure::Unauthorized, Failure::Billing, Failure::UnknownModel] {
+        for failure in
+            [Failure::Rejected, Failure::PromptTooLong, Failure::Unauthorized, Failure::Billing, Failure::UnknownModel]
+        {
             assert_eq!(plan(1, Timestamp(0), &failed(failure, None, 0), Timestamp(0)), Plan::GiveUp, "{failure:?}");
         }
     }

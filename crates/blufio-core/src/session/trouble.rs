@@ -87,11 +87,15 @@ impl Trouble {
             Self::CutAfterText => "(The connection to the model broke here. Write “continue” for the rest.)",
             Self::Refused => "The model declined to answer this. Try to put it another way.",
             Self::NoReply => "(The model ended without a reply.)",
-            Self::ToolCallCut => "The model's tool call did not fit its length limit. Ask for smaller steps, or raise agents.main.max_tokens.",
+            Self::ToolCallCut => {
+                "The model's tool call did not fit its length limit. Ask for smaller steps, or raise agents.main.max_tokens."
+            }
             Self::Rounds => "I used up the rounds of tool calls for one message. Write “continue” to go on.",
             Self::Loop => "I was repeating the same tool call and stopped. Try to put the task another way.",
             Self::Deadline => "This took too long and was ended. Write “continue” to go on.",
-            Self::Poison => "This message made me crash several times, so I gave it up. Everything else works; `blufio session replay` shows what happened.",
+            Self::Poison => {
+                "This message made me crash several times, so I gave it up. Everything else works; `blufio session replay` shows what happened."
+            }
             Self::Internal => "Something went wrong inside me; the log has the details. Your next message will work.",
         }
     }
@@ -104,12 +108,20 @@ const fn failure_text(failure: Failure) -> &'static str {
         Failure::Server | Failure::Transport | Failure::Protocol => {
             "The model's provider could not be reached or answered with errors. Try again in a few minutes."
         }
-        Failure::Rejected => "The model's provider refused the request; the log has its reason. /new starts a fresh conversation.",
+        Failure::Rejected => {
+            "The model's provider refused the request; the log has its reason. /new starts a fresh conversation."
+        }
         Failure::PromptTooLong => "This conversation has become too long for the model. /new starts a fresh one.",
-        Failure::ThinkingMismatch => "The model's provider did not accept the history. /new starts a fresh conversation.",
-        Failure::Unauthorized => "The model's provider does not accept the API key. Check ANTHROPIC_API_KEY on the server.",
+        Failure::ThinkingMismatch => {
+            "The model's provider did not accept the history. /new starts a fresh conversation."
+        }
+        Failure::Unauthorized => {
+            "The model's provider does not accept the API key. Check ANTHROPIC_API_KEY on the server."
+        }
         Failure::Billing => "The model's provider reports a spending limit or an unpaid bill. Check the account there.",
         Failure::UnknownModel => "The model's provider does not know this model. Choose another with /model.",
-        Failure::NoPrice => "The price of this model is not known, so I do not call it. Choose another with /model, or add it to anthropic.models_file.",
+        Failure::NoPrice => {
+            "The price of this model is not known, so I do not call it. Choose another with /model, or add it to anthropic.models_file."
+        }
     }
 }

@@ -14,6 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
+/// Before a session is read again because its rows had changed.
+const REREAD_PAUSE: Duration = Duration::from_millis(10);
 /// After the store failed.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -29,6 +31,12 @@ async fn run(engine: Arc<Engine>, key: SessionKey, mut seat: Seat) {
         let life = live(&engine, &key, &mut seat, panicked);
         match guarded("turn", life).await {
             Some(Ok(next)) => break next,
+            // A row was dropped between being read and being claimed: look again.
+            Some(Err(StoreError::NotFound(reason))) => {
+                tracing::debug!(session = %key, reason, "the session is read again");
+                panicked = false;
+                engine.adapters.clock.sleep(REREAD_PAUSE).await;
+            }
             Some(Err(error)) => {
                 tracing::error!(session = %key, %error, "the session's rows could not be read or written");
                 panicked = false;
@@ -136,11 +144,8 @@ async fn carry_out(
     text: String,
 ) -> Result<(), StoreError> {
     let drafts = engine.drafts(&row.route, &text, None);
-    let records = vec![
-        change,
-        Record::Outbox { drafts, first_sending: false },
-        Record::CommandDone { inbox: row.id, text },
-    ];
+    let records =
+        vec![change, Record::Outbox { drafts, first_sending: false }, Record::CommandDone { inbox: row.id, text }];
     hit(Failpoint::StepBeforeCommit);
     let (turn, at) = (session.last_turn, engine.adapters.clock.now());
     engine.adapters.storage.commit(Commit { session: session.id, turn, steps: Vec::new(), records, at }).await?;
@@ -153,15 +158,9 @@ async fn carry_out(
 
 /// Waits until one more turn may run. A row that was running when the process died runs alone.
 async fn admit(engine: &Arc<Engine>, attempts: u32) -> Option<OwnedSemaphorePermit> {
-    let mut admission = engine.admission.subscribe();
     let alone = attempts >= PROBATION_ATTEMPTS;
     let permits = if alone { u32::try_from(engine.settings.running_turns.max(1)).unwrap_or(1) } else { 1 };
-    let wait = async {
-        if admission.wait_for(|open| *open).await.is_err() {
-            return None;
-        }
-        engine.permits.clone().acquire_many_owned(permits).await.ok()
-    };
+    let wait = async { engine.permits.clone().acquire_many_owned(permits).await.ok() };
     tokio::select! {
         permit = wait => permit,
         () = engine.draining() => None,

@@ -123,7 +123,12 @@ impl Previews {
     }
 
     /// Shows the next text when there is one, at the latest after [`REFRESH`].
-    pub fn again(&self, mut text: watch::Receiver<String>, message: Option<i64>, pause: Duration) -> Boxed<'static, News> {
+    pub fn again(
+        &self,
+        mut text: watch::Receiver<String>,
+        message: Option<i64>,
+        pause: Duration,
+    ) -> Boxed<'static, News> {
         let previews = self.clone();
         Box::pin(async move {
             tokio::select! {

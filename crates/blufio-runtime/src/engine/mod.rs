@@ -90,8 +90,6 @@ pub(crate) struct Engine {
     pub rendered_tools: Shared,
     /// One permit per running turn; a row on probation takes all of them.
     permits: Arc<Semaphore>,
-    /// False while the outbox is full: no new turn starts.
-    pub admission: watch::Sender<bool>,
     /// No new work: what runs may finish.
     draining: AtomicBool,
     drained: watch::Sender<bool>,
@@ -116,7 +114,6 @@ impl Engine {
             hub: Arc::default(),
             access: Mutex::new(settings.access.clone()),
             permits: Arc::new(Semaphore::new(settings.running_turns.max(1))),
-            admission: watch::Sender::new(true),
             draining: AtomicBool::new(false),
             drained: watch::Sender::new(false),
             adapters,

@@ -21,7 +21,8 @@ pub(super) struct Session {
 
 impl Session {
     pub fn from_snapshot(snapshot: Snapshot) -> (Self, Option<RunningTurn>) {
-        let history = snapshot.history.into_iter().map(|message| PromptMessage { role: message.role, wire: message.wire });
+        let history =
+            snapshot.history.into_iter().map(|message| PromptMessage { role: message.role, wire: message.wire });
         let session = Self {
             id: snapshot.id,
             key: snapshot.key,
@@ -62,16 +63,15 @@ impl Session {
     /// Opens an epoch whose prompt begins with message `first`, without any vendor bytes of the old one.
     pub async fn render_epoch(&mut self, engine: &Engine, first: MessageSeq) -> Result<Record, StoreError> {
         let provider = &engine.adapters.provider;
-        let stored = if first > self.last_message {
-            Vec::new()
-        } else {
-            engine.adapters.storage.parts(self.id, first).await?
-        };
+        let stored =
+            if first > self.last_message { Vec::new() } else { engine.adapters.storage.parts(self.id, first).await? };
         let mut wires = Vec::with_capacity(stored.len());
         self.history.clear();
         for message in stored {
             // A message of which nothing is left (only thinking) still has to be there, so that roles alternate.
-            let empty = || provider.render_message(message.role, &blufio_core::session::note(blufio_core::session::Note::NoReply));
+            let empty = || {
+                provider.render_message(message.role, &blufio_core::session::note(blufio_core::session::Note::NoReply))
+            };
             let Some(wire) = provider.render_message(message.role, &message.parts).or_else(empty) else { continue };
             self.history.push(PromptMessage { role: message.role, wire: wire.clone() });
             wires.push((message.seq, wire));

@@ -13,15 +13,11 @@ use blufio_core::event::EventKind;
 use blufio_core::failpoint::{Failpoint, hit};
 use blufio_core::ids::{CallId, CallNumber, InboxId, ModelId, SessionKey, TurnNumber};
 use blufio_core::message::{Body, Origin, Part, Role, visible_text};
-use blufio_core::port::{
-    Boxed, Failure, PreviewOutcome, Prompt, ProviderError, Replay, Reply, StoreError,
-};
+use blufio_core::port::{Boxed, Failure, PreviewOutcome, Prompt, ProviderError, Replay, Reply, StoreError};
 use blufio_core::record::{
     CallCost, Commit, Committed, Draft, InboxRow, OpenCall, OutboxRow, Record, RunningTurn, Step, ToolRun, ToolState,
 };
-use blufio_core::session::{
-    Effect, Input, Note, Notice, Outcome, Timer, Trouble, Turn, note, results,
-};
+use blufio_core::session::{Effect, Input, Note, Notice, Outcome, Timer, Trouble, Turn, note, results};
 use blufio_core::time::Timestamp;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -149,9 +145,10 @@ pub(super) async fn resume(
 impl<'a> Run<'a> {
     fn new(engine: &'a Arc<Engine>, session: &'a mut Session, row: InboxRow) -> Self {
         let live = LiveText::new(session.key.clone(), row.id, engine.hub.clone(), String::new());
-        let previews = engine.adapters.channels.get(&row.route.channel).map(|channel| {
-            Previews::new(channel.clone(), engine.adapters.clock.clone(), row.route.clone(), row.id.0)
-        });
+        let previews =
+            engine.adapters.channels.get(&row.route.channel).map(|channel| {
+                Previews::new(channel.clone(), engine.adapters.clock.clone(), row.route.clone(), row.id.0)
+            });
         Self {
             number: session.last_turn,
             engine,
@@ -300,7 +297,11 @@ impl<'a> Run<'a> {
         }
         let kept = self.said.join("\n\n");
         let replaceable = self.previews.is_none()
-            || self.engine.adapters.channels.get(&self.row.route.channel)
+            || self
+                .engine
+                .adapters
+                .channels
+                .get(&self.row.route.channel)
                 .is_none_or(|channel| channel.can_replace_preview(&self.row.route));
         let shown = self.live.has_shown() && !replaceable;
         if !shown {
@@ -319,7 +320,8 @@ impl<'a> Run<'a> {
     }
 
     fn close_call(&mut self, open: &OpenCall, cost: CallCost, request: Option<String>, failure: Option<String>) {
-        metrics::counter!("blufio_model_calls_total", "outcome" => if failure.is_some() { "failed" } else { "done" }).increment(1);
+        metrics::counter!("blufio_model_calls_total", "outcome" => if failure.is_some() { "failed" } else { "done" })
+            .increment(1);
         if let CallCost::Settled { usage, cost } = &cost {
             metrics::counter!("blufio_spend_micro_usd_total").increment(cost.0);
             metrics::counter!("blufio_tokens_total", "kind" => "prompt").increment(usage.prompt());

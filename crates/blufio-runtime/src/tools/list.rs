@@ -136,7 +136,9 @@ fn page(entries: &[String], skip: usize, complete: bool) -> String {
         text.push_str(&format!("[{} of {total} entries; to see more: skip {next}, or list a folder in it]\n", count));
     }
     if !complete {
-        text.push_str(&format!("[not complete: only {SCAN_MAX} entries were looked at; list the folders one by one]\n"));
+        text.push_str(&format!(
+            "[not complete: only {SCAN_MAX} entries were looked at; list the folders one by one]\n"
+        ));
     }
     text.truncate(text.trim_end().len());
     text

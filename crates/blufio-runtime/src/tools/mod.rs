@@ -17,8 +17,8 @@ mod tests;
 
 pub use workspace::sweep_temporary;
 
-use blufio_core::port::{AnyTool, ArgRole, Clock, Replay, Tool, ToolCall, ToolError, ToolLimits, ToolSpec};
 use blufio_core::ids::ToolName;
+use blufio_core::port::{AnyTool, ArgRole, Clock, Replay, Tool, ToolCall, ToolError, ToolLimits, ToolSpec};
 use serde::de::DeserializeOwned;
 use std::io;
 use std::path::{Path, PathBuf};

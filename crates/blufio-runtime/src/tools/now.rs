@@ -74,7 +74,9 @@ fn tell(now: Timestamp, zone: TimeZone) -> Result<String, ToolError> {
 fn no_zone(name: &str) -> ToolError {
     let known: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
     if known.len() < 2 {
-        return ToolError::ToModel("this machine has no time zone tables; ask without `timezone`, or for UTC".to_owned());
+        return ToolError::ToModel(
+            "this machine has no time zone tables; ask without `timezone`, or for UTC".to_owned(),
+        );
     }
     // People say `Asia/Bangalore` or `New York`: the city, as the tables spell it, finds the name.
     let city = name.rsplit('/').next().unwrap_or(name).trim().replace(' ', "_");
@@ -96,7 +98,8 @@ mod tests {
     #[test]
     fn the_time_is_told_with_its_zone() {
         let berlin = tell(SUMMER, TimeZone::get("Europe/Berlin").unwrap()).unwrap();
-        let expect = "Saturday, 2026-07-04 18:05:09 (Europe/Berlin, CEST, UTC+02:00)\nUTC: Saturday, 2026-07-04 16:05:09";
+        let expect =
+            "Saturday, 2026-07-04 18:05:09 (Europe/Berlin, CEST, UTC+02:00)\nUTC: Saturday, 2026-07-04 16:05:09";
         assert_eq!(berlin, expect);
         let kolkata = tell(SUMMER, TimeZone::get("asia/kolkata").unwrap()).unwrap();
         assert!(kolkata.starts_with("Saturday, 2026-07-04 21:35:09 (Asia/Kolkata, IST, UTC+05:30)"), "{kolkata}");

@@ -157,7 +157,8 @@ fn part(text: &str, more: bool, start: Position, lines: u64, size: u64) -> Strin
     let next_line = start.line + newlines;
     let last = if shown.ends_with('\n') { next_line - 1 } else { next_line };
     let gap = if shown.ends_with('\n') { "" } else { "\n" };
-    let range = if last <= start.line { format!("line {}", start.line) } else { format!("lines {}–{last}", start.line) };
+    let range =
+        if last <= start.line { format!("line {}", start.line) } else { format!("lines {}–{last}", start.line) };
     let note = if complete {
         format!("{range}, to the end of the file")
     } else if shown.ends_with('\n') {
@@ -165,7 +166,9 @@ fn part(text: &str, more: bool, start: Position, lines: u64, size: u64) -> Strin
     } else {
         // Only a line that is longer than a whole part ends like this, so it is the first one of the part.
         let next_byte = start.byte + shown.len() as u64;
-        format!("a part of line {next_line}; file of {size} bytes; to read on: start_line {next_line}, start_byte {next_byte}")
+        format!(
+            "a part of line {next_line}; file of {size} bytes; to read on: start_line {next_line}, start_byte {next_byte}"
+        )
     };
     format!("{shown}{gap}[{note}]")
 }

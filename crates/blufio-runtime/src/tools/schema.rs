@@ -60,7 +60,8 @@ fn number(what: &str, schema: &Value, input: &Value, problems: &mut Vec<String>)
     let whole = |value: &Value| value.as_i64().map(i128::from).or_else(|| value.as_u64().map(i128::from));
     let Some(number) = whole(input) else { return };
     let bound = |word: &str| schema.get(word).and_then(whole);
-    if bound("minimum").is_some_and(|minimum| number < minimum) || bound("maximum").is_some_and(|maximum| number > maximum)
+    if bound("minimum").is_some_and(|minimum| number < minimum)
+        || bound("maximum").is_some_and(|maximum| number > maximum)
     {
         let range = match (bound("minimum"), bound("maximum")) {
             (Some(minimum), Some(maximum)) => format!("from {minimum} to {maximum}"),

@@ -9,7 +9,9 @@ use super::{ToolsError, similar};
 use blufio_core::failpoint::{Failpoint, hit};
 use blufio_core::port::ToolError;
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, DirBuilder, DirBuilderExt, File, Metadata, MetadataExt, OpenOptions, OpenOptionsExt, PermissionsExt};
+use cap_std::fs::{
+    Dir, DirBuilder, DirBuilderExt, File, Metadata, MetadataExt, OpenOptions, OpenOptionsExt, PermissionsExt,
+};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::io::{self, Write};
@@ -157,10 +159,19 @@ impl Workspace {
     /// Makes `content` the content of a file, whole or not at all: a temporary file named after `key`, then a rename.
     ///
     /// Missing folders are made. A power cut afterwards does not undo it.
-    pub fn replace(&self, _lock: &MutexGuard<'_, ()>, path: &Relative, key: &str, content: &[u8]) -> Result<(), ToolError> {
+    pub fn replace(
+        &self,
+        _lock: &MutexGuard<'_, ()>,
+        path: &Relative,
+        key: &str,
+        content: &[u8],
+    ) -> Result<(), ToolError> {
         if content.len() > FILE_BYTES_MAX {
             let length = content.len();
-            return Err(refuse(&path.names, &format!("would have {length} bytes; at most {FILE_BYTES_MAX} are allowed")));
+            return Err(refuse(
+                &path.names,
+                &format!("would have {length} bytes; at most {FILE_BYTES_MAX} are allowed"),
+            ));
         }
         let (parents, name) = path.file()?;
         let folder = self.walk(parents, Missing::Create)?;

@@ -10,6 +10,9 @@ use blufio_core::record::{MessageView, Query, SessionView, StoreStatus, TurnView
 use blufio_runtime::clock::SystemClock;
 use std::sync::Arc;
 
+/// The database's name in the data folder.
+const DATABASE: &str = "blufio.db";
+
 /// A place to ask.
 pub enum Source {
     /// The server runs.
@@ -26,7 +29,7 @@ impl Source {
         if let Some(client) = Client::find(&config.data_dir).await? {
             return Ok(Self::Server(client));
         }
-        if !config.data_dir.join(wire::DATABASE).exists() {
+        if !config.data_dir.join(DATABASE).exists() {
             return Ok(Self::Nothing);
         }
         Ok(Self::Store(wire::store_reader(config)?))
@@ -46,30 +49,32 @@ impl Source {
 
     /// The newest messages of a session, oldest of them first.
     pub async fn messages(&self, session: &SessionKey, limit: u32) -> Result<Vec<MessageView>, Failure> {
-        let found = match self {
-            Self::Server(client) => client.messages(session, limit).await,
-            Self::Nothing => return Err(no_session(session)),
-            Self::Store(store) => match view(store, Query::Messages { session: session.clone(), limit }).await {
-                Ok(View::Messages(messages)) => Ok(messages),
-                Ok(other) => return Err(unexpected(&other)),
-                Err(failure) => return Err(advise(failure)),
-            },
-        };
-        found.map_err(missing)
+        match self {
+            Self::Server(client) => client.messages(session, limit).await.map_err(missing),
+            Self::Nothing => Err(no_session(session)),
+            Self::Store(store) => {
+                let query = Query::Messages { session: session.clone(), limit };
+                match view(store, query).await.map_err(advise)? {
+                    View::Messages(messages) => Ok(messages),
+                    other => Err(unexpected(&other)),
+                }
+            }
+        }
     }
 
     /// What happened in a session's turns, oldest first.
     pub async fn journal(&self, session: &SessionKey, turn: Option<TurnNumber>) -> Result<Vec<TurnView>, Failure> {
-        let found = match self {
-            Self::Server(client) => client.journal(session, turn).await,
-            Self::Nothing => return Err(no_session(session)),
-            Self::Store(store) => match view(store, Query::Journal { session: session.clone(), turn }).await {
-                Ok(View::Journal(turns)) => Ok(turns),
-                Ok(other) => return Err(unexpected(&other)),
-                Err(failure) => return Err(advise(failure)),
-            },
-        };
-        found.map_err(missing)
+        match self {
+            Self::Server(client) => client.journal(session, turn).await.map_err(missing),
+            Self::Nothing => Err(no_session(session)),
+            Self::Store(store) => {
+                let query = Query::Journal { session: session.clone(), turn };
+                match view(store, query).await.map_err(advise)? {
+                    View::Journal(turns) => Ok(turns),
+                    other => Err(unexpected(&other)),
+                }
+            }
+        }
     }
 
     /// Who is known.

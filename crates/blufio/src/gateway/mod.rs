@@ -63,7 +63,10 @@ fn router(app: &Arc<App>, door: Door) -> Router {
 }
 
 /// The servers end with the process, after everything that uses them.
-#[expect(clippy::disallowed_methods, reason = "servers outlive the runtime's tasks, so that /readyz answers during shutdown")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "servers outlive the runtime's tasks, so that /readyz answers during shutdown"
+)]
 fn run(server: impl IntoFuture<Output = std::io::Result<()>, IntoFuture: Send> + Send + 'static) {
     let server = server.into_future();
     tokio::spawn(async move {

@@ -12,7 +12,7 @@ use blufio_core::event::Event;
 use blufio_core::ids::{InboxId, SessionKey, TurnNumber};
 use blufio_core::port::StoreError;
 use blufio_core::record::{PairingChange, Query as StoreQuery, View};
-use blufio_runtime::{Readiness, Reader};
+use blufio_runtime::{Reader, Readiness};
 use futures_util::stream::{self, Stream};
 use serde::Deserialize;
 use std::collections::VecDeque;
@@ -117,10 +117,11 @@ async fn ready(State(app): Shared) -> Response {
     }
 }
 
-async fn metrics(State(app): Shared) -> Response {
+async fn metrics(State(app): Shared) -> Result<Response, Problem> {
+    app.host.set_gauges().await?;
     metrics::counter!("blufio_store_commits_total").absolute((app.commits)());
     let kind = [(axum::http::header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (kind, app.metrics.render()).into_response()
+    Ok((kind, app.metrics.render()).into_response())
 }
 
 async fn status(State(app): Shared) -> Result<Response, Problem> {
@@ -308,7 +309,8 @@ mod tests {
 
     #[test]
     fn only_the_health_words_are_open_to_the_network() {
-        let open: Vec<&str> = ROUTES.iter().filter(|route| route.doors.contains(&Door::Tcp)).map(|route| route.path).collect();
+        let open: Vec<&str> =
+            ROUTES.iter().filter(|route| route.doors.contains(&Door::Tcp)).map(|route| route.path).collect();
         assert_eq!(open, ["/healthz", "/readyz"]);
         assert!(ROUTES.iter().all(|route| route.doors.contains(&Door::Socket)));
     }
