@@ -48,8 +48,9 @@ pub struct Global {
     /// Print results as JSON, and errors as one JSON object on standard error
     #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
-    /// Use colours
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Global options")]
+    /// When to use colours: auto, always or never
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    #[arg(help_heading = "Global options")]
     pub color: Colour,
 }
 

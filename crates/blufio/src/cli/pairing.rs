@@ -8,7 +8,7 @@ use crate::client::{CallError, Client, People, Person};
 use crate::config::resolved::Config;
 use crate::failure::Failure;
 use crate::{lock, wire};
-use blufio_core::port::{AnyStorage, Clock};
+use blufio_core::port::Clock;
 use blufio_core::record::PairingChange;
 use blufio_runtime::clock::SystemClock;
 

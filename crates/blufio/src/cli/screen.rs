@@ -20,6 +20,8 @@ pub struct Screen {
     pub terminal_out: bool,
     /// A person reads remarks.
     pub terminal_err: bool,
+    /// What was remarked can be erased again.
+    pub erases: bool,
     colour_out: bool,
     colour_err: bool,
 }
@@ -41,11 +43,11 @@ impl Screen {
     /// Looks at the streams and at what the person wants. `NO_COLOR` and `TERM=dumb` mean no colours.
     pub fn new(global: &Global, environment: &Environment) -> Self {
         let set = |name: &str| environment.vars.get(name).is_some_and(|value| !value.is_empty());
-        let plain = set("NO_COLOR") || environment.vars.get("TERM").is_some_and(|term| term == "dumb");
+        let dumb = environment.vars.get("TERM").is_some_and(|term| term == "dumb");
         let colour = |terminal| match global.color {
             Colour::Always => true,
             Colour::Never => false,
-            Colour::Auto => terminal && !plain,
+            Colour::Auto => terminal && !dumb && !set("NO_COLOR"),
         };
         let terminal_out = std::io::stdout().is_terminal();
         let terminal_err = std::io::stderr().is_terminal();
@@ -54,6 +56,7 @@ impl Screen {
             terminal_in: std::io::stdin().is_terminal(),
             terminal_out,
             terminal_err,
+            erases: terminal_err && !dumb,
             colour_out: colour(terminal_out),
             colour_err: colour(terminal_err),
         }
@@ -66,6 +69,11 @@ impl Screen {
             (false, true) => Manner::Coloured,
             (false, false) => Manner::Plain,
         }
+    }
+
+    /// Results may have colours.
+    pub const fn has_colour(&self) -> bool {
+        self.colour_out
     }
 
     /// A piece of a result.
@@ -100,10 +108,15 @@ impl Screen {
         }
     }
 
+    /// A remark that matters less.
+    pub fn dimmed(&self, text: &str) -> String {
+        paint(self.colour_err, Look::Dim, text)
+    }
+
     /// Writes a dim line that is no part of the result; only for a person at a terminal.
     pub fn aside(&self, text: &str) {
         if self.terminal_err && !self.json {
-            self.remark(&format!("{}\n", paint(self.colour_err, Look::Dim, text)));
+            self.remark(&format!("{}\n", self.dimmed(text)));
         }
     }
 }

@@ -78,7 +78,7 @@ fn channel(health: &ChannelHealth, screen: &Screen) -> String {
     }
 }
 
-fn counts<'a>(store: &StoreStatus, rows: &mut Vec<(&'a str, String)>) {
+fn counts(store: &StoreStatus, rows: &mut Vec<(&str, String)>) {
     let turns: Vec<String> = store.turns.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
     let turns = if turns.is_empty() { "none".to_owned() } else { turns.join(", ") };
     let oldest = if store.outbox_pending == 0 {
