@@ -1,7 +1,9 @@
 //! Development only: fake servers that reject illegal requests, contract suites, kill harness.
 
+pub mod bench;
 pub mod botapi;
 pub mod contract;
 pub mod http;
 pub mod invariants;
 pub mod messages;
+pub mod process;

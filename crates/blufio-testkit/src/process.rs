@@ -355,9 +355,10 @@ impl Blufio {
     }
 
     fn signal_group(&self) {
-        // The group may have died a moment ago; that is what was wanted. It cannot be somebody else's: the leader is not
-        // reaped yet, so its number is not free.
-        drop(kill_process_group(self.pid, Signal::KILL));
+        // It cannot be somebody else's group: the leader is not reaped yet, so its number is not free.
+        if let Err(error) = kill_process_group(self.pid, Signal::KILL) {
+            assert_eq!(error, rustix::io::Errno::SRCH, "a group of our own can be killed");
+        }
     }
 }
 
@@ -467,7 +468,11 @@ telegram.streaming = "off"
                 }
             };
             assert!(blufio.is_running() && blufio.usage().unwrap().rss_bytes > 0);
-            if by_drop { drop(blufio) } else { drop(blufio.kill9().await.unwrap()) }
+            if by_drop {
+                drop(blufio);
+            } else {
+                assert!(!blufio.kill9().await.unwrap().success());
+            }
             let gone = |stat: io::Result<String>| stat.map_or(true, |stat| stat.contains(") Z "));
             while !gone(std::fs::read_to_string(format!("/proc/{id}/stat"))) {
                 tokio::task::yield_now().await;

@@ -230,11 +230,7 @@ impl Client {
     }
 
     /// What happened in a session's turns, oldest first.
-    pub async fn journal(
-        &self,
-        session: &SessionKey,
-        turn: Option<TurnNumber>,
-    ) -> Result<Vec<TurnView>, CallError> {
+    pub async fn journal(&self, session: &SessionKey, turn: Option<TurnNumber>) -> Result<Vec<TurnView>, CallError> {
         let number = turn.map(|turn| turn.to_string());
         let query: Vec<(&str, &str)> = number.iter().map(|number| ("turn", number.as_str())).collect();
         self.get(&["v1", "sessions", session.as_str(), "journal"], &query).await
@@ -343,9 +339,13 @@ mod tests {
     fn refusals_keep_message_and_hint() {
         let answer = |status, body: &str| Answer { status, body: body.into() };
         let error = refusal(&answer(404, r#"{"error":{"message":"no such message","hint":null}}"#));
-        assert!(matches!(&error, CallError::Refused { status: 404, message, hint: None } if message == "no such message"));
+        assert!(
+            matches!(&error, CallError::Refused { status: 404, message, hint: None } if message == "no such message")
+        );
         assert!(!error.passes());
         assert!(refusal(&answer(503, r#"{"error":{"message":"full","hint":"later"}}"#)).passes());
-        assert!(matches!(refusal(&answer(500, "<html>\u{1b}[2J")), CallError::Garbled(text) if !text.contains('\u{1b}')));
+        assert!(
+            matches!(refusal(&answer(500, "<html>\u{1b}[2J")), CallError::Garbled(text) if !text.contains('\u{1b}'))
+        );
     }
 }

@@ -109,8 +109,7 @@ mod tests {
         assert_eq!(failure.render(Manner::Plain), "error: no entry\n  cause: it is locked\n  hint: unlock it");
         assert_eq!(Failure::new("no entry", 1).render(Manner::Coloured), "\u{1b}[1;31merror:\u{1b}[0m no entry");
         let json: serde_json::Value = serde_json::from_str(&failure.render(Manner::Json)).unwrap_or_default();
-        let expect =
-            serde_json::json!({"error": {"message": "no entry", "cause": "it is locked", "hint": "unlock it", "code": 77}});
+        let expect = serde_json::json!({"error": {"message": "no entry", "cause": "it is locked", "hint": "unlock it", "code": 77}});
         assert_eq!(json, expect);
     }
 }

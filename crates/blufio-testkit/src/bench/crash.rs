@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use tokio::time::{interval, sleep};
 
@@ -163,8 +163,7 @@ async fn kill_and_compare(
             bail!("the process ended by itself; its log ends:\n{}", blufio.log_tail());
         }
         blufio.kill9().await?;
-        if database.exists() {
-            check(&database, sums)?;
+        if database.exists() && check(&database, sums)? {
             let sends = sending(&database)?;
             in_flight += sends;
             sums.with_send += u64::from(sends > 0);
@@ -189,14 +188,19 @@ async fn kill_and_compare(
     compare(world, &feed.lock().expect("the feed does not panic"), in_flight, sums)
 }
 
-fn check(database: &Path, sums: &mut Sums) -> Result<()> {
+/// Whether there are tables; an error if there is something wrong with them.
+fn check(database: &Path, sums: &mut Sums) -> Result<bool> {
     sums.checks += 1;
     match invariants::check(database) {
-        Ok(_) => Ok(()),
-        // Killed before the first migration was committed: there is nothing yet to be wrong.
-        Err(problems) if problems.iter().all(|problem| problem.contains("no such table: meta")) => Ok(()),
+        Ok(_) => Ok(true),
+        Err(problems) if is_new(&problems) => Ok(false),
         Err(problems) => bail!("after {} kills: {}", sums.kills, problems.join("; ")),
     }
+}
+
+/// Killed before the first migration was committed: there is nothing yet to be wrong.
+pub fn is_new(problems: &[String]) -> bool {
+    problems.iter().all(|problem| problem.contains("no such table"))
 }
 
 /// What people asked, what they see, and what the database and the fakes say about it.
@@ -341,7 +345,6 @@ impl Feed {
         }
     }
 
-    /// Looks through the whole transcripts once the newest messages let it hope.
     fn all_answered(&mut self, world: &World) -> bool {
         self.look(world);
         self.chats.iter().all(|chat| chat.answered == chat.numbers.len())
@@ -376,7 +379,6 @@ fn text(number: u64) -> String {
     format!("#{number} {wish}")
 }
 
-/// Reads the options from a line, for the short form in `all`.
 impl Options {
     /// So many kills with everything else as usual.
     pub fn kills(kills: u32) -> Self {

@@ -36,6 +36,7 @@ pub struct World {
     pub messages: FakeMessagesApi,
     /// How to start the binary.
     pub setup: Setup,
+    chats: usize,
     dir: TempDir,
 }
 
@@ -75,12 +76,19 @@ impl World {
         }
         setup.set_raw("session.pending_messages", "200");
         setup.set("log.level", "warn");
-        Ok(Self { telegram, messages, setup, dir })
+        Ok(Self { telegram, messages, setup, chats: plan.chats, dir })
     }
 
-    /// Keeps the work folder for a look at it; says where it is.
+    /// Keeps the work folder for a look at it, with what is visible in the chats; says where it is.
     pub fn keep(self) -> PathBuf {
-        self.dir.keep()
+        let path = self.dir.keep();
+        for chat in (FIRST_USER..).take(self.chats.max(1)) {
+            let lines: Vec<String> =
+                self.telegram.transcript(chat).iter().map(|message| serde_json::json!(message).to_string()).collect();
+            // It helps to understand a failure; that it cannot be written is none of its own.
+            drop(std::fs::write(path.join(format!("chat-{chat}.jsonl")), lines.join("\n")));
+        }
+        path
     }
 
     /// What a correct client never sends, of both fakes.

@@ -99,25 +99,34 @@ The exit code is 0 after a reply and 1 after an error or a stop.")]
     #[command(after_help = "Without a running server it says so, and what the database knows.")]
     Status,
     /// Check and show the configuration
-    #[command(subcommand, after_help = "\
+    #[command(
+        subcommand,
+        after_help = "\
 Examples:
   blufio config check      prints errors with file, line and advice; exit code 78 if there are any
-  blufio config show       every key, its value, and where that comes from")]
+  blufio config show       every key, its value, and where that comes from"
+    )]
     Config(Config),
     /// Look at conversations
-    #[command(subcommand, after_help = "\
+    #[command(
+        subcommand,
+        after_help = "\
 Examples:
   blufio session list
   blufio session show local:main --limit 10
-  blufio session replay local:main --turn 3     what happened in turn 3, step by step")]
+  blufio session replay local:main --turn 3     what happened in turn 3, step by step"
+    )]
     Session(Session),
     /// Decide who may speak to the agent
-    #[command(subcommand, after_help = "\
+    #[command(
+        subcommand,
+        after_help = "\
 A stranger who writes to the bot gets a code, valid for one hour. Whoever lives on this machine decides:
   blufio pairing list
   blufio pairing approve ABCD2345
   blufio pairing approve ABCD2345 --owner
-  blufio pairing revoke 123456789")]
+  blufio pairing revoke 123456789"
+    )]
     Pairing(Pairing),
 }
 

@@ -11,8 +11,8 @@ mod shell;
 mod source;
 mod status;
 
-use crate::config::load::load;
 use crate::config::diagnostic::ConfigErrors;
+use crate::config::load::load;
 use crate::config::{Environment, Loaded, Overrides};
 use crate::failure::{Failure, Manner};
 use crate::secrets::EnvSecrets;
@@ -70,8 +70,8 @@ fn carry_out(arguments: &Arguments, context: &Context, screen: &Screen) -> Resul
 }
 
 fn serve(loaded: &Loaded, context: &Context) -> Result<(), Failure> {
-    crate::logging::start(&loaded.config);
     if context.exposed {
+        crate::logging::start(&loaded.config);
         tracing::warn!("other processes of this user may be able to read this one's memory");
     }
     crate::serve::serve(loaded, &context.secrets)

@@ -155,7 +155,9 @@ fn in_words(input: &Input, names: &mut BTreeMap<CallId, ToolName>) -> String {
         Input::Fired { timer: Timer::Deadline } => "the time for this turn was over".to_owned(),
         Input::Fired { timer: Timer::Retry } => "the pause was over, next try".to_owned(),
         Input::Stop => "the person said stop".to_owned(),
-        Input::Restarted { attempts } => format!("Blufio started anew while the turn ran (attempts so far: {attempts})"),
+        Input::Restarted { attempts } => {
+            format!("Blufio started anew while the turn ran (attempts so far: {attempts})")
+        }
         Input::Panicked => "a bug in Blufio ended the code that ran the turn; it was taken up again".to_owned(),
     }
 }
@@ -216,6 +218,9 @@ mod tests {
         check(Input::Restarted { attempts: 1 }, "Blufio started anew while the turn ran (attempts so far: 1)");
         let admitted = Input::Admitted { rounds_max: 25, fallback: true, deadline: Timestamp(0) };
         let words = in_words(&admitted, &mut names);
-        assert!(words.starts_with("began: at most 25 rounds of tools, another model may help out, until 19"), "{words}");
+        assert!(
+            words.starts_with("began: at most 25 rounds of tools, another model may help out, until 19"),
+            "{words}"
+        );
     }
 }

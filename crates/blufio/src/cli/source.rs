@@ -109,10 +109,9 @@ async fn view(store: &Arc<dyn AnyStorage>, query: Query) -> Result<View, Failure
 pub fn of_store(error: StoreError) -> Failure {
     match error {
         StoreError::NotFound(message) => Failure::new(message, Failure::GENERAL),
-        StoreError::Full(_) | StoreError::DiskFull | StoreError::Broken(_) | StoreError::Closed => Failure {
-            cause: Some(error.to_string()),
-            ..Failure::new("the database does not answer", Failure::GENERAL)
-        },
+        StoreError::Full(_) | StoreError::DiskFull | StoreError::Broken(_) | StoreError::Closed => {
+            Failure { cause: Some(error.to_string()), ..Failure::new("the database does not answer", Failure::GENERAL) }
+        }
     }
 }
 

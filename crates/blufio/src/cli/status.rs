@@ -29,7 +29,8 @@ fn running(server: &ServerStatus, config: &Config, screen: &Screen) -> Result<()
     let ServerStatus { version, status } = server;
     if screen.json {
         let data_dir = &config.data_dir;
-        return screen.write_json(&json!({"running": true, "version": version, "data_dir": data_dir, "status": status}));
+        return screen
+            .write_json(&json!({"running": true, "version": version, "data_dir": data_dir, "status": status}));
     }
     let state = match &status.reason {
         None => screen.paint(Look::Green, "ready"),
@@ -54,10 +55,8 @@ fn stopped(store: Option<&StoreStatus>, config: &Config, screen: &Screen) -> Res
         let data_dir = &config.data_dir;
         return screen.write_json(&json!({"running": false, "data_dir": data_dir, "store": store}));
     }
-    let mut rows = vec![
-        ("state", screen.paint(Look::Red, "not running")),
-        ("data folder", config.data_dir.display().to_string()),
-    ];
+    let mut rows =
+        vec![("state", screen.paint(Look::Red, "not running")), ("data folder", config.data_dir.display().to_string())];
     match store {
         Some(store) => counts(store, &mut rows),
         None => rows.push(("database", "none yet; `blufio serve` or `blufio shell` creates it".to_owned())),
@@ -88,7 +87,10 @@ fn counts(store: &StoreStatus, rows: &mut Vec<(&str, String)>) {
     };
     rows.push(("sessions", store.sessions.to_string()));
     rows.push(("turns", turns));
-    rows.push(("waiting", format!("{} to be answered, {} to be sent{oldest}", store.inbox_pending, store.outbox_pending)));
+    rows.push((
+        "waiting",
+        format!("{} to be answered, {} to be sent{oldest}", store.inbox_pending, store.outbox_pending),
+    ));
     for (chat, reason) in &store.outbox_dead {
         rows.push(("not delivered", format!("chat {chat}: {}", one_line(reason, REASON_CHARS))));
     }
@@ -101,5 +103,7 @@ fn counts(store: &StoreStatus, rows: &mut Vec<(&str, String)>) {
 
 fn lines(rows: &[(&str, String)], screen: &Screen) -> String {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    rows.iter().map(|(name, value)| format!("{}  {value}\n", screen.paint(Look::Dim, &format!("{name:<width$}")))).collect()
+    rows.iter()
+        .map(|(name, value)| format!("{}  {value}\n", screen.paint(Look::Dim, &format!("{name:<width$}"))))
+        .collect()
 }

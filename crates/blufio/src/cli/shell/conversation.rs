@@ -58,7 +58,9 @@ impl Answer {
     /// What the person reads.
     pub fn text(&self) -> String {
         let dropped = || match self.view.outcome.as_deref() {
-            Some("full") => "(Too many of your messages are waiting. Say this again when they are answered.)".to_owned(),
+            Some("full") => {
+                "(Too many of your messages are waiting. Say this again when they are answered.)".to_owned()
+            }
             Some("by_owner") => "(Dropped, because you said /stop.)".to_owned(),
             Some(reason) => format!("(Dropped: {reason}.)"),
             None => String::new(),

@@ -67,7 +67,10 @@ impl<'a> Display<'a> {
                 self.mark(&format!("· {} failed", harmless(tool.as_str())))?;
                 self.wait();
             }
-            EventKind::Text { .. } | EventKind::TextVoided | EventKind::ToolDone { .. } | EventKind::TurnDone { .. } => {}
+            EventKind::Text { .. }
+            | EventKind::TextVoided
+            | EventKind::ToolDone { .. }
+            | EventKind::TurnDone { .. } => {}
         }
         Ok(())
     }

@@ -102,7 +102,9 @@ struct Commands;
 fn complete(line: &str, position: usize) -> Vec<Pair> {
     let Some(typed) = line.get(..position).and_then(|typed| typed.strip_prefix('/')) else { return Vec::new() };
     let fitting = MENU.iter().chain(&OWN).filter(|(name, _)| name.starts_with(typed));
-    fitting.map(|(name, about)| Pair { display: format!("/{name}  {about}"), replacement: format!("/{name} ") }).collect()
+    fitting
+        .map(|(name, about)| Pair { display: format!("/{name}  {about}"), replacement: format!("/{name} ") })
+        .collect()
 }
 
 impl Completer for Commands {
@@ -127,7 +129,8 @@ mod tests {
 
     #[test]
     fn commands_are_completed_at_the_start_of_a_line() {
-        let names = |line: &str| complete(line, line.len()).into_iter().map(|pair| pair.replacement).collect::<Vec<_>>();
+        let names =
+            |line: &str| complete(line, line.len()).into_iter().map(|pair| pair.replacement).collect::<Vec<_>>();
         assert_eq!(names("/st"), ["/status ", "/stop ", "/start "]);
         assert_eq!(names("/ex"), ["/exit "]);
         assert!(names("tell me about /st").is_empty() && names("").is_empty() && names("/model x").is_empty());

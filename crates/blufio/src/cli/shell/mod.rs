@@ -77,6 +77,8 @@ fn piped() -> Result<String, Failure> {
             ..Failure::new(format!("the message is longer than {INBOUND_TEXT_BYTES_MAX} bytes"), Failure::USAGE)
         });
     }
+    // As in `$(…)`: the line break at the end belongs to the pipe.
+    text.truncate(text.trim_end_matches(['\r', '\n']).len());
     Ok(text)
 }
 
@@ -165,7 +167,8 @@ impl Running<'_> {
                 Ok(_) => {}
                 Err(failure) if failure.code == Failure::BROKEN_PIPE => return Err(failure),
                 Err(failure) if failure.code == Failure::INTERRUPTED => {
-                    self.screen.aside("(not waiting any longer; `blufio session show` has the answer when it is there)");
+                    self.screen
+                        .aside("(not waiting any longer; `blufio session show` has the answer when it is there)");
                 }
                 Err(failure) => failure.report(self.screen.manner()),
             }

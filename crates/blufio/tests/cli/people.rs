@@ -1,0 +1,83 @@
+//! `blufio pairing`, with and without a server.
+
+use super::{Place, SOON, model};
+use blufio_testkit::botapi::{BotApiConfig, FakeBotApi};
+use serde_json::{Value, json};
+
+const ANN: i64 = 501;
+const BOB: i64 = 502;
+
+async fn telegram() -> FakeBotApi {
+    FakeBotApi::start(BotApiConfig { throttle: false, ..BotApiConfig::default() }).await.expect("the fake starts")
+}
+
+/// Lets a stranger write, and reads the code in the bot's answer.
+async fn ask(bot: &FakeBotApi, user: i64) -> String {
+    bot.send_text(user, "let me in");
+    let messages = bot.wait_for_bot_messages(user, 1, SOON).await;
+    let text = &messages.iter().find(|message| message.from_bot).expect("it was waited for").text;
+    let after = text.split("blufio pairing approve ").nth(1).unwrap_or_else(|| panic!("no code in {text}"));
+    after.chars().take_while(char::is_ascii_alphanumeric).collect()
+}
+
+/// Users and codes, as `pairing list --json` has them.
+fn listed(place: &Place) -> (Vec<Value>, Vec<Value>) {
+    let people = place.run(&["pairing", "list", "--json"]).json();
+    let all = |list: &str, key: &str| {
+        people[list].as_array().expect("a list").iter().map(|row| row[key].clone()).collect::<Vec<_>>()
+    };
+    (all("paired", "user"), all("requests", "code"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_server_lets_people_in_and_out_at_once() {
+    let (api, bot) = (model().await, telegram().await);
+    let place = Place::with_telegram(&api, &bot);
+    let server = place.serve();
+    assert_eq!(place.run(&["pairing", "list"]).good(), "nobody is paired, and nobody is waiting\n");
+    let (ann, bob) = (ask(&bot, ANN).await, ask(&bot, BOB).await);
+    assert_eq!(listed(&place), (vec![], vec![json!(ann), json!(bob)]));
+
+    let approved = place.run(&["pairing", "approve", &ann.to_lowercase()]).good();
+    assert!(approved.contains("(telegram user 501) may speak to the agent now, as an owner"), "{approved}");
+    let rejected = place.run(&["pairing", "reject", &bob, "--json"]).json();
+    assert_eq!((&rejected["user"], &rejected["owner"]), (&json!(BOB), &json!(false)));
+    place.run(&["pairing", "approve", &bob]).bad(1, &["no pairing request with this code", "hint: "]);
+    assert_eq!(listed(&place), (vec![json!(ANN)], vec![]));
+    let text = place.run(&["pairing", "list"]).good();
+    assert!(text.starts_with("Paired\nUSER") && text.contains("501") && text.contains("owner"), "{text}");
+
+    bot.send_text(ANN, "[say:welcome]");
+    let messages = bot.wait_for_bot_messages(ANN, 2, SOON).await;
+    assert_eq!(messages.last().map(|message| message.text.as_str()), Some("welcome"));
+
+    let revoked = place.run(&["pairing", "revoke", "501"]).good();
+    assert!(revoked.contains("may not speak to the agent any more"), "{revoked}");
+    place.run(&["pairing", "revoke", "501"]).bad(1, &["user 501 is not paired"]);
+    assert_eq!(listed(&place), (vec![], vec![]));
+    server.stop();
+    assert_eq!(bot.violations(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_server_the_database_is_asked() {
+    let (api, bot) = (model().await, telegram().await);
+    let place = Place::with_telegram(&api, &bot);
+    let server = place.serve();
+    let (ann, bob) = (ask(&bot, ANN).await, ask(&bot, BOB).await);
+    server.stop();
+
+    let text = place.run(&["pairing", "list"]).good();
+    assert!(text.starts_with("Waiting\nCODE") && text.contains(&ann) && text.contains(&bob), "{text}");
+    assert_eq!(place.run(&["pairing", "approve", &ann, "--json"]).json()["owner"], true, "the first one is the owner");
+    assert_eq!(place.run(&["pairing", "approve", &bob, "--json"]).json()["owner"], false);
+    assert_eq!(listed(&place), (vec![json!(ANN), json!(BOB)], vec![]));
+    place.run(&["pairing", "revoke", "502"]).good();
+    place.run(&["pairing", "reject", "NOSUCHCODE"]).bad(1, &["no pairing request with this code", "hint: "]);
+
+    let server = place.serve();
+    bot.send_text(ANN, "[say:welcome back]");
+    let messages = bot.wait_for_bot_messages(ANN, 2, SOON).await;
+    assert_eq!(messages.last().map(|message| message.text.as_str()), Some("welcome back"));
+    server.stop();
+}

@@ -1,0 +1,24 @@
+//! The real binary against the two fake servers, as an operator and the people in the chats see it.
+//!
+//! Every test has a folder, ports and fakes of its own and ends with [`support::World::finish`], which demands that neither
+//! fake saw anything that a correct client does not do, that the database keeps all invariants, and that the process ended in
+//! good order.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "tests: a panic is the right answer to a broken expectation, and they look at the clock from outside"
+)]
+
+mod bad_input;
+mod durability;
+mod faults;
+mod limits;
+mod shutdown;
+mod stop;
+mod streaming;
+mod support;
+mod telegram;
