@@ -7,7 +7,7 @@
 use crate::tasks::Tasks;
 use blufio_core::failpoint::{Failpoint, hit};
 use blufio_core::ids::{ChannelName, OutboxId};
-use blufio_core::limits::SEND_TRIES_MAX;
+use blufio_core::limits::{OUTBOX_AGE, SEND_TRIES_MAX};
 use blufio_core::port::{AnyChannel, AnyStorage, Clock, Rates, SendOutcome, StoreError};
 use blufio_core::rate::Bucket;
 use blufio_core::record::{OutboxMark, OutboxRow, Route};
@@ -28,6 +28,8 @@ const READ_ROWS: u32 = 256;
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How long a channel rests after the account was refused.
 const REFUSED_REST: Duration = Duration::from_secs(60);
+/// Shortest and longest pause while the channel's server cannot be reached.
+const UNREACHED_PAUSE: (Duration, Duration) = (Duration::from_millis(400), Duration::from_secs(30));
 /// Waits longer than this are not worth keeping a row for.
 const WAIT_MAX: Duration = Duration::from_secs(3_600);
 /// Chats whose bucket is remembered. Full: all are forgotten, and start with a full burst.
@@ -52,8 +54,10 @@ struct Lanes {
     busy: HashSet<i64>,
     /// The row that is being sent, by chat.
     sending: HashMap<i64, OutboxId>,
-    /// Chats that may have rows waiting; nobody overtakes them.
-    waiting: HashSet<i64>,
+    /// Looks at the outbox so far.
+    looks: u64,
+    /// Chats that may have rows waiting, with the look during or before which that became known; nobody overtakes them.
+    waiting: HashMap<i64, u64>,
     /// After a start nothing is known, so every chat may have rows.
     all_waiting: bool,
     rates: Option<Rates>,
@@ -85,7 +89,8 @@ impl Dispatcher {
         let state = Lanes {
             busy: HashSet::new(),
             sending: HashMap::new(),
-            waiting: HashSet::new(),
+            looks: 0,
+            waiting: HashMap::new(),
             all_waiting: true,
             rates,
             account,
@@ -110,7 +115,7 @@ impl Dispatcher {
         let now = self.clock.now();
         let mut lanes = self.lock();
         let chat = route.chat;
-        let free = !lanes.all_waiting && !lanes.waiting.contains(&chat) && !lanes.busy.contains(&chat);
+        let free = !lanes.all_waiting && !lanes.waiting.contains_key(&chat) && !lanes.busy.contains(&chat);
         if !free || !lanes.wait(chat, now).is_zero() {
             return None;
         }
@@ -118,9 +123,9 @@ impl Dispatcher {
         Some(Permit { dispatcher: self.clone(), chat: Some(chat) })
     }
 
-    /// Rows were (or are about to be) committed for this chat: look for them.
+    /// Rows were committed for this chat: look for them.
     pub fn poke(&self, route: &Route) {
-        self.lock().waiting.insert(route.chat);
+        self.lock().expect_rows(route.chat);
         self.poke.notify_one();
     }
 
@@ -176,7 +181,11 @@ impl Dispatcher {
     /// Starts every row that may go now; says when to look again.
     async fn start_due(&self, sends: &mut Sends) -> Duration {
         let now = self.clock.now();
-        let resting = self.lock().rest_until.since(now);
+        let (resting, look) = {
+            let mut lanes = self.lock();
+            lanes.looks += 1;
+            (lanes.rest_until.since(now), lanes.looks)
+        };
         if !resting.is_zero() {
             return resting.min(LOOK_EVERY);
         }
@@ -188,7 +197,7 @@ impl Dispatcher {
             }
         };
         let complete = rows.len() < usize::try_from(READ_ROWS).unwrap_or(usize::MAX);
-        let (due, wait) = self.lock().pick(rows, complete, now);
+        let (due, wait) = self.lock().pick(rows, complete.then_some(look), now);
         let mut marks = Vec::with_capacity(due.len());
         for row in &due {
             marks.push(OutboxMark::Sending(row.id));
@@ -239,9 +248,9 @@ impl Dispatcher {
         lanes.busy.remove(&row.route.chat);
         lanes.sending.remove(&row.route.chat);
         if again {
-            lanes.waiting.insert(row.route.chat);
+            lanes.expect_rows(row.route.chat);
         }
-        again || lanes.all_waiting || lanes.waiting.contains(&row.route.chat)
+        again || lanes.all_waiting || lanes.waiting.contains_key(&row.route.chat)
     }
 
     fn judge(&self, row: &OutboxRow, outcome: SendOutcome, now: Timestamp) -> OutboxMark {
@@ -270,7 +279,8 @@ impl Dispatcher {
             SendOutcome::Unauthorized(error) => {
                 count("unauthorized");
                 self.lock().rest_until = now.plus(REFUSED_REST);
-                OutboxMark::Again { id, not_before: now.plus(REFUSED_REST), free: true, error }
+                // Only this process rests: a start with another token sends at once.
+                OutboxMark::Again { id, not_before: now, free: true, error }
             }
             SendOutcome::NotSent { after: Some(after), everywhere, error } => {
                 count("rate_limited");
@@ -282,7 +292,18 @@ impl Dispatcher {
                 }
                 OutboxMark::Again { id, not_before: now.plus(after), free: true, error }
             }
-            SendOutcome::NotSent { after: None, error, .. } => {
+            SendOutcome::NotSent { after: None, everywhere: true, error } => {
+                count("not_connected");
+                let age = now.since(row.at);
+                if age > OUTBOX_AGE {
+                    return OutboxMark::Dead(id, error);
+                }
+                // As long as it has waited already, which doubles the pauses.
+                let pause = age.clamp(UNREACHED_PAUSE.0, UNREACHED_PAUSE.1);
+                self.lock().rest_until = now.plus(pause);
+                OutboxMark::Again { id, not_before: now.plus(pause), free: true, error }
+            }
+            SendOutcome::NotSent { after: None, everywhere: false, error } => {
                 count("not_sent");
                 if row.attempt >= SEND_TRIES_MAX {
                     return OutboxMark::Dead(id, error);
@@ -322,8 +343,9 @@ impl Lanes {
         }
     }
 
-    /// Of the rows that are next in their chats, those that may go now; the others say when.
-    fn pick(&mut self, rows: Vec<OutboxRow>, complete: bool, now: Timestamp) -> (Vec<OutboxRow>, Duration) {
+    /// Of the rows that are next in their chats, those that may go now; the others say when. `complete`: they are all there
+    /// were when that look began.
+    fn pick(&mut self, rows: Vec<OutboxRow>, complete: Option<u64>, now: Timestamp) -> (Vec<OutboxRow>, Duration) {
         let mut soonest = LOOK_EVERY;
         let found: HashSet<i64> = rows.iter().map(|row| row.route.chat).collect();
         let mut due = Vec::new();
@@ -340,19 +362,23 @@ impl Lanes {
                 soonest = soonest.min(wait);
             }
         }
-        if complete {
-            // A busy chat shows no row while its first one is being sent, so it stays on the list.
+        if let Some(look) = complete {
+            // A busy chat shows no row while its first one is being sent, and rows that came since the look were not seen.
             let busy = &self.busy;
-            self.waiting.retain(|chat| found.contains(chat) || busy.contains(chat));
+            self.waiting.retain(|chat, known| found.contains(chat) || busy.contains(chat) || *known >= look);
             self.all_waiting = false;
         }
         (due, soonest.max(Duration::from_millis(5)))
     }
 
+    fn expect_rows(&mut self, chat: i64) {
+        self.waiting.insert(chat, self.looks);
+    }
+
     fn release(&mut self, rows: &[OutboxRow]) {
         for row in rows {
             self.busy.remove(&row.route.chat);
-            self.waiting.insert(row.route.chat);
+            self.expect_rows(row.route.chat);
         }
     }
 }

@@ -80,6 +80,10 @@ impl ChannelIntake {
         match kind {
             InboundKind::Ignored(_) => Fate::Drop { reason: "ignored" },
             InboundKind::Malformed => Fate::Poison,
+            // A message without words, or with too many, would have got no turn either.
+            InboundKind::Edited { text, .. } if text.trim().is_empty() || text.len() > INBOUND_TEXT_BYTES_MAX => {
+                Fate::Drop { reason: "ignored" }
+            }
             InboundKind::Edited { sender, session, message, text } => match authorize(&sender, &rules) {
                 Access::Granted(_) => Fate::Edit { session, message, text },
                 Access::MayPair => Fate::Drop { reason: Refusal::Stranger.as_str() },

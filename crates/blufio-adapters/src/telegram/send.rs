@@ -183,7 +183,8 @@ impl Telegram {
             tracing::error!("telegram found a message too long that was cut to its limit");
         }
         match error {
-            ApiError::NotSent(_) => SendOutcome::NotSent { after: None, everywhere: false, error: words },
+            // Nobody is reached, so nothing is wrong with this row, and no other chat fares better.
+            ApiError::NotSent(_) => SendOutcome::NotSent { after: None, everywhere: true, error: words },
             ApiError::Uncertain(_) => SendOutcome::Uncertain(words),
             // An answer that cannot be read says nothing, unless its status says that it was a failure.
             ApiError::Garbage { code: 400.. } => SendOutcome::NotSent { after: None, everywhere: false, error: words },

@@ -105,7 +105,8 @@ pub enum ChannelHealth {
 pub enum SendOutcome {
     /// Delivered under this number.
     Sent(i64),
-    /// Provably not delivered. `after` is the server's wish, if it has one; then the try does not count.
+    /// Provably not delivered. `after` is the server's wish, if it has one; then the try does not count. Without a wish but
+    /// `everywhere`, the server was not reached at all, and the try does not count either.
     NotSent {
         /// Wait at least this long.
         after: Option<Duration>,

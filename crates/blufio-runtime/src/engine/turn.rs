@@ -72,7 +72,8 @@ enum Action {
     Call(Prompt),
     Refused(Failure, ModelId),
     Tool(ToolRun),
-    Finished { outcome: Outcome, text: String, sending: Option<(Permit, OutboxRow)> },
+    /// The turn is over. `sending`: its first row goes out at once; `waiting`: others are in the outbox.
+    Finished { outcome: Outcome, text: String, sending: Option<(Permit, OutboxRow)>, waiting: bool },
 }
 
 /// Answers a row.
@@ -533,16 +534,12 @@ impl<'a> Run<'a> {
             _ => None,
         };
         let sending = permit.zip(drafts.first().map(|draft| self.first_row(draft)));
+        let waiting = drafts.len() > usize::from(sending.is_some());
         if !drafts.is_empty() {
-            if let Some(dispatcher) = dispatcher
-                && (sending.is_none() || drafts.len() > 1)
-            {
-                dispatcher.poke(&self.row.route);
-            }
             self.records.push(Record::Outbox { drafts, first_sending: sending.is_some() });
         }
         self.records.push(Record::TurnClosed { outcome: outcome.clone(), text: text.clone() });
-        self.actions.push(Action::Finished { outcome, text, sending });
+        self.actions.push(Action::Finished { outcome, text, sending, waiting });
     }
 
     fn final_text(&self, outcome: &Outcome, notice: Option<Notice>) -> String {
@@ -628,13 +625,17 @@ impl<'a> Run<'a> {
                 hit(Failpoint::ToolBeforeRun);
                 self.news.push(run_tool(self.engine, run, self.session.id.0, self.number));
             }
-            Action::Finished { outcome, text, sending } => {
+            Action::Finished { outcome, text, sending, waiting } => {
                 self.news.clear();
                 let word = outcome.as_str();
                 metrics::counter!("blufio_turns_total", "outcome" => word).increment(1);
                 tracing::info!(session = %self.session.key, turn = %self.number, outcome = word, "turn over");
                 if let Some(((permit, row), id)) = sending.zip(outbox) {
                     permit.hand_over(id, row).await;
+                }
+                // After the commit: a look at the outbox before it would find nothing, and nobody would look again.
+                if waiting && let Some(dispatcher) = self.engine.dispatchers.get(&self.row.route.channel) {
+                    dispatcher.poke(&self.row.route);
                 }
                 if outcome == Outcome::Stopped {
                     self.remove_placeholder();

@@ -150,6 +150,8 @@ pub enum Config {
     Show,
     /// Print the files that are looked for
     Path,
+    /// Print the reference of every key, in Markdown
+    Reference,
 }
 
 /// `blufio session`

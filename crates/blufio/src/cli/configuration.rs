@@ -5,7 +5,7 @@ use super::refused;
 use super::screen::Screen;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::load::{load, load_located};
-use crate::config::show::{ShowFormat, render_show};
+use crate::config::show::{ShowFormat, render_reference, render_show};
 use crate::config::sources::{Candidate, CandidateState, locate};
 use crate::config::{Environment, Overrides};
 use crate::failure::Failure;
@@ -21,6 +21,7 @@ pub fn run(command: &Config, overrides: &Overrides, environment: &Environment, s
             screen.write(&render_show(&loaded, format))
         }
         Config::Path => path(overrides, environment, screen),
+        Config::Reference => screen.write(&render_reference()),
     }
 }
 

@@ -220,7 +220,5 @@ async fn commands_are_answered_and_other_slashes_go_to_the_model() {
     assert_eq!(last["messages"].as_array().unwrap().len(), 1, "/new forgets: {last}");
     assert_eq!(last["model"], "claude-opus-5-5", "the choice stays");
     world.ask(ANN, "/frobnicate now", "You said: \"/frobnicate now\"").await;
-    for r in world.telegram.requests() { eprintln!("{} {} {:?}", r.at_ms, r.method, r.params.get("text")); }
-    eprintln!("{}", world.log());
     world.finish().await;
 }
