@@ -127,9 +127,10 @@ impl Catalogue {
         Ok(total(&[(prompt, dearest), (u64::from(max_tokens), band.output)]))
     }
 
-    /// What a call that was never answered is booked with: its estimated prompt and the tokens it may have produced.
+    /// What a call that was never answered is booked with: its estimated prompt, written to the cache, and the tokens it may
+    /// have produced.
     pub fn estimate(&self, model: &ModelId, prompt: u64, output: u64, at: Timestamp) -> Result<MicroUsd, NoPrice> {
-        self.cost(model, &Usage { input: prompt, output, ..Usage::default() }, at)
+        self.cost(model, &Usage { cache_write_5m: prompt, output, ..Usage::default() }, at)
     }
 
     fn band(&self, model: &ModelId, prompt: u64, at: Timestamp) -> Result<&Band, NoPrice> {

@@ -9,7 +9,6 @@ pub mod catalogue;
 pub mod command;
 pub mod event;
 pub mod failpoint;
-pub mod history;
 pub mod ids;
 pub mod limits;
 pub mod message;

@@ -60,9 +60,6 @@ pub const REPLY_CHUNKS_MAX: usize = 20;
 pub const OUTBOX_PENDING_MAX: u32 = 2_000;
 /// Age at which an unsent row is given up.
 pub const OUTBOX_AGE: Duration = Duration::from_secs(24 * 3600);
-/// Tries of one send after provable failures. Used up: the row is `dead` and shown in `status`.
-pub const SEND_TRIES_MAX: u8 = 3;
-
 /// Pairing requests waiting per bot. Full: silence.
 pub const PAIRING_PENDING_MAX: u32 = 3;
 /// Life of a pairing code.

@@ -435,7 +435,7 @@ pub struct RunningTurn {
     pub inbox: InboxRow,
     /// When it must be over.
     pub deadline: Timestamp,
-    /// Its journal.
+    /// Its journal; empty if it cannot be read.
     pub steps: Vec<Step>,
     /// Its tool calls, in order.
     pub tools: Vec<ToolRun>,
@@ -490,7 +490,8 @@ pub enum OutboxMark {
         /// Why.
         error: String,
     },
-    /// Bytes were written and no answer was read: sent once more, marked as a possible duplicate, unless it was already.
+    /// Bytes were written and no answer was read: sent once more, marked as a possible duplicate; from the second time on after
+    /// a pause.
     Uncertain {
         /// The row.
         id: OutboxId,

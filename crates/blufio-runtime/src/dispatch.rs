@@ -4,11 +4,11 @@
 //! The fast path: an actor that is about to commit an answer asks for a [`Permit`]. If the chat has nothing waiting and the
 //! rates allow it, the row is committed as being sent and handed over directly, which saves a commit.
 
-use crate::tasks::Tasks;
+use crate::tasks::{Tasks, guarded};
 use blufio_core::failpoint::{Failpoint, hit};
 use blufio_core::ids::{ChannelName, OutboxId};
-use blufio_core::limits::{OUTBOX_AGE, SEND_TRIES_MAX};
-use blufio_core::port::{AnyChannel, AnyStorage, Clock, Rates, SendOutcome, StoreError};
+use blufio_core::limits::OUTBOX_AGE;
+use blufio_core::port::{AnyChannel, AnyStorage, Boxed, Clock, Rates, SendOutcome, StoreError};
 use blufio_core::rate::Bucket;
 use blufio_core::record::{OutboxMark, OutboxRow, Route};
 use blufio_core::time::Timestamp;
@@ -16,6 +16,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
@@ -28,8 +29,10 @@ const READ_ROWS: u32 = 256;
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How long a channel rests after the account was refused.
 const REFUSED_REST: Duration = Duration::from_secs(60);
-/// Shortest and longest pause while the channel's server cannot be reached.
-const UNREACHED_PAUSE: (Duration, Duration) = (Duration::from_millis(400), Duration::from_secs(30));
+/// After the store failed.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// Shortest and longest pause after a provable failure; between them as long as the row has waited already, which doubles it.
+const FAILED_PAUSE: (Duration, Duration) = (Duration::from_millis(400), Duration::from_secs(30));
 /// Waits longer than this are not worth keeping a row for.
 const WAIT_MAX: Duration = Duration::from_secs(3_600);
 /// Chats whose bucket is remembered. Full: all are forgotten, and start with a full burst.
@@ -42,6 +45,8 @@ pub struct Dispatcher {
     clock: Arc<dyn Clock>,
     state: Mutex<Lanes>,
     poke: Notify,
+    /// No new send: the process is ending.
+    draining: AtomicBool,
     hand: mpsc::Sender<OutboxRow>,
     handed: tokio::sync::Mutex<mpsc::Receiver<OutboxRow>>,
     /// Called on every round of the loop.
@@ -63,7 +68,7 @@ struct Lanes {
     rates: Option<Rates>,
     account: Option<Bucket>,
     chats: HashMap<i64, Bucket>,
-    /// The whole account rests until then.
+    /// The whole account rests until then. Like the buckets, on the monotonic clock, which nobody sets.
     rest_until: Timestamp,
 }
 
@@ -73,7 +78,8 @@ pub struct Permit {
     chat: Option<i64>,
 }
 
-type Sends = FuturesUnordered<blufio_core::port::Boxed<'static, (OutboxRow, SendOutcome)>>;
+/// Rows on their way; each says at its end whether there may be more for its chat.
+type Sends = FuturesUnordered<Boxed<'static, bool>>;
 
 impl Dispatcher {
     /// For one channel. `beat` is called whenever the loop goes round.
@@ -84,7 +90,8 @@ impl Dispatcher {
         beat: impl Fn() + Send + Sync + 'static,
     ) -> Arc<Self> {
         let rates = channel.rates();
-        let account = rates.map(|rates| Bucket::new(rates.global_per_s, milli(rates.global_per_s), clock.now()));
+        let account =
+            rates.map(|rates| Bucket::new(rates.global_per_s, milli(rates.global_per_s), monotonic(clock.as_ref())));
         let (hand, handed) = mpsc::channel(HANDED_MAX);
         let state = Lanes {
             busy: HashSet::new(),
@@ -97,8 +104,17 @@ impl Dispatcher {
             chats: HashMap::new(),
             rest_until: Timestamp(0),
         };
-        let (poke, handed) = (Notify::new(), tokio::sync::Mutex::new(handed));
-        Arc::new(Self { channel, storage, clock, state: Mutex::new(state), poke, hand, handed, beat: Box::new(beat) })
+        Arc::new(Self {
+            channel,
+            storage,
+            clock,
+            state: Mutex::new(state),
+            poke: Notify::new(),
+            draining: AtomicBool::new(false),
+            hand,
+            handed: tokio::sync::Mutex::new(handed),
+            beat: Box::new(beat),
+        })
     }
 
     /// Keeps the loop running.
@@ -112,7 +128,7 @@ impl Dispatcher {
 
     /// Leave to send one row to this chat now, if nothing waits there.
     pub fn reserve(self: &Arc<Self>, route: &Route) -> Option<Permit> {
-        let now = self.clock.now();
+        let now = monotonic(self.clock.as_ref());
         let mut lanes = self.lock();
         let chat = route.chat;
         let free = !lanes.all_waiting && !lanes.waiting.contains_key(&chat) && !lanes.busy.contains(&chat);
@@ -134,27 +150,34 @@ impl Dispatcher {
         self.lock().busy.is_empty()
     }
 
+    /// From now on rows stay where they are; what is being sent may arrive.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
     /// Sends until the task is dropped.
     async fn run(self: Arc<Self>) {
         let mut handed = self.handed.lock().await;
         let mut sends: Sends = FuturesUnordered::new();
         self.take_up().await;
-        let mut look = true;
-        let mut wait = LOOK_EVERY;
+        // An instant and not a pause, so that the traffic of other chats does not put it off.
+        let mut look_at = Duration::ZERO;
         loop {
             (self.beat)();
-            if look {
-                wait = self.start_due(&mut sends).await;
+            let now = self.clock.monotonic();
+            if now >= look_at {
+                look_at = now.saturating_add(self.start_due(&mut sends).await);
             }
-            look = tokio::select! {
-                Some(row) = handed.recv() => {
-                    sends.push(self.send(row));
-                    false
+            tokio::select! {
+                Some(row) = handed.recv() => sends.push(self.clone().deliver(row)),
+                Some(more) = sends.next(), if !sends.is_empty() => {
+                    if more {
+                        look_at = Duration::ZERO;
+                    }
                 }
-                Some((row, outcome)) = sends.next(), if !sends.is_empty() => self.sent(row, outcome).await,
-                () = self.poke.notified() => true,
-                () = self.clock.sleep(wait) => true,
-            };
+                () = self.poke.notified() => look_at = Duration::ZERO,
+                () = self.clock.sleep(look_at.saturating_sub(self.clock.monotonic())) => {}
+            }
         }
     }
 
@@ -165,154 +188,130 @@ impl Dispatcher {
             lanes.all_waiting = true;
             lanes.sending.drain().collect()
         };
-        let error = || "the outbox loop was restarted".to_owned();
-        let marks = lost.iter().map(|(_, id)| OutboxMark::Uncertain { id: *id, error: error() }).collect::<Vec<_>>();
-        if !marks.is_empty()
-            && let Err(error) = self.storage.mark(marks, self.clock.now()).await
-        {
-            tracing::error!(%error, "rows that were being sent could not be booked; the next start does it");
-        }
-        let mut lanes = self.lock();
-        for (chat, _) in lost {
-            lanes.busy.remove(&chat);
+        for (chat, id) in lost {
+            let mark = OutboxMark::Uncertain { id, error: "the outbox loop was restarted".to_owned() };
+            self.book(mark).await;
+            self.lock().busy.remove(&chat);
         }
     }
 
     /// Starts every row that may go now; says when to look again.
-    async fn start_due(&self, sends: &mut Sends) -> Duration {
-        let now = self.clock.now();
+    async fn start_due(self: &Arc<Self>, sends: &mut Sends) -> Duration {
+        let now = monotonic(self.clock.as_ref());
         let (resting, look) = {
             let mut lanes = self.lock();
             lanes.looks += 1;
             (lanes.rest_until.since(now), lanes.looks)
         };
-        if !resting.is_zero() {
-            return resting.min(LOOK_EVERY);
+        if !resting.is_zero() || self.draining.load(Ordering::SeqCst) {
+            return resting.clamp(Duration::from_millis(5), LOOK_EVERY);
         }
         let rows = match self.storage.outbox(self.channel.name(), READ_ROWS).await {
             Ok(rows) => rows,
             Err(error) => {
                 tracing::error!(%error, "the outbox could not be read");
-                return Duration::from_secs(1);
+                return STORE_PAUSE;
             }
         };
         let complete = rows.len() < usize::try_from(READ_ROWS).unwrap_or(usize::MAX);
-        let (due, wait) = self.lock().pick(rows, complete.then_some(look), now);
+        let (due, wait) = self.lock().pick(rows, complete.then_some(look), now, self.clock.now());
         let mut marks = Vec::with_capacity(due.len());
         for row in &due {
             marks.push(OutboxMark::Sending(row.id));
         }
         if !marks.is_empty() {
             hit(Failpoint::SendBeforeMark);
-            if let Err(error) = self.storage.mark(marks, now).await {
+            if let Err(error) = self.storage.mark(marks, self.clock.now()).await {
                 tracing::error!(%error, "the outbox could not be written");
                 self.lock().release(&due);
-                return Duration::from_secs(1);
+                return STORE_PAUSE;
             }
             hit(Failpoint::SendAfterMark);
         }
         for mut row in due {
             row.attempt = row.attempt.saturating_add(1);
-            sends.push(self.send(row));
+            sends.push(self.clone().deliver(row));
         }
         if complete { wait } else { Duration::from_millis(50) }
     }
 
-    fn send(&self, row: OutboxRow) -> blufio_core::port::Boxed<'static, (OutboxRow, SendOutcome)> {
+    /// Sends a row and books how that ended. True: there may be more for its chat.
+    fn deliver(self: Arc<Self>, row: OutboxRow) -> Boxed<'static, bool> {
         self.lock().sending.insert(row.route.chat, row.id);
-        let channel = self.channel.clone();
         Box::pin(async move {
-            let outcome = channel.send(&row).await;
-            (row, outcome)
+            let crashed = || SendOutcome::Uncertain("the sending code panicked".to_owned());
+            let outcome = guarded("send", self.channel.send(&row)).await.unwrap_or_else(crashed);
+            let mark = self.judge(&row, outcome);
+            let again = !matches!(mark, OutboxMark::Sent(..));
+            hit(Failpoint::SentBeforeCommit);
+            self.book(mark).await;
+            hit(Failpoint::SentAfterCommit);
+            let mut lanes = self.lock();
+            lanes.busy.remove(&row.route.chat);
+            lanes.sending.remove(&row.route.chat);
+            if again {
+                lanes.expect_rows(row.route.chat);
+            }
+            lanes.all_waiting || lanes.waiting.contains_key(&row.route.chat)
         })
     }
 
-    /// Books how a send ended. True: look for more rows.
-    async fn sent(&self, row: OutboxRow, outcome: SendOutcome) -> bool {
-        let now = self.clock.now();
-        let mark = self.judge(&row, outcome, now);
-        let again = !matches!(mark, OutboxMark::Sent(..));
-        hit(Failpoint::SentBeforeCommit);
+    /// Writes a mark, however long that takes: until then a crash means one possible duplicate, never a loss.
+    async fn book(&self, mark: OutboxMark) {
         let mut pause = Duration::from_millis(100);
-        while let Err(error) = self.storage.mark(vec![mark.clone()], now).await {
-            // The row stays `sending`: a crash now means one possible duplicate, never a loss.
-            tracing::error!(%error, row = %row.id, "the end of a send could not be written");
+        while let Err(error) = self.storage.mark(vec![mark.clone()], self.clock.now()).await {
+            tracing::error!(%error, ?mark, "the end of a send could not be written");
             if matches!(error, StoreError::Closed | StoreError::NotFound(_)) {
-                break;
+                return;
             }
             self.clock.sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(5));
         }
-        hit(Failpoint::SentAfterCommit);
-        let mut lanes = self.lock();
-        lanes.busy.remove(&row.route.chat);
-        lanes.sending.remove(&row.route.chat);
-        if again {
-            lanes.expect_rows(row.route.chat);
-        }
-        again || lanes.all_waiting || lanes.waiting.contains_key(&row.route.chat)
     }
 
-    fn judge(&self, row: &OutboxRow, outcome: SendOutcome, now: Timestamp) -> OutboxMark {
-        let (channel, id) = (self.channel.name().to_string(), row.id);
-        let count = |outcome: &'static str| {
-            metrics::counter!("blufio_sends_total", "channel" => channel.clone(), "outcome" => outcome).increment(1);
-        };
-        match outcome {
-            SendOutcome::Sent(message) => {
-                count("sent");
-                OutboxMark::Sent(id, message)
-            }
-            SendOutcome::Uncertain(error) => {
-                count("uncertain");
-                OutboxMark::Uncertain { id, error }
-            }
-            SendOutcome::Dead(error) => {
-                count("dead");
-                tracing::warn!(row = %id, error, "a message cannot be delivered");
-                OutboxMark::Dead(id, error)
-            }
-            SendOutcome::ChatClosed(error) => {
-                count("chat_closed");
-                OutboxMark::ChatClosed(row.route.clone(), error)
-            }
+    fn judge(&self, row: &OutboxRow, outcome: SendOutcome) -> OutboxMark {
+        let (id, now) = (row.id, self.clock.now());
+        let (mark, word) = match outcome {
+            SendOutcome::Sent(message) => (OutboxMark::Sent(id, message), "sent"),
+            SendOutcome::Uncertain(error) => (OutboxMark::Uncertain { id, error }, "uncertain"),
+            SendOutcome::Dead(error) => (OutboxMark::Dead(id, error), "dead"),
+            SendOutcome::ChatClosed(error) => (OutboxMark::ChatClosed(row.route.clone(), error), "chat_closed"),
             SendOutcome::Unauthorized(error) => {
-                count("unauthorized");
-                self.lock().rest_until = now.plus(REFUSED_REST);
+                self.rest(REFUSED_REST);
                 // Only this process rests: a start with another token sends at once.
-                OutboxMark::Again { id, not_before: now, free: true, error }
+                (OutboxMark::Again { id, not_before: now, free: true, error }, "unauthorized")
+            }
+            SendOutcome::NotSent { after: Some(after), error, .. } if after > WAIT_MAX => {
+                (OutboxMark::Dead(id, format!("asked to wait for {} s: {error}", after.as_secs())), "dead")
             }
             SendOutcome::NotSent { after: Some(after), everywhere, error } => {
-                count("rate_limited");
                 if everywhere {
-                    self.lock().rest_until = now.plus(after);
+                    self.rest(after);
                 }
-                if after > WAIT_MAX {
-                    return OutboxMark::Dead(id, format!("asked to wait for {} s: {error}", after.as_secs()));
-                }
-                OutboxMark::Again { id, not_before: now.plus(after), free: true, error }
+                (OutboxMark::Again { id, not_before: now.plus(after), free: true, error }, "rate_limited")
             }
-            SendOutcome::NotSent { after: None, everywhere: true, error } => {
-                count("not_connected");
-                let age = now.since(row.at);
-                if age > OUTBOX_AGE {
-                    return OutboxMark::Dead(id, error);
-                }
-                // As long as it has waited already, which doubles the pauses.
-                let pause = age.clamp(UNREACHED_PAUSE.0, UNREACHED_PAUSE.1);
-                self.lock().rest_until = now.plus(pause);
-                OutboxMark::Again { id, not_before: now.plus(pause), free: true, error }
+            SendOutcome::NotSent { after: None, error, .. } if now.since(row.at) > OUTBOX_AGE => {
+                (OutboxMark::Dead(id, error), "dead")
             }
-            SendOutcome::NotSent { after: None, everywhere: false, error } => {
-                count("not_sent");
-                if row.attempt >= SEND_TRIES_MAX {
-                    return OutboxMark::Dead(id, error);
+            SendOutcome::NotSent { after: None, everywhere, error } => {
+                let pause = now.since(row.at).clamp(FAILED_PAUSE.0, FAILED_PAUSE.1);
+                if everywhere {
+                    self.rest(pause);
                 }
-                let pause =
-                    Duration::from_millis(400 << row.attempt.saturating_sub(1).min(6)).min(Duration::from_secs(30));
-                OutboxMark::Again { id, not_before: now.plus(pause), free: false, error }
+                (OutboxMark::Again { id, not_before: now.plus(pause), free: everywhere, error }, "not_sent")
             }
+        };
+        if let OutboxMark::Dead(_, error) | OutboxMark::ChatClosed(_, error) = &mark {
+            tracing::warn!(row = %id, error, "a message cannot be delivered");
         }
+        let channel = self.channel.name().to_string();
+        metrics::counter!("blufio_sends_total", "channel" => channel, "outcome" => word).increment(1);
+        mark
+    }
+
+    /// Nothing is sent by this account for so long.
+    fn rest(&self, pause: Duration) {
+        self.lock().rest_until = monotonic(self.clock.as_ref()).plus(pause);
     }
 
     fn lock(&self) -> MutexGuard<'_, Lanes> {
@@ -345,28 +344,35 @@ impl Lanes {
 
     /// Of the rows that are next in their chats, those that may go now; the others say when. `complete`: they are all there
     /// were when that look began.
-    fn pick(&mut self, rows: Vec<OutboxRow>, complete: Option<u64>, now: Timestamp) -> (Vec<OutboxRow>, Duration) {
+    fn pick(
+        &mut self,
+        rows: Vec<OutboxRow>,
+        complete: Option<u64>,
+        now: Timestamp,
+        wall: Timestamp,
+    ) -> (Vec<OutboxRow>, Duration) {
         let mut soonest = LOOK_EVERY;
-        let found: HashSet<i64> = rows.iter().map(|row| row.route.chat).collect();
+        if let Some(look) = complete {
+            // A busy chat shows no row while its first one is being sent, and rows that came since the look were not seen.
+            let busy = &self.busy;
+            self.waiting.retain(|chat, known| busy.contains(chat) || *known >= look);
+            self.all_waiting = false;
+        }
         let mut due = Vec::new();
         for row in rows {
             let chat = row.route.chat;
+            // Behind this row there may be more.
+            self.expect_rows(chat);
             if self.busy.contains(&chat) {
                 continue;
             }
-            let wait = self.wait(chat, now).max(row.not_before.since(now));
+            let wait = self.wait(chat, now).max(row.not_before.since(wall));
             if wait.is_zero() {
                 self.take(chat, now);
                 due.push(row);
             } else {
                 soonest = soonest.min(wait);
             }
-        }
-        if let Some(look) = complete {
-            // A busy chat shows no row while its first one is being sent, and rows that came since the look were not seen.
-            let busy = &self.busy;
-            self.waiting.retain(|chat, known| found.contains(chat) || busy.contains(chat) || *known >= look);
-            self.all_waiting = false;
         }
         (due, soonest.max(Duration::from_millis(5)))
     }
@@ -403,6 +409,11 @@ impl Drop for Permit {
             self.dispatcher.lock().busy.remove(&chat);
         }
     }
+}
+
+/// The monotonic clock in the form that buckets take.
+fn monotonic(clock: &dyn Clock) -> Timestamp {
+    Timestamp(i64::try_from(clock.monotonic().as_millis()).unwrap_or(i64::MAX))
 }
 
 /// The rate of a bucket in thousandths of a token per second.

@@ -7,6 +7,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
+/// What the keys of sessions on this machine begin with.
+pub const LOCAL_PREFIX: &str = "local:";
+
 /// The rings of all live sessions.
 #[derive(Default)]
 pub struct Hub {
@@ -27,12 +30,14 @@ impl Default for Ring {
 }
 
 impl Hub {
-    /// Adds an event. The oldest goes when the ring is full.
+    /// Adds an event. The oldest goes when the ring is full. Sessions of this machine are always kept, since their reader may
+    /// come a moment later; others only while somebody reads.
     pub fn publish(&self, session: &SessionKey, inbox: InboxId, kind: EventKind) {
         let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
         let ring = match rings.get_mut(session) {
             Some(ring) => ring,
-            None => rings.entry(session.clone()).or_default(),
+            None if session.as_str().starts_with(LOCAL_PREFIX) => rings.entry(session.clone()).or_default(),
+            None => return,
         };
         let number = ring.next;
         ring.next += 1;
@@ -65,6 +70,17 @@ pub struct Reader {
     session: SessionKey,
     after: u64,
     newest: watch::Receiver<u64>,
+}
+
+impl Drop for Reader {
+    /// The last reader of a session that nothing happened in takes its ring along.
+    fn drop(&mut self) {
+        let mut rings = self.hub.rings.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = |ring: &Ring| ring.newest.receiver_count() <= 1 && ring.events.is_empty();
+        if rings.get(&self.session).is_some_and(alone) {
+            rings.remove(&self.session);
+        }
+    }
 }
 
 impl Reader {

@@ -25,6 +25,8 @@ pub const LOCAL_SESSION: &str = "local:main";
 /// The channel of the shell and the control socket: answers are read from the rows, so nothing is sent.
 const LOCAL_CHANNEL: &str = "local";
 
+/// The name under which a working commit is stamped.
+const WRITER: &str = "writer";
 /// How often the house is kept.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
 /// How often old rows are looked for.
@@ -83,18 +85,15 @@ pub struct HostStatus {
 impl Host {
     /// Recovers what the last process left and starts everything. Channels are the adapters' to choose: none for a shell
     /// that runs without a server.
-    pub async fn start(adapters: Adapters, mut settings: Settings) -> Result<Self, StoreError> {
+    pub async fn start(adapters: Adapters, settings: Settings) -> Result<Self, StoreError> {
         let clock = adapters.clock.clone();
         hit(Failpoint::BootBeforeCommit);
         let recovered = adapters.storage.recover(clock.now()).await?;
         hit(Failpoint::BootAfterCommit);
-        for pairing in &recovered.paired {
-            let rules = settings.access.entry(pairing.channel.clone()).or_default();
-            rules.paired.insert(pairing.user, pairing.owner);
-        }
         let (tasks, health) = (Tasks::new(clock.clone()), Arc::new(Health::new(clock.clone())));
         let dispatchers = dispatchers(&adapters, &health);
-        let engine = Engine::new(adapters, settings, recovered.boot, tasks, health, dispatchers);
+        let engine =
+            Engine::new(adapters, settings, recovered.boot, tasks, health, dispatchers, recovered.paired.clone());
         let host = Self { started: clock.monotonic(), engine };
         host.log_start(&recovered);
         for session in &recovered.sessions {
@@ -143,26 +142,27 @@ impl Host {
 
     /// Decides about people; takes effect with the next update.
     pub async fn pairing(&self, change: PairingChange) -> Result<Pairing, StoreError> {
-        let revoked = matches!(change, PairingChange::Revoke { .. });
-        let rejected = matches!(change, PairingChange::Reject { .. });
         let change = match change {
             PairingChange::Approve { code, owner, .. } => {
-                let has_owner = self.has_owner();
-                PairingChange::Approve { code, owner, has_owner }
+                PairingChange::Approve { code, owner, has_owner: self.has_owner() }
             }
-            other => other,
+            other @ (PairingChange::Reject { .. } | PairingChange::Revoke { .. }) => other,
         };
-        hit(Failpoint::PairingBeforeCommit);
-        let pairing = self.engine.adapters.storage.pairing(change, self.engine.adapters.clock.now()).await?;
-        hit(Failpoint::PairingAfterCommit);
-        let mut access = self.engine.access.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let rules = access.entry(pairing.channel.clone()).or_default();
-        if revoked {
-            rules.paired.remove(&pairing.user);
-        } else if !rejected {
-            rules.paired.insert(pairing.user, pairing.owner);
-        }
-        Ok(pairing)
+        let engine = self.engine.clone();
+        // A task of its own, so that what is stored is also known here even if whoever asked goes away.
+        let work = async move {
+            let decision = change.clone();
+            hit(Failpoint::PairingBeforeCommit);
+            let pairing = engine.adapters.storage.pairing(change, engine.adapters.clock.now()).await?;
+            hit(Failpoint::PairingAfterCommit);
+            match decision {
+                PairingChange::Approve { .. } => engine.person(&pairing, false),
+                PairingChange::Revoke { .. } => engine.person(&pairing, true),
+                PairingChange::Reject { .. } => {}
+            }
+            Ok(pairing)
+        };
+        self.engine.tasks.spawn("pairing", work).await.ok().flatten().unwrap_or(Err(StoreError::Closed))
     }
 
     /// Whether messages are taken and answered.
@@ -184,9 +184,10 @@ impl Host {
         stuck.map_or(Readiness::Ready, |(key, _)| Readiness::NotReady(format!("session {key} is stuck")))
     }
 
-    /// A commit works right now. For the service manager's watchdog.
-    pub async fn probe(&self) -> Result<(), StoreError> {
-        self.engine.adapters.storage.probe(self.engine.adapters.clock.now()).await
+    /// A critical loop hangs, or commits have not worked for too long. For the service manager's watchdog.
+    #[must_use]
+    pub fn hangs(&self) -> Option<&'static str> {
+        self.engine.health.hanging()
     }
 
     /// How everything is.
@@ -232,6 +233,9 @@ impl Host {
         let clock = &self.engine.adapters.clock;
         self.engine.drain();
         self.wait_until(DRAIN, || self.engine.sessions.all_running().is_empty()).await;
+        for dispatcher in self.engine.dispatchers.values() {
+            dispatcher.drain();
+        }
         self.wait_until(FLUSH, || self.engine.dispatchers.values().all(|dispatcher| dispatcher.is_quiet())).await;
         self.engine.tasks.stop().await;
         hit(Failpoint::ShutdownBeforeCheckpoint);
@@ -248,9 +252,9 @@ impl Host {
         }
     }
 
+    /// The configuration names an owner.
     fn has_owner(&self) -> bool {
-        let access = self.engine.access.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        access.values().any(|rules| !rules.owners.is_empty() || rules.allow_from.len() == 1)
+        self.engine.settings.access.values().any(|rules| !rules.owners.is_empty() || rules.allow_from.len() == 1)
     }
 
     /// A session belongs to a channel that runs here, or to the machine itself.
@@ -325,12 +329,17 @@ fn dispatchers(adapters: &Adapters, health: &Arc<Health>) -> Dispatchers {
     adapters.channels.iter().map(make).collect()
 }
 
-/// Deletes what is old enough, and stamps that it lives.
+/// Proves that commits work, deletes what is old enough, and stamps that it lives.
 async fn keep_house(engine: &Arc<Engine>) {
     let clock = engine.adapters.clock.clone();
+    let mut probe_due = Duration::ZERO;
     let mut retention_due = clock.monotonic().saturating_add(HOUSEKEEPING);
     loop {
         engine.health.beat("housekeeping");
+        if clock.monotonic() >= probe_due {
+            prove_commits(engine).await;
+            probe_due = clock.monotonic().saturating_add(HOUSEKEEPING);
+        }
         if clock.monotonic() >= retention_due {
             hit(Failpoint::RetentionBeforeDelete);
             let more = engine.adapters.storage.retain(engine.settings.retention, clock.now()).await;
@@ -346,6 +355,17 @@ async fn keep_house(engine: &Arc<Engine>) {
     }
 }
 
+async fn prove_commits(engine: &Engine) {
+    match engine.adapters.storage.probe(engine.adapters.clock.now()).await {
+        Ok(()) => engine.health.beat(WRITER),
+        Err(StoreError::Closed) if !engine.is_draining() => {
+            tracing::error!("the database's writer is gone; the process ends");
+            engine.tasks.fail();
+        }
+        Err(error) => tracing::error!(%error, "commits do not work"),
+    }
+}
+
 async fn store_status(engine: &Engine) -> Result<StoreStatus, StoreError> {
     match engine.adapters.storage.view(Query::Status, engine.adapters.clock.now()).await? {
         View::Status(status) => Ok(status),
@@ -356,12 +376,17 @@ async fn store_status(engine: &Engine) -> Result<StoreStatus, StoreError> {
 }
 
 /// The answer to `/status` in a chat: what concerns this person's session, and whether all is well.
-pub(crate) async fn status_text(engine: &Engine, session: &SessionKey) -> String {
+pub(crate) async fn status_text(engine: &Engine, session: &SessionKey, principal: &Principal) -> String {
     let busy = if engine.sessions.is_busy(session) {
         "I am working on a message of yours."
     } else {
         "Nothing is running here."
     };
+    let busy = format!("{busy} New conversations use {}.", engine.settings.model);
+    // Money and the state of the house are the owner's.
+    if *principal != Principal::Owner {
+        return busy;
+    }
     let spent = match store_status(engine).await {
         Ok(status) => format!("The last 24 hours cost {}.", short(status.spent_day)),
         Err(error) => format!("My database cannot be read: {error}."),
@@ -375,7 +400,7 @@ pub(crate) async fn status_text(engine: &Engine, session: &SessionKey) -> String
         })
         .collect();
     let well = if troubles.is_empty() { "All is well.".to_owned() } else { troubles.join("; ") };
-    format!("{busy} New conversations use {}. {spent} {well}", engine.settings.model)
+    format!("{busy} {spent} {well}")
 }
 
 /// Dollars with four decimals.

@@ -76,15 +76,15 @@ impl ChannelIntake {
     }
 
     async fn fate(&self, account: i64, kind: InboundKind) -> Fate {
-        let rules = self.engine.rules(&self.channel);
+        let rules = self.engine.rules(&self.channel, account);
         match kind {
             InboundKind::Ignored(_) => Fate::Drop { reason: "ignored" },
             InboundKind::Malformed => Fate::Poison,
-            // A message without words, or with too many, would have got no turn either.
-            InboundKind::Edited { text, .. } if text.trim().is_empty() || text.len() > INBOUND_TEXT_BYTES_MAX => {
-                Fate::Drop { reason: "ignored" }
-            }
             InboundKind::Edited { sender, session, message, text } => match authorize(&sender, &rules) {
+                // Without words, or with too many, it would have got no turn either.
+                Access::Granted(_) if text.trim().is_empty() || text.len() > INBOUND_TEXT_BYTES_MAX => {
+                    Fate::Drop { reason: "unreadable" }
+                }
                 Access::Granted(_) => Fate::Edit { session, message, text },
                 Access::MayPair => Fate::Drop { reason: Refusal::Stranger.as_str() },
                 Access::Refused(refusal) => Fate::Drop { reason: refusal.as_str() },
@@ -143,11 +143,12 @@ pub(crate) async fn fate(engine: &Arc<Engine>, message: Message) -> Fate {
         }
         Some(Command::Start) => answer(HELLO.to_owned()),
         Some(Command::Help) => answer(help()),
-        Some(Command::Status) => answer(status_text(engine, &session).await),
+        Some(Command::Status) => answer(status_text(engine, &session, &principal).await),
         None if text.trim().is_empty() => answer(UNREADABLE.to_owned()),
         None if text.len() > INBOUND_TEXT_BYTES_MAX => answer(TOO_LONG.to_owned()),
-        Some(Command::New | Command::Model(_)) | None => {
-            let text = strip_addressee(text);
+        command @ (Some(Command::New | Command::Model(_)) | None) => {
+            // Whom a command was addressed to is settled here; text that only looks like one is left as it is.
+            let text = if command.is_some() { strip_addressee(text) } else { text };
             let when_full = first(engine.drafts(&route, QUEUE_FULL, None));
             let pending_max = engine.settings.pending_messages;
             Fate::Queue { session, route, principal, text, when_full, pending_max }
@@ -155,18 +156,24 @@ pub(crate) async fn fate(engine: &Arc<Engine>, message: Message) -> Fate {
     }
 }
 
-/// Commits a batch, then lets what follows from it happen.
+/// Commits a batch, then lets what follows from it happen. A task of its own sees to both: whoever handed the batch in may go
+/// away in between.
 pub(crate) async fn accept(engine: &Arc<Engine>, batch: Batch) -> Result<Vec<Accepted>, StoreError> {
-    let fates: Vec<Fate> = batch.items.iter().map(|item| item.fate.clone()).collect();
-    hit(Failpoint::IntakeBeforeCommit);
-    let accepted = engine.adapters.storage.accept(batch).await?;
-    hit(Failpoint::IntakeAfterCommit);
-    for (fate, accepted) in fates.into_iter().zip(&accepted) {
-        if accepted.new {
-            follow(engine, fate, accepted.inbox, accepted.taken);
+    let worker = engine.clone();
+    let work = async move {
+        let fates: Vec<Fate> = batch.items.iter().map(|item| item.fate.clone()).collect();
+        hit(Failpoint::IntakeBeforeCommit);
+        let accepted = worker.adapters.storage.accept(batch).await?;
+        hit(Failpoint::IntakeAfterCommit);
+        for (fate, accepted) in fates.into_iter().zip(&accepted) {
+            // A repeat wakes once more, which does no harm: the first time may have been cut short.
+            if accepted.new || accepted.taken == Taken::Queued {
+                follow(&worker, fate, accepted.inbox, accepted.taken);
+            }
         }
-    }
-    Ok(accepted)
+        Ok(accepted)
+    };
+    engine.tasks.spawn("intake", work).await.ok().flatten().unwrap_or(Err(StoreError::Closed))
 }
 
 fn follow(engine: &Arc<Engine>, fate: Fate, inbox: InboxId, taken: Taken) {

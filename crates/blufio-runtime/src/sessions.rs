@@ -1,8 +1,8 @@
 //! Which sessions are in memory.
 //!
 //! A session has at most one actor. Waking it is a flag and a notification (a mailbox of one: the work itself is in the
-//! inbox), so nothing can pile up here. Above the limit of live sessions the longest idle one is asked to go; if none is
-//! idle, the newcomer waits in line until one is.
+//! inbox), so nothing can pile up here. Above the limit of live sessions newcomers wait in line, and as many of the longest
+//! idle ones are asked to go.
 
 use blufio_core::ids::{InboxId, SessionKey};
 use std::collections::{HashMap, VecDeque};
@@ -67,8 +67,10 @@ impl Sessions {
             if !registry.line.contains(key) {
                 registry.line.push_back(key.clone());
             }
-            let idle = registry.live.values().filter(|live| !live.woken);
-            if let Some(longest) = idle.filter(|live| live.idle_since.is_some()).min_by_key(|live| live.idle_since) {
+            let mut idle: Vec<&Live> =
+                registry.live.values().filter(|live| !live.woken && live.idle_since.is_some()).collect();
+            idle.sort_by_key(|live| live.idle_since);
+            for longest in idle.iter().take(registry.line.len()) {
                 longest.wake.notify_one();
             }
             return Woken::Waits;
@@ -79,7 +81,11 @@ impl Sessions {
     /// Stops what runs in a session, or is about to, for rows before `at`.
     pub fn stop(&self, key: &SessionKey, at: InboxId) {
         if let Some(live) = self.lock().live.get(key) {
-            live.stop.send_replace(at);
+            live.stop.send_if_modified(|stop| {
+                let later = at > *stop;
+                *stop = at.max(*stop);
+                later
+            });
         }
     }
 

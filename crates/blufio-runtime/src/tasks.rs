@@ -82,6 +82,11 @@ impl Tasks {
         drop(self.spawn(name, work));
     }
 
+    /// The process cannot go on.
+    pub fn fail(&self) {
+        self.failed.cancel();
+    }
+
     /// Resolves when a critical task cannot be kept alive.
     pub async fn failed(&self) {
         self.failed.cancelled().await;

@@ -34,7 +34,7 @@ use readers::{READERS, Reader};
 use rusqlite::Connection;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -78,6 +78,8 @@ pub struct Options {
 pub struct Store {
     engine: Engine,
     commits: Arc<AtomicU64>,
+    /// This process has taken the store over; only then may it say that it left in good order.
+    recovered: AtomicBool,
 }
 
 enum Engine {
@@ -125,7 +127,7 @@ impl Store {
                 threads(writer, readers).map_err(OpenError::File)?
             }
         };
-        Ok(Self { engine, commits })
+        Ok(Self { engine, commits, recovered: AtomicBool::new(false) })
     }
 
     /// Transactions committed by this process, for tests and metrics.
@@ -178,11 +180,12 @@ impl Store {
     /// Runs `work` on a reading connection, on one consistent picture.
     async fn read<T: Send + 'static>(
         &self,
+        lane: Lane,
         work: impl FnOnce(&Connection) -> Done<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (job, answer) = writer::task(work);
         match &self.engine {
-            Engine::Threads { readers, .. } => readers.push(Lane::Normal, job).await?,
+            Engine::Threads { readers, .. } => readers.push(lane, job).await?,
             Engine::Inline { reader, .. } => reader.lock().unwrap_or_else(PoisonError::into_inner).serve(job),
         }
         answer.await.unwrap_or(Err(StoreError::Closed))
@@ -267,7 +270,9 @@ fn read_all(lanes: &Lanes<Box<dyn Job>>, reader: &Reader) {
 
 impl Storage for Store {
     async fn recover(&self, at: Timestamp) -> Result<Recovered, StoreError> {
-        self.write(Lane::Normal, move |connection| recover::recover(connection, at)).await
+        let recovered = self.write(Lane::Normal, move |connection| recover::recover(connection, at)).await?;
+        self.recovered.store(true, Ordering::Relaxed);
+        Ok(recovered)
     }
 
     async fn accept(&self, batch: Batch) -> Result<Vec<Accepted>, StoreError> {
@@ -282,7 +287,9 @@ impl Storage for Store {
 
     async fn open(&self, key: SessionKey, at: Timestamp) -> Result<Snapshot, StoreError> {
         let known = key.clone();
-        if let Some(snapshot) = self.read(move |connection| snapshot::snapshot(connection, &known)).await? {
+        if let Some(snapshot) =
+            self.read(Lane::Normal, move |connection| snapshot::snapshot(connection, &known)).await?
+        {
             return Ok(snapshot);
         }
         let new = move |connection: &Connection| {
@@ -293,15 +300,15 @@ impl Storage for Store {
     }
 
     async fn parts(&self, session: SessionId, first: MessageSeq) -> Result<Vec<NeutralMessage>, StoreError> {
-        self.read(move |connection| snapshot::parts(connection, session, first)).await
+        self.read(Lane::Normal, move |connection| snapshot::parts(connection, session, first)).await
     }
 
     async fn next(&self, session: SessionId) -> Result<Option<InboxRow>, StoreError> {
-        self.read(move |connection| snapshot::next(connection, session)).await
+        self.read(Lane::Normal, move |connection| snapshot::next(connection, session)).await
     }
 
     async fn outbox(&self, channel: ChannelName, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
-        self.read(move |connection| outbox::heads(connection, &channel, limit)).await
+        self.read(Lane::Normal, move |connection| outbox::heads(connection, &channel, limit)).await
     }
 
     async fn mark(&self, marks: Vec<OutboxMark>, at: Timestamp) -> Result<(), StoreError> {
@@ -313,7 +320,7 @@ impl Storage for Store {
     }
 
     async fn view(&self, query: Query, at: Timestamp) -> Result<View, StoreError> {
-        self.read(move |connection| view::view(connection, &query, at)).await
+        self.read(Lane::Background, move |connection| view::view(connection, &query, at)).await
     }
 
     async fn retain(&self, keep: Retention, at: Timestamp) -> Result<bool, StoreError> {
@@ -330,7 +337,9 @@ impl Storage for Store {
 
     async fn close(&self, _at: Timestamp) -> Result<(), StoreError> {
         // The background lane is served last, so everything that was taken before is in it.
-        self.write(Lane::Background, |connection| open::set_meta(connection, "clean", 1)).await?;
+        if self.recovered.load(Ordering::Relaxed) {
+            self.write(Lane::Background, |connection| open::set_meta(connection, "clean", 1)).await?;
+        }
         self.alone(|connection| writer::checkpoint(connection, CLOSE_PATIENCE)).await?;
         match &self.engine {
             Engine::Threads { writer, readers, .. } => {

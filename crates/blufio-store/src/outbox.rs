@@ -6,9 +6,14 @@
 use crate::fault::{Done, not_found};
 use crate::rows;
 use blufio_core::ids::{ChannelName, OutboxId, SessionId, TurnNumber};
+use blufio_core::limits::OUTBOX_AGE;
 use blufio_core::record::{Draft, OutboxMark, OutboxRow, Rendered, Route};
 use blufio_core::time::Timestamp;
 use rusqlite::{Connection, params};
+use std::time::Duration;
+
+/// The longest pause before a row is sent again whose sends keep ending in the dark.
+const UNCERTAIN_PAUSE: Duration = Duration::from_secs(30);
 
 /// Where a group of drafts comes from.
 pub(crate) struct Reply {
@@ -29,7 +34,7 @@ pub(crate) fn enqueue(connection: &Connection, drafts: &[Draft], reply: &Reply, 
             connection,
             "INSERT INTO outbox (session, turn, reply, channel, account, chat, thread, reply_to, body_rich, body_plain,
                                  replaces, state, attempt, not_before, at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?14)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0, ?14)",
             params![
                 reply.session.map(|session| session.0),
                 reply.turn.map(|turn| turn.0),
@@ -138,14 +143,16 @@ fn expect_one(changed: usize, id: OutboxId, problem: &str) -> Done<()> {
     if changed == 1 { Ok(()) } else { Err(not_found(format!("row {id} of the outbox {problem}"))) }
 }
 
-/// A send whose end nobody saw: once more with a warning, but an edit (which changes nothing the second time) without, and
-/// what was a second try already is given up. False if the row is not being sent.
+/// A send whose end nobody saw: once more with a warning, but an edit (which changes nothing the second time) without. From
+/// the second time on after a pause as long as the row has waited, at most [`UNCERTAIN_PAUSE`]; given up when it is too old.
+/// False if the row is not being sent.
 pub(crate) fn uncertain(connection: &Connection, id: OutboxId, error: &str, at: Timestamp) -> Done<bool> {
     let again = rows::change(
         connection,
-        "UPDATE outbox SET state = 'queued', maybe_duplicate = (replaces IS NULL), error = ?2
-         WHERE id = ?1 AND state = 'sending' AND NOT maybe_duplicate",
-        params![id.0, error],
+        "UPDATE outbox SET state = 'queued', maybe_duplicate = (replaces IS NULL), error = ?2,
+                           not_before = ?3 + maybe_duplicate * max(0, min(?3 - at, ?4))
+         WHERE id = ?1 AND state = 'sending' AND ?3 - at <= ?5",
+        params![id.0, error, at.0, milliseconds(UNCERTAIN_PAUSE), milliseconds(OUTBOX_AGE)],
     )?;
     if again == 1 {
         return Ok(true);
@@ -154,7 +161,11 @@ pub(crate) fn uncertain(connection: &Connection, id: OutboxId, error: &str, at: 
     if rows::first(connection, sending, [id.0], |_| Ok(()))?.is_none() {
         return Ok(false);
     }
-    give_up(connection, id, &format!("uncertain twice: {error}"), at)
+    give_up(connection, id, &format!("uncertain for too long: {error}"), at)
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Gives a row up, and the later rows of its reply. False if it is over already.

@@ -118,7 +118,12 @@ fn running(connection: &Connection, session: SessionId) -> Done<Option<RunningTu
         turn,
         inbox,
         deadline,
-        steps: steps(connection, session, turn)?,
+        // A journal of another version must not shut the session; without one the turn is closed.
+        steps: steps(connection, session, turn).unwrap_or_else(|fault| {
+            let error = blufio_core::port::StoreError::from(fault);
+            tracing::error!(session = session.0, turn = turn.0, %error, "the journal of a turn cannot be read");
+            Vec::new()
+        }),
         tools: tools(connection, session, turn)?,
         said: said(connection, session, turn)?,
         last_call: CallNumber(rows::first(connection, last_call, here, |row| Ok(row.get(0)?))?.unwrap_or(0)),

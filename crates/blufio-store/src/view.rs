@@ -1,4 +1,4 @@
-//! Reads for showing. Nothing here is on the way of a message.
+//! Reads for showing. They wait behind the reads that a message needs.
 
 use crate::fault::{Done, not_found};
 use crate::{open, outbox, pairing, rows, snapshot};
@@ -56,7 +56,7 @@ fn status(connection: &Connection, at: Timestamp) -> Done<StoreStatus> {
         outbox_pending: u64::from(outbox::waiting(connection)?),
         outbox_oldest_ms: oldest.map_or(0, |oldest| u64::try_from(at.0.saturating_sub(oldest)).unwrap_or(0)),
         outbox_dead: dead,
-        spent_day: sum(connection, "state = 'settled' AND closed_at > ?1", [yesterday])?,
+        spent_day: sum(connection, "state IN ('settled', 'counted_estimate') AND closed_at > ?1", [yesterday])?,
         spent: sum(connection, "state = 'settled'", [])?,
         estimated: sum(connection, "state = 'counted_estimate'", [])?,
         held: sum(connection, "state = 'held'", [])?,

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod botapi;
 pub mod contract;
+pub mod demo;
 pub mod http;
 pub mod invariants;
 pub mod messages;

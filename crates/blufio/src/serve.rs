@@ -7,7 +7,7 @@ use crate::gateway::{self, App};
 use crate::secrets::EnvSecrets;
 use crate::wire::{self, Channels};
 use crate::{lock, logging};
-use blufio_runtime::{Host, Readiness};
+use blufio_runtime::Host;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +53,7 @@ async fn run(config: &Config, secrets: &EnvSecrets, listener: Option<TcpListener
     let failed = tokio::select! {
         () = signals.next() => false,
         () = app.host.failed() => true,
+        () = app.failed.cancelled() => true,
         () = watchdog(&app.host) => true,
     };
     tracing::info!("shutting down");
@@ -104,7 +105,7 @@ async fn start(
     let host = Host::start(wired.adapters, wired.settings)
         .await
         .map_err(|error| Failure::internal("the database could not be recovered", &error))?;
-    let app = Arc::new(App { host, metrics, commits: wired.commits });
+    let app = Arc::new(App { host, metrics, commits: wired.commits, failed: CancellationToken::new() });
     let stop = CancellationToken::new();
     gateway::serve_socket(&app, &config.data_dir, &stop)?;
     if let Some(listener) = listener {
@@ -164,11 +165,9 @@ async fn watchdog(host: &Host) {
     loop {
         tokio::time::sleep(WATCHDOG).await;
         // A channel that has trouble with the outside is no reason to restart; a loop that hangs or a dead writer is.
-        let alive = !matches!(host.readiness(), Readiness::NotReady(reason) if reason.contains("hangs"));
-        match host.probe().await {
-            Ok(()) if alive => notify(&[sd_notify::NotifyState::Watchdog]),
-            Ok(()) => tracing::error!("a loop hangs; the watchdog is not fed"),
-            Err(error) => tracing::error!(%error, "commits do not work; the watchdog is not fed"),
+        match host.hangs() {
+            None => notify(&[sd_notify::NotifyState::Watchdog]),
+            Some(name) => tracing::error!(name, "the watchdog is not fed: this hangs"),
         }
     }
 }

@@ -152,15 +152,6 @@ fn channels_of(
     if !telegram.is_enabled(token.is_some()) {
         return Ok(channels);
     }
-    let unusable = |cause: String| Failure {
-        message: "Telegram cannot be used".to_owned(),
-        cause: Some(cause),
-        hint: Some(
-            "set TELEGRAM_BOT_TOKEN to the token that @BotFather gave you, or [telegram] enabled = false".to_owned(),
-        ),
-        code: Failure::PERMISSION,
-    };
-    let token = token.ok_or_else(|| unusable("it is enabled, but there is no bot token".to_owned()))?;
     let options = TelegramOptions {
         api_root: telegram.api_root.as_str().to_owned(),
         token,
@@ -181,7 +172,8 @@ fn channels_of(
         clock: clock.clone(),
         rng: rng.clone(),
     };
-    let channel = Telegram::new(options).map_err(|error| unusable(error.to_string()))?;
+    // A token that is missing or wrong is the channel's own trouble, which `status` and the readiness check show.
+    let channel = Telegram::new(options).map_err(|error| Failure::internal("Telegram could not be set up", &error))?;
     channels.insert(ChannelName::new("telegram"), Arc::new(channel));
     Ok(channels)
 }

@@ -52,6 +52,8 @@ pub(super) struct Assembler {
     known: HashSet<String>,
     begun: bool,
     blocks: Vec<Block>,
+    /// Of all blocks, as far as they have come.
+    content_bytes: usize,
     usage: Counted,
     stop: Option<String>,
     refusal: Option<String>,
@@ -136,12 +138,18 @@ impl Assembler {
     /// An empty reply to a request with these tool calls in it.
     pub(super) fn new(known: HashSet<String>) -> Self {
         let usage = Counted::default();
-        Self { known, begun: false, blocks: Vec::new(), usage, stop: None, refusal: None, done: false }
+        let blocks = Vec::new();
+        Self { known, begun: false, blocks, content_bytes: 0, usage, stop: None, refusal: None, done: false }
     }
 
     /// The last event has come.
     pub(super) const fn done(&self) -> bool {
         self.done
+    }
+
+    /// Bytes of content so far: what the blocks began with, and what their deltas carried. Framing does not count.
+    pub(super) const fn content_bytes(&self) -> usize {
+        self.content_bytes
     }
 
     /// Takes the next event.
@@ -207,6 +215,7 @@ impl Assembler {
             }
             _ => String::new(),
         };
+        self.content_bytes = self.content_bytes.saturating_add(fields.bytes());
         let shown = (kind == "text").then_some(Delta::TextBlock);
         self.blocks.push(Block { index, fields, kind, text, signature: None, open: true });
         Ok(shown.map_or(Progress::Content, Progress::Shown))
@@ -228,21 +237,35 @@ impl Assembler {
         let block = self.open_block(*index)?;
         let delta: Fields = parse(delta.get().as_bytes())?;
         let kind = delta.text("type");
-        match (block.kind.as_str(), kind.as_str()) {
-            ("text", "text_delta") => {
-                let text = delta.text("text");
-                block.text.push_str(&text);
-                return Ok(Progress::Shown(Delta::Text(text)));
-            }
-            ("thinking", "thinking_delta") => block.text.push_str(&delta.text("thinking")),
-            ("thinking", "signature_delta") => block.signature = Some(delta.text("signature")),
+        let field = match (block.kind.as_str(), kind.as_str()) {
+            ("text", "text_delta") => "text",
+            ("thinking", "thinking_delta") => "thinking",
+            ("thinking", "signature_delta") => "signature",
             // Also for tools that run at the service, whose blocks are kept.
-            (kind, "input_json_delta") if !matches!(kind, "text" | "thinking") => {
-                block.text.push_str(&delta.text("partial_json"));
+            (kind, "input_json_delta") if !matches!(kind, "text" | "thinking") => "partial_json",
+            (block, delta) => {
+                debug!(block, delta, "a delta nobody knows");
+                return Ok(Progress::Content);
             }
-            (block, delta) => debug!(block, delta, "a delta nobody knows"),
-        }
-        Ok(Progress::Content)
+        };
+        let piece = delta.text(field);
+        let bytes = piece.len();
+        let progress = match field {
+            "signature" => {
+                block.signature = Some(piece);
+                Progress::Content
+            }
+            "text" => {
+                block.text.push_str(&piece);
+                Progress::Shown(Delta::Text(piece))
+            }
+            _ => {
+                block.text.push_str(&piece);
+                Progress::Content
+            }
+        };
+        self.content_bytes = self.content_bytes.saturating_add(bytes);
+        Ok(progress)
     }
 
     fn open_block(&mut self, index: u64) -> Result<&mut Block, Broken> {

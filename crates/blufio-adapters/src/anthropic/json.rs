@@ -14,6 +14,11 @@ pub(super) const DEPTH_MAX: usize = 100;
 pub(super) struct Fields(Vec<(String, Box<RawValue>)>);
 
 impl Fields {
+    /// Bytes of names and values.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.iter().map(|(name, value)| name.len() + value.get().len()).sum()
+    }
+
     /// The raw text of a field.
     pub(super) fn raw(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.get())

@@ -13,7 +13,6 @@ mod stream;
 mod usage;
 mod validate;
 
-pub use request::{Body, Difference};
 pub use validate::{Illegal, check as check_request};
 
 use crate::egress::{Client, Egress, EgressError, Origin, Purpose};
@@ -36,8 +35,13 @@ const VERSION: HeaderValue = HeaderValue::from_static("2026-10-21");
 const PATH: &str = "/v1/messages";
 /// How tokens of consumer logins begin.
 const LOGIN_TOKENS: &[&str] = &["sk-ant-oat", "sk-ant-ort"];
+/// Bytes of one stream as they come, with the framing of events, pings and what nobody knows; a token that comes alone takes
+/// some 130 bytes of them. Over: the stream is cut and counts as failure `protocol`.
+const STREAM_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Bytes of a request that are taken for one token; fewer than there are, so that the estimate errs upwards.
 const BYTES_PER_TOKEN: u64 = 3;
+
+const _: () = assert!(limits::MODEL_RESPONSE_BYTES_MAX < STREAM_BYTES_MAX);
 
 /// The limits of one try; the defaults are those of [`blufio_core::limits`].
 #[derive(Clone, Copy, Debug)]
@@ -50,8 +54,10 @@ pub struct Limits {
     pub stream: Duration,
     /// Bytes of a request.
     pub request_bytes_max: usize,
-    /// Bytes of a reply.
+    /// Bytes of a reply's content: texts, thinking, inputs of tools, blocks nobody knows.
     pub response_bytes_max: usize,
+    /// Bytes of the stream that carries it.
+    pub stream_bytes_max: usize,
     /// Bytes of one event.
     pub event_bytes_max: usize,
 }
@@ -64,6 +70,7 @@ impl Default for Limits {
             stream: limits::MODEL_STREAM,
             request_bytes_max: limits::MODEL_REQUEST_BYTES_MAX,
             response_bytes_max: limits::MODEL_RESPONSE_BYTES_MAX,
+            stream_bytes_max: STREAM_BYTES_MAX,
             event_bytes_max: limits::SSE_EVENT_BYTES_MAX,
         }
     }
@@ -131,23 +138,23 @@ impl Anthropic {
         })
     }
 
-    /// The request that would be sent for this prompt.
+    /// The body of the request for this prompt, byte for byte as it is sent. Nothing is checked here.
     #[must_use]
-    pub fn body(&self, prompt: &Prompt) -> Body {
-        Body::new(prompt)
+    pub fn request_body(&self, prompt: &Prompt) -> Vec<u8> {
+        request::body(prompt)
     }
 
     async fn attempt(&self, prompt: &Prompt, mut deltas: DeltaSink) -> Result<Reply, ProviderError> {
-        let body = Body::new(prompt);
-        if body.bytes().len() > self.limits.request_bytes_max {
+        let body = self.request_body(prompt);
+        if body.len() > self.limits.request_bytes_max {
             return Err(unsent(Failure::PromptTooLong, "the request has more bytes than allowed"));
         }
-        let known = check_request(body.bytes()).map_err(|illegal| {
+        let known = check_request(&body).map_err(|illegal| {
             tracing::error!(%illegal, request = %prompt.request, "an illegal request was not sent");
             unsent(Failure::Rejected, &illegal.to_string())
         })?;
         hit(Failpoint::CallBeforeRequest);
-        let request = self.client.post(&self.origin, PATH).headers(self.headers.clone()).body(body.into_bytes());
+        let request = self.client.post(&self.origin, PATH).headers(self.headers.clone()).body(body);
         let mut one = Try::new(Assembler::new(known), self.limits, &self.api_key);
         let ran = match tokio::time::timeout(self.limits.stream, one.run(request, &mut deltas)).await {
             Ok(ran) => ran,

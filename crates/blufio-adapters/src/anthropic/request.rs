@@ -11,7 +11,6 @@ use blufio_core::record::Shared;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeSet;
-use std::ops::Range;
 
 /// Put into a block to make the service cache everything up to it, for five minutes.
 const MARK: &[u8] = br#","cache_control":{"type":"ephemeral"}"#;
@@ -89,103 +88,39 @@ fn block(role: Role, body: &PartBody) -> Option<String> {
     }
 }
 
-/// A request, ready to be sent.
-#[derive(Clone, Debug)]
-pub struct Body {
-    bytes: Vec<u8>,
-    /// Where `system`, `tools` and `messages` begin; they are the end of the body.
-    conversation: usize,
-    marks: Vec<Range<usize>>,
+/// Puts a request together. Nothing is checked here.
+pub(super) fn body(prompt: &Prompt) -> Vec<u8> {
+    let stored = prompt.messages.iter().map(|message| message.wire.len() + MARK.len()).sum::<usize>();
+    let mut body = Vec::with_capacity(HEAD_BYTES + prompt.system.len() + prompt.tools.len() + stored);
+    body.extend_from_slice(head(prompt).as_bytes());
+    let (has_system, has_tools) = (*prompt.system != *b"[]", *prompt.tools != *b"[]");
+    if has_system {
+        append(&mut body, br#","system":"#, &prompt.system, Some("}]"));
+    }
+    if has_tools {
+        // Tools are rendered before the system text, whose mark covers them.
+        append(&mut body, br#","tools":"#, &prompt.tools, (!has_system).then_some("}]"));
+    }
+    let marked = marked_messages(&prompt.messages);
+    let mut before: &[u8] = br#","messages":["#;
+    for (place, message) in prompt.messages.iter().enumerate() {
+        append(&mut body, before, &message.wire, marked.contains(&place).then_some("}]}"));
+        before = b",";
+    }
+    body.extend_from_slice(if prompt.messages.is_empty() { br#","messages":[]}"# } else { b"]}" });
+    body
 }
 
-/// The first place where a request does not continue the one before.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
-    /// Bytes of the conversation that are the same.
-    pub offset: usize,
-    /// What stood there.
-    pub before: String,
-    /// What stands there now.
-    pub after: String,
-}
-
-impl Body {
-    /// Puts a request together. Nothing is checked here.
-    pub(super) fn new(prompt: &Prompt) -> Self {
-        let stored = prompt.messages.iter().map(|message| message.wire.len() + MARK.len()).sum::<usize>();
-        let mut bytes = Vec::with_capacity(HEAD_BYTES + prompt.system.len() + prompt.tools.len() + stored);
-        bytes.extend_from_slice(head(prompt).as_bytes());
-        let mut body = Self { conversation: bytes.len(), bytes, marks: Vec::new() };
-        let (has_system, has_tools) = (*prompt.system != *b"[]", *prompt.tools != *b"[]");
-        if has_system {
-            body.part(br#","system":"#, &prompt.system, Some("}]"));
+/// Appends stored bytes; if they end in `end`, the block before its first character's close gets a mark.
+fn append(body: &mut Vec<u8>, before: &[u8], stored: &[u8], end: Option<&str>) {
+    body.extend_from_slice(before);
+    match end.and_then(|end| Some((stored.strip_suffix(end.as_bytes())?, end))) {
+        Some((stored, end)) => {
+            body.extend_from_slice(stored);
+            body.extend_from_slice(MARK);
+            body.extend_from_slice(end.as_bytes());
         }
-        if has_tools {
-            // Tools are rendered before the system text, whose mark covers them.
-            body.part(br#","tools":"#, &prompt.tools, (!has_system).then_some("}]"));
-        }
-        let marked = marked_messages(&prompt.messages);
-        let mut before: &[u8] = br#","messages":["#;
-        for (place, message) in prompt.messages.iter().enumerate() {
-            body.part(before, &message.wire, marked.contains(&place).then_some("}]}"));
-            before = b",";
-        }
-        body.bytes.extend_from_slice(if prompt.messages.is_empty() { br#","messages":[]}"# } else { b"]}" });
-        body
-    }
-
-    /// Appends stored bytes; if they end in `end`, the block before its first character's close gets a mark.
-    fn part(&mut self, before: &[u8], stored: &[u8], end: Option<&str>) {
-        self.bytes.extend_from_slice(before);
-        match end.and_then(|end| Some((stored.strip_suffix(end.as_bytes())?, end))) {
-            Some((stored, end)) => {
-                self.bytes.extend_from_slice(stored);
-                let start = self.bytes.len();
-                self.bytes.extend_from_slice(MARK);
-                self.marks.push(start..self.bytes.len());
-                self.bytes.extend_from_slice(end.as_bytes());
-            }
-            None => self.bytes.extend_from_slice(stored),
-        }
-    }
-
-    /// The bytes as they are sent.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    pub(super) fn into_bytes(self) -> Vec<u8> {
-        self.bytes
-    }
-
-    /// Where `later` does not begin with the whole conversation of this request; marks do not count. `None` is how it must
-    /// be for two requests of one epoch.
-    #[must_use]
-    pub fn first_difference(&self, later: &Self) -> Option<Difference> {
-        let (mine, theirs) = (self.unmarked(), later.unmarked());
-        // Without the brackets that close the list of messages.
-        let mine = mine.strip_suffix(b"]}").unwrap_or(&mine);
-        if theirs.starts_with(mine) {
-            return None;
-        }
-        let offset = mine.iter().zip(&theirs).take_while(|(mine, theirs)| mine == theirs).count();
-        let excerpt = |bytes: &[u8]| {
-            let shown: Vec<u8> = bytes.iter().skip(offset).take(60).copied().collect();
-            String::from_utf8_lossy(&shown).into_owned()
-        };
-        Some(Difference { offset, before: excerpt(mine), after: excerpt(&theirs) })
-    }
-
-    fn unmarked(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.bytes.len());
-        let mut from = self.conversation;
-        for mark in &self.marks {
-            bytes.extend_from_slice(self.bytes.get(from..mark.start).unwrap_or_default());
-            from = mark.end;
-        }
-        bytes.extend_from_slice(self.bytes.get(from..).unwrap_or_default());
-        bytes
+        None => body.extend_from_slice(stored),
     }
 }
 

@@ -31,6 +31,7 @@ pub(super) struct Try<'a> {
 struct Stream {
     response: Response,
     decoder: Decoder,
+    /// As they came, framing and all.
     bytes: usize,
 }
 
@@ -89,8 +90,8 @@ impl<'a> Try<'a> {
                 return Err(failed(Failure::Transport, "the stream of the model's provider ended early"));
             };
             stream.bytes = stream.bytes.saturating_add(piece.len());
-            if stream.bytes > self.limits.response_bytes_max {
-                return Err(failed(Failure::Protocol, "the answer is longer than allowed"));
+            if stream.bytes > self.limits.stream_bytes_max {
+                return Err(failed(Failure::Protocol, "the stream is longer than allowed"));
             }
             let mut events = Vec::new();
             let fits = stream.decoder.push(&piece, &mut events);
@@ -110,6 +111,9 @@ impl<'a> Try<'a> {
                 Broken::Protocol(what) => failed(Failure::Protocol, what),
                 Broken::Told(told) => errors::from_event(&told, self.secret),
             })?;
+            if self.assembler.content_bytes() > self.limits.response_bytes_max {
+                return Err(failed(Failure::Protocol, "the answer is longer than allowed"));
+            }
             content |= progress != Progress::Nothing;
             if let Progress::Shown(delta) = progress {
                 deltas(delta);

@@ -172,6 +172,11 @@ impl Egress {
         Ok(Self { tls: tls::config()?, resolver: resolver::Resolver::default() })
     }
 
+    /// Makes every client look names up again, from the system's configuration of that moment.
+    pub fn forget_addresses(&self) {
+        self.resolver.forget();
+    }
+
     /// A client with connections of its own; clones of it share them.
     pub fn client(&self, purpose: Purpose) -> Result<Client, EgressError> {
         #[expect(clippy::disallowed_methods, reason = "this is the one HTTP client")]

@@ -2,7 +2,8 @@
 //! never run in a static binary (docs/decisions/0006).
 //!
 //! Literal addresses never come here. `localhost` is answered at once. The resolver behind it is made at the first real
-//! lookup and thrown away after a failed one, so that a changed `/etc/resolv.conf` is read again.
+//! lookup and thrown away after a failed one or when a caller doubts its answers, so that a changed `/etc/resolv.conf` is read
+//! again.
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::LookupIpStrategy;
@@ -37,7 +38,8 @@ impl Resolver {
         Ok(resolver)
     }
 
-    fn forget(&self) {
+    /// Gives up the remembered answers and the configuration they came by.
+    pub(super) fn forget(&self) {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 

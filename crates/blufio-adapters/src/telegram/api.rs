@@ -3,7 +3,6 @@
 //! The bot's token is part of every address. It leaves this file only inside a request: no error, log line, metric or
 //! `Debug` output holds it, also not when a server repeats it in its answer. What a method means is not known here.
 
-use super::TelegramError;
 use super::wire::{Envelope, ResponseParameters};
 use crate::egress::{self, Client, Egress, EgressError, Origin, Purpose};
 use serde::Serialize;
@@ -22,6 +21,9 @@ const DESCRIPTION_CHARACTERS_MAX: usize = 300;
 /// Why a call gave no result.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
+    /// There is no token to call with: nothing was asked.
+    #[error("{0}")]
+    NoToken(&'static str),
     /// No connection was made: provably without effect.
     #[error("no connection: {0}")]
     NotSent(String),
@@ -47,9 +49,9 @@ pub(super) enum ApiError {
 }
 
 impl ApiError {
-    /// The token is not valid. The server answers 404 where it does not even look like one.
+    /// The token is missing or not valid. The server answers 404 where it does not even look like one.
     pub(super) fn is_unauthorized(&self) -> bool {
-        matches!(self, Self::Status { code: 401 | 404, .. })
+        matches!(self, Self::NoToken(_) | Self::Status { code: 401 | 404, .. })
     }
 
     /// The answer is a 400 whose description contains one of `words` (compared without case).
@@ -62,6 +64,7 @@ impl ApiError {
     /// The word it is counted under; one of a fixed list.
     fn label(&self) -> &'static str {
         match self {
+            Self::NoToken(_) => "no_token",
             Self::NotSent(_) => "not_sent",
             Self::Uncertain(_) => "uncertain",
             Self::Garbage { .. } => "unreadable",
@@ -91,9 +94,8 @@ pub(super) enum Lane {
 /// The Bot API of one bot.
 pub(super) struct Api {
     origin: Origin,
-    /// `/bot<token>/`.
-    path: String,
-    token: String,
+    /// The token, or why there is none to call with.
+    token: Result<String, &'static str>,
     egress: Egress,
     calls: Client,
     poll: Mutex<Client>,
@@ -106,27 +108,31 @@ impl fmt::Debug for Api {
 }
 
 impl Api {
-    /// Checks the shape of the token (`<digits>:<letters, digits, _ and ->`) and prepares the connections; makes none.
-    pub(super) fn new(root: &str, token: &str, egress: Egress) -> Result<Self, TelegramError> {
-        let (id, secret) = token.split_once(':').ok_or(TelegramError::Token)?;
-        let digits = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-        if !digits || secret.is_empty() || !secret.bytes().all(plain) {
-            return Err(TelegramError::Token);
-        }
+    /// Prepares the connections; makes none. Without a token that has the shape of one, every call is
+    /// [`ApiError::NoToken`].
+    pub(super) fn new(root: &str, token: Option<String>, egress: Egress) -> Result<Self, EgressError> {
+        let token = match token {
+            None => Err("there is no bot token; set TELEGRAM_BOT_TOKEN"),
+            Some(token) if has_shape(&token) => Ok(token),
+            Some(_) => Err("the bot token does not have the form `<digits>:<letters, digits, _ or ->`"),
+        };
         Ok(Self {
             origin: Origin::parse(root)?,
-            path: format!("/bot{token}/"),
-            token: token.to_owned(),
+            token,
             calls: egress.client(Purpose::Send)?,
             poll: Mutex::new(egress.client(Purpose::Poll)?),
             egress,
         })
     }
 
+    /// Why there is no token to call with, if there is none.
+    pub(super) fn trouble(&self) -> Option<&'static str> {
+        self.token.as_ref().err().copied()
+    }
+
     /// What names the bot at its server, so that two of them in one process can be told apart. Holds the token: hash it.
     pub(super) fn secret_identity(&self) -> String {
-        format!("{:?} {}", self.origin, self.token)
+        format!("{:?} {:?}", self.origin, self.token)
     }
 
     /// Calls a method and reads its result. `limit` covers everything from connecting to the last byte.
@@ -161,8 +167,9 @@ impl Api {
         outcome
     }
 
-    /// Makes the next poll use a new connection.
+    /// Makes the next poll look its server's name up again and use a new connection.
     pub(super) fn reconnect_poll(&self) {
+        self.egress.forget_addresses();
         match self.egress.client(Purpose::Poll) {
             Ok(fresh) => *self.poll.lock().unwrap_or_else(PoisonError::into_inner) = fresh,
             Err(error) => tracing::warn!(%error, "kept the old connection of the telegram poll"),
@@ -178,10 +185,11 @@ impl Api {
 
     /// Sends the request and reads the whole answer, whatever it is.
     async fn exchange(&self, lane: Lane, method: &str, body: &impl Serialize) -> Result<(u16, Vec<u8>), ApiError> {
+        let token = self.token.as_ref().map_err(|why| ApiError::NoToken(why))?;
         let body = serde_json::to_vec(body).map_err(|error| ApiError::NotSent(error.to_string()))?;
         let request = self
             .client(lane)
-            .post(&self.origin, &format!("{}{method}", self.path))
+            .post(&self.origin, &format!("/bot{token}/{method}"))
             .header(reqwest::header::CONTENT_TYPE, "application/json")
             .body(body);
         let response = egress::send(request).await.map_err(|error| self.failed(&error))?;
@@ -216,11 +224,17 @@ impl Api {
 
     /// Words from outside: without the token, and not longer than they need to be.
     fn scrubbed(&self, words: &str) -> String {
-        let clean: Cow<'_, str> = if words.contains(&self.token) {
-            Cow::Owned(words.replace(&self.token, "<token>"))
-        } else {
-            Cow::Borrowed(words)
+        let clean: Cow<'_, str> = match &self.token {
+            Ok(token) if words.contains(token) => Cow::Owned(words.replace(token, "<token>")),
+            Ok(_) | Err(_) => Cow::Borrowed(words),
         };
         clean.chars().filter(|character| !character.is_control()).take(DESCRIPTION_CHARACTERS_MAX).collect()
     }
+}
+
+/// `<digits>:<letters, digits, _ or ->`, as the Bot API documents its tokens.
+fn has_shape(token: &str) -> bool {
+    let Some((id, secret)) = token.split_once(':') else { return false };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()) && !secret.is_empty() && secret.bytes().all(plain)
 }

@@ -38,8 +38,8 @@ const IDENTITY_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 pub struct TelegramOptions {
     /// The server: scheme, host and port; `http` only to loopback.
     pub api_root: String,
-    /// The bot's token.
-    pub token: String,
+    /// The bot's token. Without one, or with one of another form, the channel is made and says that it has failed.
+    pub token: Option<String>,
     /// The way out; its connect timeout holds for every call.
     pub egress: Egress,
     /// How unfinished answers are shown.
@@ -82,17 +82,6 @@ impl Default for TelegramTimeouts {
     }
 }
 
-/// Why a channel cannot be made. No message holds the token.
-#[derive(Debug, thiserror::Error)]
-pub enum TelegramError {
-    /// The token does not look like one.
-    #[error("the telegram bot token does not have the form `<digits>:<letters, digits, _ or ->`")]
-    Token,
-    /// The server's address or the HTTP client is not usable.
-    #[error("telegram cannot be reached: {0}")]
-    Egress(#[from] EgressError),
-}
-
 /// The Telegram channel of one bot.
 pub struct Telegram {
     api: api::Api,
@@ -119,12 +108,17 @@ impl fmt::Debug for Telegram {
 }
 
 impl Telegram {
-    /// Makes a channel; nothing is sent before [`Channel::receive`] or another call.
+    /// Makes a channel; nothing is sent before [`Channel::receive`] or another call. A token that cannot be right is no
+    /// error here: the rest of the process has work to do without this channel, whose health says what is wrong.
     ///
     /// # Errors
-    /// A token or an address that cannot be right.
-    pub fn new(options: TelegramOptions) -> Result<Self, TelegramError> {
-        let api = api::Api::new(&options.api_root, &options.token, options.egress)?;
+    /// The server's address or the HTTP client is not usable.
+    pub fn new(options: TelegramOptions) -> Result<Self, EgressError> {
+        let api = api::Api::new(&options.api_root, options.token, options.egress)?;
+        let health = health::Health::new(options.clock.monotonic());
+        if let Some(trouble) = api.trouble() {
+            health.failed(trouble);
+        }
         Ok(Self {
             identity: Sha256::digest(api.secret_identity().as_bytes()).into(),
             api,
@@ -133,7 +127,7 @@ impl Telegram {
             text_chunk: options.text_chunk,
             rates: options.rates,
             timeouts: options.timeouts,
-            health: health::Health::new(options.clock.monotonic()),
+            health,
             clock: options.clock,
             rng: options.rng,
             bot: Mutex::new(None),
@@ -146,6 +140,26 @@ impl Telegram {
     fn known_bot(&self) -> Option<wire::Me> {
         let (since, bot) = self.bot.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
         (self.clock.monotonic().saturating_sub(since) < IDENTITY_AGE_MAX).then_some(bot)
+    }
+
+    /// Whether a row or preview belongs to another bot, whose chats this one must not write to: the same person has the
+    /// same chat id at every bot. Asks who this bot is if that was never known.
+    async fn is_foreign(&self, route: &Route) -> Result<bool, api::ApiError> {
+        let known = self.bot.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(_, bot)| bot.id);
+        let bot = match known {
+            Some(id) => id,
+            None => {
+                let bot = self.ask_who_we_are().await?;
+                let id = bot.id;
+                self.remember_bot(bot);
+                id
+            }
+        };
+        Ok(bot != route.account)
+    }
+
+    async fn ask_who_we_are(&self) -> Result<wire::Me, api::ApiError> {
+        self.api.call("getMe", &poll::Nothing {}, self.timeouts.send).await
     }
 
     fn remember_bot(&self, bot: wire::Me) {
@@ -181,7 +195,7 @@ impl Channel for Telegram {
     }
 
     async fn typing(&self, route: &Route) -> bool {
-        self.show_typing(route).await
+        !matches!(self.is_foreign(route).await, Ok(true)) && self.show_typing(route).await
     }
 
     async fn send(&self, row: &OutboxRow) -> SendOutcome {
@@ -189,7 +203,9 @@ impl Channel for Telegram {
     }
 
     async fn remove(&self, route: &Route, message: i64) {
-        self.remove_message(route, message).await;
+        if matches!(self.is_foreign(route).await, Ok(false)) {
+            self.remove_message(route, message).await;
+        }
     }
 
     fn health(&self) -> ChannelHealth {

@@ -56,7 +56,7 @@ struct GetUpdates {
 }
 
 #[derive(Serialize)]
-struct Nothing {}
+pub(super) struct Nothing {}
 
 #[derive(Serialize)]
 struct DeleteWebhook {
@@ -297,7 +297,7 @@ async fn identify(telegram: &Telegram) -> Result<Me, ChannelError> {
         if let Some(known) = telegram.known_bot() {
             return Ok(known);
         }
-        let error = match telegram.api.call::<Me>("getMe", &Nothing {}, telegram.timeouts.send).await {
+        let error = match telegram.ask_who_we_are().await {
             Ok(bot) => {
                 telegram.remember_bot(bot);
                 continue;
@@ -318,8 +318,12 @@ async fn identify(telegram: &Telegram) -> Result<Me, ChannelError> {
 
 /// The token is refused: nothing is asked again before a person has acted.
 fn refused(telegram: &Telegram, error: &ApiError) -> ChannelError {
-    let reason = "telegram refuses the bot token";
     telegram.forget_bot();
+    if let ApiError::NoToken(reason) = error {
+        telegram.health.failed(reason);
+        return ChannelError::Fatal((*reason).to_owned());
+    }
+    let reason = "telegram refuses the bot token";
     telegram.health.failed(reason);
     ChannelError::Fatal(format!("{reason} ({error})"))
 }

@@ -53,6 +53,11 @@ impl Telegram {
         if self.streaming == Streaming::Off {
             return PreviewOutcome::Stop;
         }
+        match self.is_foreign(&preview.route).await {
+            Ok(false) => {}
+            Ok(true) => return PreviewOutcome::Stop,
+            Err(error) => return stopped(&error),
+        }
         let Some(chunk) = text::preview(&preview.text, text::PREVIEW_UNITS_MAX) else { return nothing_yet(preview) };
         let body = Rendered { rich: chunk.html, plain: chunk.plain };
         hit(Failpoint::PreviewBeforeSend);

@@ -87,6 +87,11 @@ struct Shape {
 impl Telegram {
     /// Sends or edits, with the few second tries that are possible.
     pub(super) async fn send_row(&self, row: &OutboxRow) -> SendOutcome {
+        match self.is_foreign(&row.route).await {
+            Ok(false) => {}
+            Ok(true) => return SendOutcome::Dead("it belongs to another bot account".to_owned()),
+            Err(error) => return self.not_begun(error),
+        }
         let mut shape = Shape { plain: false, thread: thread_to_send(&row.route), edit: row.replaces, left_over: None };
         hit(Failpoint::SendBeforeRequest);
         let outcome = loop {
@@ -169,6 +174,18 @@ impl Telegram {
         }
     }
 
+    /// What it means for a row that the server did not say who this bot is: the row was not sent, whatever the error.
+    fn not_begun(&self, error: ApiError) -> SendOutcome {
+        let words = error.to_string();
+        let (after, everywhere) = match error {
+            error if error.is_unauthorized() => return self.judge(None, error),
+            ApiError::Status { code: 429, retry_after, .. } => (Some(retry_after.unwrap_or(DEFAULT_RETRY_AFTER)), true),
+            ApiError::NotSent(_) => (None, true),
+            _ => (None, false),
+        };
+        SendOutcome::NotSent { after, everywhere, error: words }
+    }
+
     /// What an error means for the row.
     fn judge(&self, edit: Option<i64>, error: ApiError) -> SendOutcome {
         let words = error.to_string();
@@ -190,6 +207,10 @@ impl Telegram {
             ApiError::Garbage { code: 400.. } => SendOutcome::NotSent { after: None, everywhere: false, error: words },
             ApiError::Garbage { .. } => SendOutcome::Uncertain(words),
             ApiError::Status { code: 429, retry_after, .. } => paused(retry_after, words),
+            ApiError::NoToken(reason) => {
+                self.health.failed(reason);
+                SendOutcome::Unauthorized(words)
+            }
             ApiError::Status { code: 401 | 404, .. } => {
                 self.health.failed("the bot token is refused");
                 SendOutcome::Unauthorized(words)

@@ -29,7 +29,7 @@ fn check(markdown: &str, seed: u64) {
     let document = parse(markdown);
     check_words(markdown, &document);
     let limit = [128, 200, 500, 4000][(seed % 4) as usize];
-    let pieces = chunks(&document, limit);
+    let pieces = chunks(&document, limit, usize::MAX);
     for piece in &pieces {
         check_piece(piece, limit);
     }

@@ -70,7 +70,7 @@ pub struct StoreStatus {
     pub outbox_oldest_ms: u64,
     /// Outbox rows given up in the last 24 hours, newest first: chat and reason, at most ten.
     pub outbox_dead: Vec<(i64, String)>,
-    /// Settled in the last 24 hours.
+    /// Settled or counted by estimate in the last 24 hours.
     pub spent_day: MicroUsd,
     /// Settled ever.
     pub spent: MicroUsd,

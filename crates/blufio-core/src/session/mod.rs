@@ -202,6 +202,8 @@ pub struct Turn {
     rounds_max: u8,
     may_fall_back: bool,
     deadline: Timestamp,
+    /// When it last took a fact; what it had left then, it has left after a restart.
+    at: Timestamp,
     /// Rounds of tools asked for so far.
     rounds: u8,
     pauses: u8,
@@ -223,7 +225,7 @@ enum Phase {
     /// A call is in flight.
     Calling(Tries),
     /// Between two tries.
-    Waiting { tries: Tries, until: Timestamp },
+    Waiting(Tries),
     /// Tools run.
     Tools { runs: Vec<Run>, end: Option<Trouble> },
     /// Over.
@@ -259,6 +261,7 @@ impl Default for Turn {
             rounds_max: 0,
             may_fall_back: false,
             deadline: Timestamp(0),
+            at: Timestamp(0),
             rounds: 0,
             pauses: 0,
             fallback: false,
@@ -288,7 +291,7 @@ impl Turn {
     pub fn outcome(&self) -> Option<&Outcome> {
         match &self.phase {
             Phase::Done(outcome) => Some(outcome),
-            Phase::New | Phase::Calling(_) | Phase::Waiting { .. } | Phase::Tools { .. } => None,
+            Phase::New | Phase::Calling(_) | Phase::Waiting(_) | Phase::Tools { .. } => None,
         }
     }
 
@@ -318,7 +321,7 @@ impl Turn {
             (Phase::Calling(tries), Input::CallFailed { failure, retry_after_ms, shown, jitter }) => {
                 self.failed(tries, &Failed { failure, retry_after_ms, shown, jitter }, now, out);
             }
-            (Phase::Waiting { tries, .. }, Input::Fired { timer: Timer::Retry }) => self.call_again(tries, out),
+            (Phase::Waiting(tries), Input::Fired { timer: Timer::Retry }) => self.call_again(tries, out),
             (Phase::Tools { runs, end }, Input::ToolDone { call }) if is_started(&runs, &call) => {
                 self.tool_done(runs, end, &call, now, out);
             }
@@ -349,6 +352,7 @@ impl Turn {
                 return Err(Stale);
             }
         }
+        self.at = now;
         self.check(out);
         Ok(())
     }
@@ -383,11 +387,14 @@ impl Turn {
         };
         match stop {
             StopReason::Refusal => self.fail(Note::NoReply, Trouble::Refused, out),
-            StopReason::MaxTokens if answer.cut && !self.more_room => {
+            // A tool call that is cut, or nothing but thinking: once more with more room.
+            StopReason::MaxTokens if answer.cut || !(answer.text || !answer.calls.is_empty()) => {
+                if self.more_room {
+                    return self.fail(Note::Error, Trouble::LengthLimit, out);
+                }
                 self.more_room = true;
                 self.call(now, out);
             }
-            StopReason::MaxTokens if answer.cut => self.fail(Note::Error, Trouble::ToolCallCut, out),
             StopReason::ContextWindow if !answer.calls.is_empty() || !answer.text => {
                 self.fail(Note::Error, Trouble::Call(Failure::PromptTooLong), out);
             }
@@ -510,7 +517,7 @@ impl Turn {
         match retry::plan(tries.failed, tries.since, failed, now) {
             Plan::Again(until) => {
                 out.push(Effect::Arm { timer: Timer::Retry, at: until });
-                self.phase = Phase::Waiting { tries, until };
+                self.phase = Phase::Waiting(tries);
             }
             Plan::OtherModel if self.may_fall_back && !self.fallback => {
                 self.fallback = true;
@@ -544,13 +551,11 @@ impl Turn {
         if attempts >= POISON_ATTEMPTS {
             return self.abort(phase, Note::Error, Outcome::Error(Trouble::Poison), out);
         }
+        // The time in which nothing ran does not count, neither for the turn nor for the tries of its call.
+        self.deadline = now.plus(self.deadline.since(self.at));
         out.push(Effect::Arm { timer: Timer::Deadline, at: self.deadline });
         match phase {
-            Phase::Calling(tries) => self.call_again(tries, out),
-            Phase::Waiting { tries, until } => {
-                out.push(Effect::Arm { timer: Timer::Retry, at: until });
-                self.phase = Phase::Waiting { tries, until };
-            }
+            Phase::Calling(_) | Phase::Waiting(_) => self.call(now, out),
             Phase::Tools { mut runs, end } => {
                 for run in runs.iter_mut().filter(|run| run.state == RunState::Started) {
                     match run.replay {

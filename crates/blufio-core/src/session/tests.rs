@@ -106,7 +106,31 @@ fn a_cut_tool_call_is_not_run_and_gets_more_room_once() {
         cut: true,
     };
     assert_eq!(last(&[admitted(), cut()]), [call_model(false, true)]);
-    assert_eq!(last(&[admitted(), cut(), cut()]), error(Note::Error, Trouble::ToolCallCut));
+    assert_eq!(last(&[admitted(), cut(), cut()]), error(Note::Error, Trouble::LengthLimit));
+}
+
+#[test]
+fn thinking_that_fills_the_room_gets_more_room_once() {
+    let thought =
+        || Input::CallDone { stop: StopReason::MaxTokens, calls: vec![], text: false, content: true, cut: false };
+    assert_eq!(last(&[admitted(), thought()]), [call_model(false, true)]);
+    assert_eq!(last(&[admitted(), thought(), thought()]), error(Note::Error, Trouble::LengthLimit));
+}
+
+#[test]
+fn an_outage_counts_neither_against_the_turn_nor_against_its_tries() {
+    let mut turn = Turn::default();
+    let mut out = Vec::new();
+    let minutes = |count: u64| std::time::Duration::from_secs(count * 60);
+    turn.step(admitted(), START, &mut out).unwrap();
+    turn.step(fails(Failure::Server), START.plus(minutes(1)), &mut out).unwrap();
+    out.clear();
+    let back = START.plus(minutes(60));
+    turn.step(Input::Restarted { attempts: 0 }, back, &mut out).unwrap();
+    assert_eq!(turn.deadline(), back.plus(minutes(14)), "fifteen minutes, of which one was used");
+    out.clear();
+    turn.step(fails(Failure::Server), back, &mut out).unwrap();
+    assert!(matches!(out[..], [Effect::Arm { timer: Timer::Retry, .. }]), "a first try again: {out:?}");
 }
 
 #[test]

@@ -64,8 +64,8 @@ pub enum Trouble {
     Refused,
     /// The model said nothing.
     NoReply,
-    /// A tool call did not fit even the larger room.
-    ToolCallCut,
+    /// The answer did not fit even the larger room.
+    LengthLimit,
     /// Too many rounds of tools.
     Rounds,
     /// The same call again and again.
@@ -87,8 +87,8 @@ impl Trouble {
             Self::CutAfterText => "(The connection to the model broke here. Write “continue” for the rest.)",
             Self::Refused => "The model declined to answer this. Try to put it another way.",
             Self::NoReply => "(The model ended without a reply.)",
-            Self::ToolCallCut => {
-                "The model's tool call did not fit its length limit. Ask for smaller steps, or raise agents.main.max_tokens."
+            Self::LengthLimit => {
+                "The answer did not fit the length limit. Ask for smaller steps, or raise agents.main.max_tokens."
             }
             Self::Rounds => "I used up the rounds of tool calls for one message. Write “continue” to go on.",
             Self::Loop => "I was repeating the same tool call and stopped. Try to put the task another way.",

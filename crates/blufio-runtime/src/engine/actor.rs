@@ -16,6 +16,10 @@ use tokio::sync::OwnedSemaphorePermit;
 
 /// Before a session is read again because its rows had changed.
 const REREAD_PAUSE: Duration = Duration::from_millis(10);
+/// After a turn panicked; grows with each panic in a row.
+const PANIC_PAUSE: Duration = Duration::from_millis(100);
+/// The longest such pause, in units of the first.
+const PANIC_PAUSES_MAX: u32 = 300;
 /// After the store failed.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -26,27 +30,30 @@ pub(super) fn start(engine: Arc<Engine>, key: SessionKey, seat: Seat) {
 }
 
 async fn run(engine: Arc<Engine>, key: SessionKey, mut seat: Seat) {
-    let mut panicked = false;
+    let mut panics = 0;
     let next = loop {
-        let life = live(&engine, &key, &mut seat, panicked);
+        let life = live(&engine, &key, &mut seat, panics);
         match guarded("turn", life).await {
             Some(Ok(next)) => break next,
             // A row was dropped between being read and being claimed: look again.
             Some(Err(StoreError::NotFound(reason))) => {
                 tracing::debug!(session = %key, reason, "the session is read again");
-                panicked = false;
+                panics = 0;
                 engine.adapters.clock.sleep(REREAD_PAUSE).await;
             }
             Some(Err(error)) => {
                 tracing::error!(session = %key, %error, "the session's rows could not be read or written");
-                panicked = false;
+                panics = 0;
                 if matches!(error, StoreError::Closed) {
                     break engine.sessions.gone(&key);
                 }
                 engine.adapters.clock.sleep(STORE_PAUSE).await;
             }
             // The turn that panicked is told so: it ends in an error, and the session goes on.
-            None => panicked = true,
+            None => {
+                panics += 1;
+                engine.adapters.clock.sleep(PANIC_PAUSE * panics.min(PANIC_PAUSES_MAX)).await;
+            }
         }
         engine.sessions.running(&key, None);
     };
@@ -61,14 +68,16 @@ async fn live(
     engine: &Arc<Engine>,
     key: &SessionKey,
     seat: &mut Seat,
-    panicked: bool,
+    panics: u32,
 ) -> Result<Option<(SessionKey, Seat)>, StoreError> {
     let clock = &engine.adapters.clock;
     let snapshot = engine.adapters.storage.open(key.clone(), clock.now()).await?;
     let (mut session, running) = Session::from_snapshot(snapshot);
+    let mut unopened = panics > 0;
     if let Some(running) = running {
-        let permit = admit(engine, running.inbox.attempts).await;
-        turn::resume(engine, &mut session, seat, running, panicked).await?;
+        unopened = false;
+        let (permit, _) = admit(engine, running.inbox.attempts).await;
+        turn::resume(engine, &mut session, seat, running, panics).await?;
         drop(permit);
     }
     loop {
@@ -77,6 +86,10 @@ async fn live(
         }
         engine.sessions.looks(key);
         if let Some(row) = engine.adapters.storage.next(session.id).await? {
+            if std::mem::take(&mut unopened) {
+                turn::give_up(engine, &mut session, row).await?;
+                continue;
+            }
             answer(engine, &mut session, seat, row).await?;
             continue;
         }
@@ -102,11 +115,12 @@ async fn answer(engine: &Arc<Engine>, session: &mut Session, seat: &mut Seat, ro
         }
         Some(Command::Model(wish)) => choose_model(engine, session, &row, wish).await,
         Some(Command::Start | Command::Help | Command::Stop | Command::Status) | None => {
-            let permit = admit(engine, row.attempts).await;
-            // Stopped while it waited: the store has dropped the row.
-            if engine.is_draining() || *seat.stop.borrow() > row.id {
+            let (permit, waited) = admit(engine, row.attempts).await;
+            // While it waited it may have been edited, or stopped (then the store has dropped it).
+            let row = if waited { engine.adapters.storage.next(session.id).await? } else { Some(row) };
+            let Some(row) = row.filter(|row| !engine.is_draining() && *seat.stop.borrow() <= row.id) else {
                 return Ok(());
-            }
+            };
             turn::begin(engine, session, seat, row).await?;
             drop(permit);
             Ok(())
@@ -156,13 +170,16 @@ async fn carry_out(
     Ok(())
 }
 
-/// Waits until one more turn may run. A row that was running when the process died runs alone.
-async fn admit(engine: &Arc<Engine>, attempts: u32) -> Option<OwnedSemaphorePermit> {
+/// Waits until one more turn may run; true if it had to. A row that was running when the process died runs alone.
+async fn admit(engine: &Arc<Engine>, attempts: u32) -> (Option<OwnedSemaphorePermit>, bool) {
     let alone = attempts >= PROBATION_ATTEMPTS;
     let permits = if alone { u32::try_from(engine.settings.running_turns.max(1)).unwrap_or(1) } else { 1 };
-    let wait = async { engine.permits.clone().acquire_many_owned(permits).await.ok() };
-    tokio::select! {
-        permit = wait => permit,
-        () = engine.draining() => None,
+    if let Ok(permit) = engine.permits.clone().try_acquire_many_owned(permits) {
+        return (Some(permit), false);
     }
+    let permit = tokio::select! {
+        permit = engine.permits.clone().acquire_many_owned(permits) => permit.ok(),
+        () = engine.draining() => None,
+    };
+    (permit, true)
 }

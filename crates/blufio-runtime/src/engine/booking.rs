@@ -15,7 +15,11 @@ pub(super) fn answered(engine: &Engine, open: &OpenCall, reply: &Reply) -> CallC
             // It had a price when it was called; whatever happened to it since must not lose the bill.
             Err(_) => CallCost::Estimated { cost: open.held },
         },
-        None => estimated(engine, open, u64::try_from(visible_text(&reply.parts).len() / 3).unwrap_or(0)),
+        // Thinking and tool calls are not visible, so the time is asked, too.
+        None => {
+            let visible = u64::try_from(visible_text(&reply.parts).len() / 3).unwrap_or(0);
+            estimated(engine, open, visible.max(tokens_since(engine, open.at)))
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is shown while a turn runs: the growing text, the typing sign, the preview.
 
 use super::turn::News;
+use crate::tasks::guarded;
 use blufio_core::event::EventKind;
 use blufio_core::ids::{InboxId, SessionKey};
 use blufio_core::port::{AnyChannel, Boxed, Clock, Delta, DeltaSink, Preview, PreviewOutcome};
@@ -111,7 +112,9 @@ impl Previews {
                 if !now.trim().is_empty() {
                     previews.sending.store(true, Ordering::SeqCst);
                     let Self { route, draft, .. } = previews.clone();
-                    let outcome = previews.channel.preview(Preview { route, draft, text: now, message }).await;
+                    let shown = previews.channel.preview(Preview { route, draft, text: now, message });
+                    // Display is best effort: not even its panic may end the turn.
+                    let outcome = guarded("preview", shown).await.unwrap_or(PreviewOutcome::Stop);
                     previews.sending.store(false, Ordering::SeqCst);
                     return News::Preview { outcome, text };
                 }
@@ -155,7 +158,7 @@ impl Previews {
             let mut text = text;
             let mut progress = previews.clock.monotonic();
             previews.clock.sleep(FIRST_TYPING).await;
-            while previews.channel.typing(&previews.route).await {
+            while guarded("typing", previews.channel.typing(&previews.route)).await.unwrap_or(false) {
                 previews.clock.sleep(TYPING_EVERY).await;
                 let now = previews.clock.monotonic();
                 if text.has_changed().unwrap_or(false) {

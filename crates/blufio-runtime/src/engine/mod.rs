@@ -16,7 +16,7 @@ use blufio_core::access::AccessRules;
 use blufio_core::catalogue::Catalogue;
 use blufio_core::ids::{Boot, ChannelName, ModelId, SessionKey, ToolName};
 use blufio_core::port::{AnyChannel, AnyProvider, AnyStorage, AnyTool, Clock, Rng, ToolSpec};
-use blufio_core::record::{Draft, Retention, Route, Shared};
+use blufio_core::record::{Draft, Pairing, Retention, Route, Shared};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -65,7 +65,7 @@ pub struct Settings {
     pub live_sessions: usize,
     /// Rows that may wait per session.
     pub pending_messages: u32,
-    /// Who may speak, per channel; approved pairings are added at start.
+    /// Who may speak, per channel; approved pairings come from the store.
     pub access: BTreeMap<ChannelName, AccessRules>,
     /// How long things are kept.
     pub retention: Retention,
@@ -83,7 +83,8 @@ pub(crate) struct Engine {
     pub hub: Arc<Hub>,
     pub health: Arc<Health>,
     pub dispatchers: Dispatchers,
-    pub access: Mutex<BTreeMap<ChannelName, AccessRules>>,
+    /// Approved pairings.
+    people: Mutex<Vec<Pairing>>,
     pub tools: BTreeMap<ToolName, Arc<dyn AnyTool>>,
     /// The system text and the tools as they are sent in a new epoch.
     pub system: Shared,
@@ -103,6 +104,7 @@ impl Engine {
         tasks: Tasks,
         health: Arc<Health>,
         dispatchers: Dispatchers,
+        people: Vec<Pairing>,
     ) -> Arc<Self> {
         let tools: BTreeMap<ToolName, Arc<dyn AnyTool>> =
             adapters.tools.iter().map(|tool| (tool.spec().name.clone(), tool.clone())).collect();
@@ -112,7 +114,7 @@ impl Engine {
         Arc::new(Self {
             sessions: Sessions::new(settings.live_sessions),
             hub: Arc::default(),
-            access: Mutex::new(settings.access.clone()),
+            people: Mutex::new(people),
             permits: Arc::new(Semaphore::new(settings.running_turns.max(1))),
             draining: AtomicBool::new(false),
             drained: watch::Sender::new(false),
@@ -138,10 +140,25 @@ impl Engine {
         }
     }
 
-    /// The rules of a channel as they are now.
-    pub fn rules(&self, channel: &ChannelName) -> AccessRules {
-        let access = self.access.lock().unwrap_or_else(PoisonError::into_inner);
-        access.get(channel).cloned().unwrap_or_default()
+    /// The rules of a channel's account as they are now, with the pairings of that account.
+    pub fn rules(&self, channel: &ChannelName, account: i64) -> AccessRules {
+        let mut rules = self.settings.access.get(channel).cloned().unwrap_or_default();
+        let people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = people.iter().filter(|pairing| pairing.channel == *channel && pairing.account == account);
+        rules.paired = here.map(|pairing| (pairing.user, pairing.owner)).collect();
+        rules
+    }
+
+    /// Somebody was let in, or is `gone`.
+    pub fn person(&self, pairing: &Pairing, gone: bool) {
+        let mut people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |known: &Pairing| {
+            (&known.channel, known.account, known.user) == (&pairing.channel, pairing.account, pairing.user)
+        };
+        people.retain(|known| !same(known));
+        if !gone {
+            people.push(pairing.clone());
+        }
     }
 
     /// An answer as it will be sent; nothing for channels that read the rows themselves.

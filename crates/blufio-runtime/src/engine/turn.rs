@@ -27,6 +27,8 @@ use tokio::sync::watch;
 
 /// How long an unfinished preview may hold up the answer.
 const PREVIEW_WAIT: Duration = Duration::from_secs(2);
+/// The same when the person said stop.
+const PREVIEW_WAIT_STOPPED: Duration = Duration::from_millis(200);
 /// How often a commit is tried that fails for another reason than a full disk.
 const COMMIT_TRIES: u32 = 5;
 
@@ -65,7 +67,9 @@ struct Run<'a> {
     previews: Option<Previews>,
     showing: Option<Boxed<'static, News>>,
     news: FuturesUnordered<Boxed<'static, News>>,
-    retry_at: Option<Timestamp>,
+    /// When the timers ring, on the monotonic clock.
+    retry_at: Option<Duration>,
+    deadline_at: Duration,
 }
 
 enum Action {
@@ -73,7 +77,12 @@ enum Action {
     Refused(Failure, ModelId),
     Tool(ToolRun),
     /// The turn is over. `sending`: its first row goes out at once; `waiting`: others are in the outbox.
-    Finished { outcome: Outcome, text: String, sending: Option<(Permit, OutboxRow)>, waiting: bool },
+    Finished {
+        outcome: Outcome,
+        text: String,
+        sending: Option<(Permit, OutboxRow)>,
+        waiting: bool,
+    },
 }
 
 /// Answers a row.
@@ -104,14 +113,25 @@ pub(super) async fn begin(
     run.drive(seat).await
 }
 
+/// Closes a row whose turn could not even be opened without a panic.
+pub(super) async fn give_up(engine: &Arc<Engine>, session: &mut Session, row: InboxRow) -> Result<(), StoreError> {
+    session.last_turn = session.last_turn.next();
+    let mut run = Run::new(engine, session, row);
+    let deadline = run.now();
+    run.records.push(Record::TurnOpened { inbox: run.row.id, deadline });
+    run.finish(Outcome::Error(Trouble::Internal), None);
+    run.commit(None).await
+}
+
 /// Takes up a turn that a crash, a shutdown or a panic interrupted.
 pub(super) async fn resume(
     engine: &Arc<Engine>,
     session: &mut Session,
     seat: &mut Seat,
     running: RunningTurn,
-    panicked: bool,
+    panics: u32,
 ) -> Result<(), StoreError> {
+    let panicked = panics > 0;
     let stopped = session.stop_before > running.inbox.id;
     let attempts = running.inbox.attempts;
     let mut run = Run::new(engine, session, running.inbox);
@@ -121,6 +141,10 @@ pub(super) async fn resume(
     run.tools = running.tools;
     run.placeholder = running.placeholder;
     run.said = running.said.iter().map(|parts| visible_text(parts)).filter(|text| !text.is_empty()).collect();
+    if panics > 1 {
+        // Rendering what was said may be what panics.
+        run.said.clear();
+    }
     run.live = LiveText::new(run.session.key.clone(), run.row.id, engine.hub.clone(), run.said.join("\n\n"));
     for open in running.open_calls {
         run.book_abandoned(open);
@@ -128,9 +152,9 @@ pub(super) async fn resume(
     run.start_showing();
     tracing::info!(session = %run.session.key, turn = %run.number, attempts, panicked, "taking up an interrupted turn");
     match Turn::fold(&running.steps) {
-        Ok(turn) => run.turn = turn,
-        Err(error) => {
-            tracing::error!(session = %run.session.key, turn = %run.number, %error, "the journal does not fold: a bug in Blufio");
+        Ok(turn) if !running.steps.is_empty() => run.turn = turn,
+        Ok(_) | Err(_) => {
+            tracing::error!(session = %run.session.key, turn = %run.number, "the journal does not fold; the turn is closed");
             return run.close_unreadable().await;
         }
     }
@@ -170,6 +194,7 @@ impl<'a> Run<'a> {
             showing: None,
             news: FuturesUnordered::new(),
             retry_at: None,
+            deadline_at: Duration::MAX,
         }
     }
 
@@ -214,13 +239,18 @@ impl<'a> Run<'a> {
     }
 
     fn next_timer(&self) -> Duration {
-        let at = self.retry_at.map_or(self.turn.deadline(), |retry| retry.min(self.turn.deadline()));
-        at.since(self.now())
+        let at = self.retry_at.map_or(self.deadline_at, |retry| retry.min(self.deadline_at));
+        at.saturating_sub(self.engine.adapters.clock.monotonic())
+    }
+
+    /// A wall time as an instant of the monotonic clock: once armed, a timer does not care who sets the clock.
+    fn instant(&self, at: Timestamp) -> Duration {
+        self.engine.adapters.clock.monotonic().saturating_add(at.since(self.now()))
     }
 
     async fn ring(&mut self) -> Result<(), StoreError> {
-        let now = self.now();
-        let timer = if now >= self.turn.deadline() {
+        let now = self.engine.adapters.clock.monotonic();
+        let timer = if now >= self.deadline_at {
             Timer::Deadline
         } else if self.retry_at.is_some_and(|at| now >= at) && !self.engine.is_draining() {
             self.retry_at = None;
@@ -347,8 +377,13 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let finishing = effects.iter().any(|effect| matches!(effect, Effect::Finish { .. }));
+        if effects.contains(&Effect::Cancel) {
+            // First of all: what runs costs money, and the person wants it to end now.
+            self.news.clear();
+        }
         if finishing {
-            self.settle_preview().await;
+            let stopped = input == Input::Stop;
+            self.settle_preview(if stopped { PREVIEW_WAIT_STOPPED } else { PREVIEW_WAIT }).await;
         }
         for effect in effects {
             self.order(effect, &mut reply).await?;
@@ -359,6 +394,9 @@ impl<'a> Run<'a> {
         self.commit(Some((input, now))).await?;
         if finishing {
             hit(Failpoint::ReplyAfterCommit);
+        } else if reply.is_some() {
+            // The answer was not kept, so what it showed is void.
+            self.live.void(self.said.join("\n\n"));
         }
         Ok(())
     }
@@ -398,9 +436,8 @@ impl<'a> Run<'a> {
             }
             Effect::CallModel { fallback, more_room } => self.call_model(fallback, more_room),
             Effect::StartTool { call } => self.start_tool(&call),
-            Effect::Arm { timer: Timer::Retry, at } => self.retry_at = Some(at),
-            // The machine knows its own deadline.
-            Effect::Arm { timer: Timer::Deadline, .. } => {}
+            Effect::Arm { timer: Timer::Retry, at } => self.retry_at = Some(self.instant(at)),
+            Effect::Arm { timer: Timer::Deadline, at } => self.deadline_at = self.instant(at),
             Effect::Cancel => {
                 hit(Failpoint::StopBeforeCancel);
                 self.news.clear();
@@ -502,30 +539,47 @@ impl<'a> Run<'a> {
 
     // ------------------------------------------------------------ the end
 
-    /// Lets a preview that is on its way arrive, so that nothing is left hanging in the chat.
-    async fn settle_preview(&mut self) {
+    /// Lets a preview that is on its way arrive, so that the answer can replace it. One that takes too long is removed when
+    /// it has arrived.
+    async fn settle_preview(&mut self, most: Duration) {
         let sending = self.previews.as_ref().is_some_and(Previews::is_sending);
-        let Some(showing) = self.showing.take() else { return };
+        let Some(mut showing) = self.showing.take() else { return };
         if !sending {
             return;
         }
-        tokio::select! {
-            news = showing => {
-                if let News::Preview { outcome: PreviewOutcome::Placed { message, .. }, .. } = news
-                    && self.placeholder != Some(message)
-                {
-                    self.placeholder = Some(message);
-                    self.records.push(Record::Placeholder { message });
-                }
+        let shown = tokio::select! {
+            news = &mut showing => placed(news),
+            () = self.engine.adapters.clock.sleep(most) => {
+                self.remove_later(showing);
+                None
             }
-            () = self.engine.adapters.clock.sleep(PREVIEW_WAIT) => {}
+        };
+        if let Some(message) = shown.filter(|message| self.placeholder != Some(*message)) {
+            self.placeholder = Some(message);
+            self.records.push(Record::Placeholder { message });
         }
+    }
+
+    /// Takes a message away that appears after its turn.
+    fn remove_later(&self, showing: Boxed<'static, News>) {
+        let channel = self.engine.adapters.channels.get(&self.row.route.channel).cloned();
+        let (route, known) = (self.row.route.clone(), self.placeholder);
+        let removal = async move {
+            if let Some(message) = placed(showing.await).filter(|message| known != Some(*message))
+                && let Some(channel) = channel
+            {
+                channel.remove(&route, message).await;
+            }
+        };
+        drop(self.engine.tasks.spawn("placeholder", removal));
     }
 
     fn finish(&mut self, outcome: Outcome, notice: Option<Notice>) {
         let text = self.final_text(&outcome, notice);
         let drafts = match outcome {
-            Outcome::Stopped => Vec::new(),
+            // `/stop` has been answered; only a message that would stay unfinished is finished.
+            Outcome::Stopped if self.placeholder.is_none() => Vec::new(),
+            Outcome::Stopped => self.engine.drafts(&self.row.route, Note::Stopped.as_str(), self.placeholder),
             Outcome::Reply | Outcome::Error(_) => self.engine.drafts(&self.row.route, &text, self.placeholder),
         };
         let dispatcher = self.engine.dispatchers.get(&self.row.route.channel);
@@ -568,7 +622,8 @@ impl<'a> Run<'a> {
 
     /// A journal that does not fold (written by a newer or broken version): the turn is closed, the conversation goes on.
     async fn close_unreadable(&mut self) -> Result<(), StoreError> {
-        let runs: Vec<ToolRun> = self.tools.clone();
+        let round = self.tools.iter().map(|run| run.round).max();
+        let runs: Vec<ToolRun> = self.tools.iter().filter(|run| Some(run.round) == round).cloned().collect();
         if runs.iter().any(|run| !matches!(run.state, ToolState::Done { .. } | ToolState::Unknown)) {
             let record = self.session.append(self.engine, Role::User, results(&runs, false));
             self.records.extend(record);
@@ -637,21 +692,18 @@ impl<'a> Run<'a> {
                 if waiting && let Some(dispatcher) = self.engine.dispatchers.get(&self.row.route.channel) {
                     dispatcher.poke(&self.row.route);
                 }
-                if outcome == Outcome::Stopped {
-                    self.remove_placeholder();
-                }
                 self.live.publish(EventKind::TurnDone { outcome: word.to_owned(), text });
                 self.engine.sessions.running(&self.session.key, None);
             }
         }
     }
+}
 
-    fn remove_placeholder(&self) {
-        let channel = self.engine.adapters.channels.get(&self.row.route.channel).cloned();
-        let (Some(channel), Some(message)) = (channel, self.placeholder) else { return };
-        let route = self.row.route.clone();
-        let removal = async move { channel.remove(&route, message).await };
-        drop(self.engine.tasks.spawn("placeholder", removal));
+/// The message that a preview made.
+fn placed(news: News) -> Option<i64> {
+    match news {
+        News::Preview { outcome: PreviewOutcome::Placed { message, .. }, .. } => Some(message),
+        News::Preview { .. } | News::Call(_) | News::Tool(..) | News::TypingOver => None,
     }
 }
 

@@ -23,6 +23,7 @@ use serde::de::DeserializeOwned;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio_util::task::AbortOnDropHandle;
 use workspace::Workspace;
 
 /// Why there are no tools.
@@ -94,13 +95,14 @@ fn arguments<A: DeserializeOwned>(input: serde_json::Value) -> Result<A, ToolErr
 
 /// Runs work that may block, on a thread that may. A panic in it goes on in the caller.
 ///
-/// Dropping the future does not end work that has begun: a call that was cancelled may still take effect, which is what the
-/// model is told about it. The work is short, because everything it reads and writes has a limit.
+/// Dropping the future takes back work that waits for a thread. Work that has begun goes on to its end: a call that was
+/// cancelled may still take effect, which is what the model is told about it. The work is short, because everything it reads
+/// and writes has a limit.
 #[expect(clippy::disallowed_methods, reason = "the one home of blocking work")]
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ToolError> + Send + 'static,
 ) -> Result<T, ToolError> {
-    match tokio::task::spawn_blocking(work).await {
+    match AbortOnDropHandle::new(tokio::task::spawn_blocking(work)).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),

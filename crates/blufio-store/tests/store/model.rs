@@ -173,11 +173,7 @@ impl World {
     fn uncertain(&mut self, place: usize) {
         let row = &mut self.outbox[place];
         row.sending = false;
-        if row.duplicate {
-            self.give_up(place);
-        } else {
-            row.duplicate = true;
-        }
+        row.duplicate = true;
     }
 
     fn give_up(&mut self, place: usize) {

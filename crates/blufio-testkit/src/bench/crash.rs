@@ -37,7 +37,7 @@ const EARLY_EVERY: u64 = 8;
 /// Longest time from the start of the process to an early kill.
 const EARLY_MS_MAX: u64 = 40;
 /// Kills on one data folder; then a new one keeps the checks short.
-const KILLS_PER_FOLDER: u32 = 100;
+const KILLS_PER_FOLDER: u32 = 25;
 /// Messages of a chat that wait for their answer.
 const WINDOW: usize = 8;
 /// Messages of a chat until it starts a new conversation, so that prompts stay small.
@@ -104,7 +104,7 @@ pub async fn run(bench: &Bench, options: &Options) -> Result<Report> {
         let kills = left.min(KILLS_PER_FOLDER);
         left -= kills;
         folder(bench, options, kills, &mut random, &mut sums).await?;
-        if options.kills > KILLS_PER_FOLDER {
+        if left > 0 && left % 100 == 0 {
             eprintln!("crash: {} of {} kills, {} messages", options.kills - left, options.kills, sums.posted);
         }
     }
@@ -212,8 +212,7 @@ fn compare(world: &World, feed: &Feed, in_flight: u64, sums: &mut Sums) -> Resul
     let posted: BTreeSet<u64> = feed.chats.iter().flat_map(|chat| chat.numbers.iter().copied()).collect();
     let stored = stored(&world.setup.database())?;
     let lost = seen.lost(&posted);
-    let twice: Vec<u64> =
-        stored.turns.iter().filter(|(_, turns)| **turns > 1).map(|(number, _)| *number).collect();
+    let twice: Vec<u64> = stored.turns.iter().filter(|(_, turns)| **turns > 1).map(|(number, _)| *number).collect();
     let unheard: Vec<u64> = posted.iter().filter(|number| stored.turns.get(number) != Some(&1)).copied().collect();
     let sends = world.telegram.read(|state| state.sent_total()).saturating_sub(stored.rows);
     let files = files_missing(&world.setup.data_dir().join("workspace"), feed);
@@ -252,7 +251,8 @@ fn compare(world: &World, feed: &Feed, in_flight: u64, sums: &mut Sums) -> Resul
     sums.poison += stored.poison;
     sums.booked += stored.booked;
     sums.spent += world.messages.spend();
-    sums.files += feed.chats.iter().flat_map(|chat| &chat.numbers).filter(|number| writes_file(**number)).count() as u64;
+    sums.files +=
+        feed.chats.iter().flat_map(|chat| &chat.numbers).filter(|number| writes_file(**number)).count() as u64;
     Ok(())
 }
 
@@ -278,19 +278,33 @@ fn report(sums: &Sums, replay: &str, took: Duration) -> Report {
     );
     let mut report = Report::new("crash", about);
     report.figure("kills (of them during the start)", format!("{} ({})", sums.kills, sums.early));
-    report.figure("messages posted, per kill", format!("{}, {:.1}", sums.posted, sums.posted as f64 / sums.kills.max(1) as f64));
+    report.figure(
+        "messages posted, per kill",
+        format!("{}, {:.1}", sums.posted, sums.posted as f64 / sums.kills.max(1) as f64),
+    );
     report.must("lost", sums.lost, "0", sums.lost == 0);
     report.must("answered in two turns", sums.twice, "0", sums.twice == 0);
     report.must("answered out of order within a chat", sums.out_of_order, "0", sums.out_of_order == 0);
     report.must("given up as poison", sums.poison, "0", sums.poison == 0);
     let allowed = format!("≤ {} sends in flight at {} kills", sums.in_flight, sums.with_send);
     report.must("messages seen twice", sums.extra_sends, allowed, sums.extra_sends <= sums.in_flight);
-    report.figure("of them answers to a number; rows marked as possible duplicates", format!("{}; {}", sums.extra_answers, sums.flagged));
+    report.figure(
+        "of them answers to a number; rows marked as possible duplicates",
+        format!("{}; {}", sums.extra_answers, sums.flagged),
+    );
     report.figure("files written by the tool, each once and whole", sums.files);
-    report.must("booked ÷ real cost of the model", format!("{:.3}", sums.booked as f64 / sums.spent.max(1) as f64), "≥ 1", sums.booked >= sums.spent);
+    report.must(
+        "booked ÷ real cost of the model",
+        format!("{:.3}", sums.booked as f64 / sums.spent.max(1) as f64),
+        "≥ 1",
+        sums.booked >= sums.spent,
+    );
     report.must("integrity and invariants", format!("{} checks", sums.checks), "all clean", sums.problems.is_empty());
     let ready: Times = sums.ready.iter().copied().collect();
-    report.figure("restart after a kill to /readyz, p50 / p99", format!("{} / {}", ms(ready.percentile(50)), ms(ready.percentile(99))));
+    report.figure(
+        "restart after a kill to /readyz, p50 / p99",
+        format!("{} / {}", ms(ready.percentile(50)), ms(ready.percentile(99))),
+    );
     report.figure("time of the whole run", format!("{:.0} s", took.as_secs_f64()));
     report.failures.extend(sums.problems.iter().cloned());
     if !report.failures.is_empty() {
@@ -373,7 +387,8 @@ fn text(number: u64) -> String {
         1 | 5 => format!("[tool:write_file {{\"path\":\"notes/{number}.txt\",\"content\":\"note {number}\"}}]"),
         3 => "[tool:now] [then:tool:list_files {\"path\":\".\"}]".to_owned(),
         4 | 8 => format!("[long:{LONG_WORDS}]"),
-        6 => "[slow:10] [drip:2] [say:a few words that come slowly, one piece after the other, as if somebody typed]".to_owned(),
+        6 => "[slow:10] [drip:2] [say:a few words that come slowly, one piece after the other, as if somebody typed]"
+            .to_owned(),
         _ => "hello".to_owned(),
     };
     format!("#{number} {wish}")

@@ -1,7 +1,7 @@
 //! SIGKILL at every named failpoint: a scenario that passes it, death there, a start without it, and everything answered.
 //!
-//! The names come from the binary itself, so a failpoint that no scenario covers, or that its scenario does not pass, is a
-//! failure.
+//! The names come from the table in the core, so a failpoint that no scenario covers, or that its scenario does not pass, is
+//! a failure.
 
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt as _;
@@ -113,9 +113,9 @@ struct Outcome {
 /// # Errors
 /// There is no binary with failpoints, or it does not say their names.
 pub async fn run(bench: &Bench, options: &Options) -> Result<Report> {
-    let binary = bench.failpoints.clone().context("BLUFIO_FAILPOINTS_BIN is not set")?;
+    let binary = bench.failpoints.clone().context("BLUFIO_FAILPOINTS_BIN is not set, or there is no such program")?;
     let started = Instant::now();
-    let all = names(&binary).await?;
+    let all = names(&binary)?;
     let wanted = |name: &&String| options.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
     let names: Vec<&String> = all.iter().filter(wanted).collect();
     let mut report = Report::new(
@@ -159,7 +159,12 @@ pub async fn run(bench: &Bench, options: &Options) -> Result<Report> {
             )),
         }
     }
-    report.must("failpoints that killed the process", format!("{} of {}", hits.len(), names.len()), "all", hits.len() == names.len());
+    report.must(
+        "failpoints that killed the process",
+        format!("{} of {}", hits.len(), names.len()),
+        "all",
+        hits.len() == names.len(),
+    );
     report.figure("cases", count);
     report.must("cases that ended wrongly", report.failures.len(), "0", report.failures.is_empty());
     report.figure("messages seen twice, over all cases", extra);
@@ -167,14 +172,22 @@ pub async fn run(bench: &Bench, options: &Options) -> Result<Report> {
     Ok(report)
 }
 
-/// The names that are compiled in.
-async fn names(binary: &Path) -> Result<Vec<String>> {
-    let output = tokio::process::Command::new(binary).arg("failpoints").output().await?;
-    let text = String::from_utf8(output.stdout)?;
-    let names: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-    let named = |name: &String| name.contains(".before_") || name.contains(".after_");
-    ensure!(output.status.success() && !names.is_empty() && names.iter().all(named), "`blufio failpoints` says: {text}");
+/// All names there are, as the source has them; each must be in the binary, else it was built without some of them.
+fn names(binary: &Path) -> Result<Vec<String>> {
+    let program = std::fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
+    let names: Vec<String> = source_names().map(str::to_owned).collect();
+    for name in &names {
+        let found = program.windows(name.len()).any(|bytes| bytes == name.as_bytes());
+        ensure!(found, "{} has no failpoint {name}; build it with --features blufio/failpoints", binary.display());
+    }
     Ok(names)
+}
+
+/// The names between quotes in the table of failpoints.
+fn source_names() -> impl Iterator<Item = &'static str> {
+    let source = include_str!("../../../blufio-core/src/failpoint.rs");
+    let table = source.split_once("\nfailpoints! {").map_or("", |(_, rest)| rest.split('}').next().unwrap_or_default());
+    table.split('"').skip(1).step_by(2)
 }
 
 async fn die_and_recover(case: &Case, binary: &Path, place: &Path) -> Result<Outcome> {
@@ -231,7 +244,11 @@ impl Case {
         if status.success() && self.scenario == Scenario::Shutdown {
             return Ok(false);
         }
-        ensure!(status.signal() == Some(9), "the process ended by itself ({status}); its log ends:\n{}", blufio.log_tail());
+        ensure!(
+            status.signal() == Some(9),
+            "the process ended by itself ({status}); its log ends:\n{}",
+            blufio.log_tail()
+        );
         Ok(true)
     }
 }
@@ -365,18 +382,11 @@ pub fn binary() -> Option<PathBuf> {
 mod tests {
     use super::*;
 
-    /// The binary is asked when it runs; this tells it without one.
     #[test]
-    fn every_failpoint_in_the_source_has_a_scenario() {
-        let source = include_str!("../../../blufio-core/src/failpoint.rs");
-        let names: Vec<&str> = source
-            .split('"')
-            .filter(|part| part.contains(".before_") || part.contains(".after_"))
-            .filter(|part| part.chars().all(|symbol| symbol.is_ascii_lowercase() || matches!(symbol, '.' | '_')))
-            .collect();
-        let count = names.iter().filter(|name| name.split('.').next().is_some_and(|area| !area.is_empty())).count();
-        assert!(count >= 30, "{names:?}");
-        for name in names.iter().filter(|name| !name.starts_with('.')) {
+    fn every_failpoint_has_a_scenario() {
+        assert!(source_names().count() >= 30);
+        for name in source_names() {
+            assert!(name.contains(".before_") || name.contains(".after_"), "{name}");
             assert!(!scenarios(name).is_empty(), "{name} has no scenario");
         }
     }

@@ -39,7 +39,8 @@ impl Machine {
     pub fn look(binary: &Path) -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let line = |text: &str, name: &str| {
-            let found = text.lines().find_map(|line| Some(line.strip_prefix(name)?.trim_start_matches([' ', '\t', ':'])));
+            let found =
+                text.lines().find_map(|line| Some(line.strip_prefix(name)?.trim_start_matches([' ', '\t', ':'])));
             found.unwrap_or_default().to_owned()
         };
         let kilobytes: u64 =

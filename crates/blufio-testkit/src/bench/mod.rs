@@ -131,8 +131,8 @@ pub async fn run(options: &Options) -> Result<Vec<String>> {
             report.kind.push_str(" (one core, 512 MiB)");
             let by = if memory_group(memory_bytes).is_some() { "a control group" } else { "RLIMIT_AS" };
             report.notes.push(format!(
-                "The program ran on processor {core} alone, which it shared with the fakes where they did not find another, \
-                 and its memory was limited to {} MiB by {by}.",
+                "The program ran on processor {core} alone, the fakes wherever the scheduler put them; its memory was limited \
+                 to {} MiB by {by}.",
                 memory_bytes >> 20
             ));
         }

@@ -40,7 +40,13 @@ pub struct Figure {
 impl Report {
     /// An empty report.
     pub fn new(kind: &str, about: impl Into<String>) -> Self {
-        Self { kind: kind.to_owned(), about: about.into(), figures: Vec::new(), notes: Vec::new(), failures: Vec::new() }
+        Self {
+            kind: kind.to_owned(),
+            about: about.into(),
+            figures: Vec::new(),
+            notes: Vec::new(),
+            failures: Vec::new(),
+        }
     }
 
     /// Adds a figure that nothing is asked of.

@@ -75,7 +75,11 @@ async fn restarts(world: &World, runs: usize, what: &str, report: &mut Report) -
     let mut after_kill = false;
     for run in 0..runs {
         let (blufio, took) = Blufio::start(&world.setup).await?;
-        if after_kill { killed.push(took) } else { orderly.push(took) }
+        if after_kill {
+            killed.push(took)
+        } else {
+            orderly.push(took)
+        }
         after_kill = run % 2 == 0;
         if after_kill {
             blufio.kill9().await?;
@@ -98,10 +102,9 @@ async fn converse(world: &World, said: &mut u64) -> Result<()> {
     *said += 1;
     world.telegram.send_text(FIRST_USER, &format!("line {said}"));
     let expected = format!("this is message {said} of this conversation");
-    let found = world.telegram.try_wait_for(
-        |state| state.last_bot_text(FIRST_USER)?.contains(&expected).then_some(()),
-        ANSWER_MAX,
-    );
+    let found = world
+        .telegram
+        .try_wait_for(|state| state.last_bot_text(FIRST_USER)?.contains(&expected).then_some(()), ANSWER_MAX);
     found.await.with_context(|| format!("the conversation is not intact: nobody said \"{expected}\""))
 }
 
@@ -158,8 +161,7 @@ fn conversation(connection: &Connection, number: i64, inbox: &mut i64, now: i64)
     )?;
     let mut message = connection
         .prepare_cached("INSERT INTO messages (session, seq, turn, role, parts, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
-    let mut wire =
-        connection.prepare_cached("INSERT INTO wire (session, epoch, seq, bytes) VALUES (?1, 1, ?2, ?3)")?;
+    let mut wire = connection.prepare_cached("INSERT INTO wire (session, epoch, seq, bytes) VALUES (?1, 1, ?2, ?3)")?;
     for seq in 1..=MESSAGES {
         let person = seq % 2 == 1;
         let (number, role) = ((seq + 1) / 2, if person { "user" } else { "assistant" });

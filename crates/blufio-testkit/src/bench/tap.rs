@@ -120,7 +120,9 @@ impl Shared {
 
 fn bytes_of(request: &Request) -> Vec<u8> {
     let mut head = format!("{} {} HTTP/1.1\r\n", request.method, request.path);
-    for (name, value) in request.headers.iter().filter(|(name, _)| name != "transfer-encoding" && name != "content-length") {
+    for (name, value) in
+        request.headers.iter().filter(|(name, _)| name != "transfer-encoding" && name != "content-length")
+    {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     head.push_str(&format!("content-length: {}\r\n\r\n", request.body.len()));
@@ -132,7 +134,8 @@ fn is_complete(answer: &[u8]) -> bool {
     let mut lines = [httparse::EMPTY_HEADER; 32];
     let mut head = httparse::Response::new(&mut lines);
     let Ok(httparse::Status::Complete(start)) = head.parse(answer) else { return false };
-    let value = |name: &str| head.headers.iter().find(|line| line.name.eq_ignore_ascii_case(name)).map(|line| line.value);
+    let value =
+        |name: &str| head.headers.iter().find(|line| line.name.eq_ignore_ascii_case(name)).map(|line| line.value);
     match value("content-length").and_then(|length| std::str::from_utf8(length).ok()?.parse::<usize>().ok()) {
         Some(length) => answer.len() >= start + length,
         None => answer[start..].ends_with(b"\r\n0\r\n\r\n") || &answer[start..] == b"0\r\n\r\n",

@@ -105,7 +105,9 @@ impl World {
     pub async fn answered(&self, chat: i64, number: u64, limit: Duration) -> Result<()> {
         let said = |text: &str| answers(text).any(|found| found == number);
         let found = self.telegram.try_wait_for(|state| said(state.last_bot_text(chat)?).then_some(()), limit).await;
-        if found.is_some() || self.telegram.transcript(chat).iter().any(|message| message.from_bot && said(&message.text)) {
+        if found.is_some()
+            || self.telegram.transcript(chat).iter().any(|message| message.from_bot && said(&message.text))
+        {
             return Ok(());
         }
         bail!("message #{number} of chat {chat} is not answered after {limit:?}")
@@ -200,7 +202,8 @@ pub fn stored(database: &Path) -> Result<Stored> {
         booked: count(&connection, "SELECT coalesce(sum(amount), 0) FROM ledger")?,
         ..Stored::default()
     };
-    let sql = "SELECT inbox.text, count(turns.inbox) FROM inbox LEFT JOIN turns ON turns.inbox = inbox.id GROUP BY inbox.id";
+    let sql =
+        "SELECT inbox.text, count(turns.inbox) FROM inbox LEFT JOIN turns ON turns.inbox = inbox.id GROUP BY inbox.id";
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
@@ -253,7 +256,14 @@ mod tests {
     fn answers_are_counted_and_their_order_is_seen() {
         let mut seen = Seen::default();
         let person = VisibleMessage { from_bot: false, ..bot("answer #9") };
-        seen.add(&[bot("answer #1"), person, bot("words"), bot("x answer #3, answer #4."), bot("answer #2"), bot("answer #4")]);
+        seen.add(&[
+            bot("answer #1"),
+            person,
+            bot("words"),
+            bot("x answer #3, answer #4."),
+            bot("answer #2"),
+            bot("answer #4"),
+        ]);
         seen.add(&[bot("answer #2")]);
         assert_eq!(seen.copies, BTreeMap::from([(1, 1), (2, 2), (3, 1), (4, 2)]));
         assert_eq!((seen.out_of_order.as_slice(), seen.other, seen.extra()), ([2].as_slice(), 1, 2));

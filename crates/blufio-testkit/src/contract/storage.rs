@@ -69,7 +69,7 @@ pub async fn suite<S: Storage>(make: impl Fn(&Path) -> S + Sync) {
         turns::a_closed_storage_refuses,
         outbox::one_row_per_chat_in_order,
         outbox::tries_are_counted_unless_free,
-        outbox::an_uncertain_send_goes_once_more,
+        outbox::an_uncertain_send_is_repeated_until_it_is_too_old,
         outbox::a_crash_in_a_send_is_uncertain,
         outbox::giving_up_takes_the_rest_of_the_reply,
         outbox::undelivered_rows_expire,

@@ -65,8 +65,6 @@ pub struct Anthropic {
 /// `[session]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
-    /// What happens to a message that arrives during a turn.
-    pub queue: Queue,
     /// Longest turn; at most two hours.
     pub turn_deadline: Duration,
     /// Rounds of tool calls; 1 to 100.
@@ -283,16 +281,10 @@ fn judge_people(telegram: &RawTelegram, warnings: &mut Vec<Finding>) {
             .hint("set `telegram.owners`; until then notices go to the log only");
         warn("telegram.allow_from", problem);
     }
-    if telegram.dm_policy == DmPolicy::Allowlist && allowed.is_empty() {
-        warn(
-            "telegram.dm_policy",
-            Problem::new("is `allowlist`, but `telegram.allow_from` is empty: nobody may speak"),
-        );
-    }
-    for owner in telegram.owners.iter().filter(|user| !allowed.contains(&user.0)) {
-        let problem = Problem::new(format!("lists {}, who is not in `telegram.allow_from`", owner.0))
-            .hint("an owner may speak only if listed there or paired");
-        warn("telegram.owners", problem);
+    if telegram.dm_policy == DmPolicy::Allowlist && allowed.is_empty() && telegram.owners.is_empty() {
+        let problem = Problem::new("is `allowlist`, but `telegram.allow_from` and `telegram.owners` are empty")
+            .hint("until somebody is listed, only people who were paired before may speak");
+        warn("telegram.dm_policy", problem);
     }
 }
 
@@ -300,6 +292,8 @@ fn judge_people(telegram: &RawTelegram, warnings: &mut Vec<Finding>) {
 pub fn resolve(raw: Raw) -> Config {
     let agent = raw.agents.main;
     let session = raw.session;
+    // The one way there is, so nobody has to ask; a second one will not compile before it goes somewhere.
+    let Queue::Followup = session.queue;
     Config {
         data_dir: raw.storage.data_dir,
         agent: Agent {
@@ -312,7 +306,6 @@ pub fn resolve(raw: Raw) -> Config {
         },
         anthropic: Anthropic { base_url: raw.anthropic.base_url, models_file: raw.anthropic.models_file },
         session: Session {
-            queue: session.queue,
             turn_deadline: Duration::from_secs(session.turn_deadline_s),
             tool_rounds: session.tool_rounds,
             idle_evict: Duration::from_secs(session.idle_evict_s),

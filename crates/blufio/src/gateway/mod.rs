@@ -7,10 +7,16 @@ mod socket;
 
 use crate::failure::Failure;
 use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use blufio_runtime::Host;
+use futures_util::FutureExt;
 use metrics_exporter_prometheus::PrometheusHandle;
 use routes::{Door, ROUTES};
 use std::net::TcpListener;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +32,8 @@ pub struct App {
     pub metrics: PrometheusHandle,
     /// Transactions committed so far.
     pub commits: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Rung when a listener ends before it is told to; the process then ends too.
+    pub failed: CancellationToken,
 }
 
 /// Opens the control socket `<data_dir>/blufio.sock`, readable by this user alone.
@@ -37,7 +45,8 @@ pub fn serve_socket(app: &Arc<App>, data_dir: &Path, stop: &CancellationToken) -
         hint: Some("choose a data folder with a shorter path (a socket's path has at most 107 bytes)".to_owned()),
         code: Failure::UNAVAILABLE,
     })?;
-    run(axum::serve(listener, router(app, Door::Socket)).with_graceful_shutdown(stop.clone().cancelled_owned()));
+    let server = axum::serve(listener, router(app, Door::Socket));
+    run(app, stop, server.with_graceful_shutdown(stop.clone().cancelled_owned()));
     Ok(())
 }
 
@@ -49,7 +58,8 @@ pub fn serve_tcp(app: &Arc<App>, listener: TcpListener, stop: &CancellationToken
     if let Ok(address) = address {
         tracing::info!(%address, "health words: /healthz and /readyz");
     }
-    run(axum::serve(listener, router(app, Door::Tcp)).with_graceful_shutdown(stop.clone().cancelled_owned()));
+    let server = axum::serve(listener, router(app, Door::Tcp));
+    run(app, stop, server.with_graceful_shutdown(stop.clone().cancelled_owned()));
     Ok(())
 }
 
@@ -59,19 +69,43 @@ fn router(app: &Arc<App>, door: Door) -> Router {
     router
         .fallback(routes::not_found)
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(axum::middleware::from_fn(guard))
         .with_state(app.clone())
 }
 
-/// The servers end with the process, after everything that uses them.
+/// The servers end with the process, after everything that uses them. One that ends earlier, by whatever cause, takes the
+/// process along: a Blufio that nobody can reach or ask is not left running.
 #[expect(
     clippy::disallowed_methods,
     reason = "servers outlive the runtime's tasks, so that /readyz answers during shutdown"
 )]
-fn run(server: impl IntoFuture<Output = std::io::Result<()>, IntoFuture: Send> + Send + 'static) {
-    let server = server.into_future();
+fn run(
+    app: &Arc<App>,
+    stop: &CancellationToken,
+    server: impl IntoFuture<Output = std::io::Result<()>, IntoFuture: Send> + Send + 'static,
+) {
+    let (server, failed, stop) = (server.into_future(), app.failed.clone(), stop.clone());
     tokio::spawn(async move {
-        if let Err(error) = server.await {
-            tracing::error!(%error, "a listener ended");
+        match AssertUnwindSafe(server).catch_unwind().await {
+            Ok(Ok(())) if stop.is_cancelled() => return,
+            Ok(Ok(())) => tracing::error!("a listener ended"),
+            Ok(Err(error)) => tracing::error!(%error, "a listener ended"),
+            Err(_) => panicked(),
         }
+        failed.cancel();
     });
+}
+
+/// A panic in a handler is answered and counted; the connection and its listener go on.
+async fn guard(request: Request, next: Next) -> Response {
+    AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_| {
+        panicked();
+        StatusCode::INTERNAL_SERVER_ERROR.into_response()
+    })
+}
+
+/// The panic's own words are on the standard error already.
+fn panicked() {
+    tracing::error!(task = "gateway", "a task panicked: a bug in Blufio");
+    ::metrics::counter!("blufio_panics_total", "task" => "gateway").increment(1);
 }

@@ -52,7 +52,13 @@ async fn an_update_without_a_number_does_not_stop_the_others() {
 #[tokio::test]
 async fn texts_of_all_sorts_reach_the_model_and_come_back() {
     let world = World::start().await;
-    let texts = ["ÄÖ 🦀 \u{200d} \u{202e}rtl", "<b>&amp;</b> *_`[x](y)", "\u{0}\u{1}\u{7f} control", "a\nb\r\nc\t d", "\u{fffd}\u{feff}"];
+    let texts = [
+        "ÄÖ 🦀 \u{200d} \u{202e}rtl",
+        "<b>&amp;</b> *_`[x](y)",
+        "\u{0}\u{1}\u{7f} control",
+        "a\nb\r\nc\t d",
+        "\u{fffd}\u{feff}",
+    ];
     for (number, text) in (1..).zip(texts) {
         world.ask(ANN, &format!("{text} #{number}"), &format!("answer #{number}")).await;
     }
@@ -71,7 +77,9 @@ async fn streams_cut_at_sampled_places_end_in_an_answer() {
         for part in [0, 1, 3, 5, 7] {
             number += 1;
             let cut = stream.as_bytes()[..stream.len() * part / 8].to_vec();
-            world.messages.fault(Fault { only_if: Some(format!("#{number} ")), ..Fault::next(1, FaultKind::Replay(cut)) });
+            world
+                .messages
+                .fault(Fault { only_if: Some(format!("#{number} ")), ..Fault::next(1, FaultKind::Replay(cut)) });
         }
     }
     // In sessions of their own, at once: each waits half a second before its second try.
@@ -103,5 +111,20 @@ async fn the_control_socket_refuses_what_it_does_not_understand() {
         assert!(answer["error"]["message"].is_string(), "{path}: {answer}");
     }
     assert_eq!(world.messages.calls(), 0);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn numbers_of_updates_may_begin_anew() {
+    let mut world = World::prepare().await;
+    world.telegram.reset_ids(900_000);
+    world.run().await;
+    world.ask(ANN, "#1", "answer #1").await;
+    world.ask(ANN, "#2", "answer #2").await;
+    world.telegram.reset_ids(7);
+    world.ask(ANN, "#3", "answer #3").await;
+    world.restart().await;
+    world.ask(ANN, "#4", "answer #4").await;
+    assert_eq!(answered(&world.heard(ANN)), each_once(1..=4));
     world.finish().await;
 }

@@ -88,7 +88,8 @@ async fn two_restarts_in_a_row_change_nothing() {
     world.kill().await;
     world.run().await;
     world.prompted_times("#1", 2).await;
-    world.restart().await;
+    world.kill().await;
+    world.run().await;
     world.hear(ANN, "answer #1").await;
     world.restart().await;
     world.ask(ANN, "and?", "message 2 of this conversation").await;

@@ -3,9 +3,10 @@
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
+use blufio_testkit::botapi::{Action, Fault};
 use blufio_testkit::messages::Script;
 
-use crate::support::{ANN, World, answered, each_once};
+use crate::support::{ANN, SOON, World, answered, each_once};
 
 #[tokio::test]
 async fn an_idle_server_ends_at_once_and_leaves_a_folded_log() {
@@ -55,9 +56,7 @@ async fn a_second_signal_ends_the_process_at_once() {
     world.prompted("#1").await;
     world.server().ask_to_end().unwrap();
     world
-        .eventually("the end begins", async |world| {
-            matches!(world.get("/readyz").await, Some((503, _))).then_some(())
-        })
+        .eventually("the end begins", async |world| matches!(world.get("/readyz").await, Some((503, _))).then_some(()))
         .await;
     let asked = Instant::now();
     world.server().ask_to_end().unwrap();
@@ -86,5 +85,19 @@ async fn what_arrives_during_the_end_is_answered_after_the_restart() {
     world.run().await;
     world.hear(ANN, "answer #7").await;
     assert_eq!(answered(&world.heard(ANN)), each_once(1..8));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_send_that_hangs_does_not_hold_up_the_end_for_long() {
+    let mut world = World::start().await;
+    world.telegram.fault(Fault::once("sendMessage", Action::NeverAnswer));
+    world.say(ANN, "#1");
+    world.telegram.wait_for(|state| (state.count("sendMessage") == 1).then_some(()), SOON).await;
+    let took = world.end().await;
+    assert!(took < Duration::from_secs(6), "{took:?}");
+    world.run().await;
+    world.hear(ANN, "answer #1").await;
+    assert_eq!(world.sql("SELECT count(*) FROM outbox WHERE maybe_duplicate"), 1, "nobody knows whether it arrived");
     world.finish().await;
 }

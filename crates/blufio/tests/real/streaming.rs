@@ -136,7 +136,7 @@ async fn a_preview_that_hangs_does_not_hold_up_the_answer_for_long() {
 async fn a_stream_that_breaks_is_taken_back_and_the_answer_comes_once() {
     use blufio_testkit::messages::{Fault, FaultKind};
     let world = World::start_with(&[EDIT]).await;
-    world.messages.fault(Fault::next(1, FaultKind::ErrorEventAfter(14)));
+    world.messages.fault(Fault::next(1, FaultKind::CutAtByte(2_500)));
     world.say(ANN, "[long:100][drip:110]");
     let done = |state: &blufio_testkit::botapi::State| {
         state.transcript(ANN).into_iter().find(|said| said.from_bot && said.text.ends_with("model."))
@@ -144,5 +144,21 @@ async fn a_stream_that_breaks_is_taken_back_and_the_answer_comes_once() {
     let answer = world.telegram.wait_for(done, SOON).await;
     assert_eq!(read(&[answer.text]), words(100));
     assert_eq!(world.heard(ANN).len(), 1);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_preview_that_a_kill_left_becomes_the_answer_after_the_restart() {
+    let mut world = World::start_with(&[EDIT]).await;
+    world.say(ANN, "[long:100][drip:110]");
+    world.hear(ANN, "the little").await;
+    world.kill().await;
+    world.run().await;
+    let done = |state: &blufio_testkit::botapi::State| {
+        state.transcript(ANN).into_iter().find(|said| said.from_bot && said.text.ends_with("model."))
+    };
+    let answer = world.telegram.wait_for(done, SOON).await;
+    assert_eq!(read(&[answer.text]), words(100));
+    assert_eq!(world.heard(ANN).len(), 1, "no half of an answer is left: {:?}", world.heard(ANN));
     world.finish().await;
 }

@@ -37,7 +37,8 @@ pub struct World {
     pub messages: FakeMessagesApi,
     pub setup: Setup,
     server: Option<Blufio>,
-    dir: TempDir,
+    /// Removed when the test is over.
+    _dir: TempDir,
 }
 
 impl World {
@@ -63,7 +64,7 @@ impl World {
         setup.set("gateway.listen", "127.0.0.1:0");
         setup.model(&messages.base_url(), KEY);
         setup.telegram(&telegram.base_url(), TOKEN, &[ANN, BOB, CAT]);
-        Self { telegram, messages, setup, server: None, dir }
+        Self { telegram, messages, setup, server: None, _dir: dir }
     }
 
     /// Everything, running.
@@ -172,7 +173,11 @@ impl World {
             )
             .await;
         found.unwrap_or_else(|| {
-            panic!("nobody heard {words:?} in {limit:?}, but {:?}; errors {:?}", self.heard(user), self.telegram.errors())
+            panic!(
+                "nobody heard {words:?} in {limit:?}, but {:?}; errors {:?}",
+                self.heard(user),
+                self.telegram.errors()
+            )
         })
     }
 
@@ -200,7 +205,10 @@ impl World {
     /// Waits until the model has been asked so many times for something with `words` in it.
     pub async fn prompted_times(&self, words: &str, times: usize) {
         self.messages
-            .wait_for(|seen| (seen.prompts.iter().filter(|text| text.contains(words)).count() >= times).then_some(()), SOON)
+            .wait_for(
+                |seen| (seen.prompts.iter().filter(|text| text.contains(words)).count() >= times).then_some(()),
+                SOON,
+            )
             .await;
     }
 
@@ -290,8 +298,7 @@ impl World {
 
     /// A number out of the database, also beside the running process.
     pub fn sql(&self, query: &str) -> i64 {
-        let connection =
-            Connection::open_with_flags(self.setup.database(), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let connection = Connection::open_with_flags(self.setup.database(), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
         connection.busy_timeout(Duration::from_secs(5)).unwrap();
         connection.query_row(query, [], |row| row.get(0)).unwrap()
     }
@@ -311,11 +318,6 @@ impl World {
             assert!(begin.elapsed() < SOON, "not within {SOON:?}: {what}; the log ends:\n{}", self.log_tail());
             tokio::time::sleep(LOOK).await;
         }
-    }
-
-    /// The folder of this test.
-    pub fn dir(&self) -> &Path {
-        self.dir.path()
     }
 }
 

@@ -63,8 +63,7 @@ async fn tools_are_called_and_their_results_are_told() {
 #[tokio::test]
 async fn tools_of_one_response_run_together_and_rounds_follow_each_other() {
     let world = World::start().await;
-    let files: String =
-        (1..=3).map(|n| format!(r#"[tool:write_file {{"path":"{n}.txt","content":"{n}"}}]"#)).collect();
+    let files: String = (1..=3).map(|n| format!(r#"[tool:write_file {{"path":"{n}.txt","content":"{n}"}}]"#)).collect();
     let said = world.ask(ANN, &files, "The tool write_file said").await;
     assert_eq!(said.text.matches("The tool write_file said").count(), 3, "{}", said.text);
     for n in 1..=3 {
@@ -95,7 +94,12 @@ async fn errors_of_tools_go_to_the_model_and_the_turn_ends_in_a_reply() {
         .messages
         .requests()
         .iter()
-        .flat_map(|request| request.body["messages"].as_array().unwrap().last().unwrap()["content"].as_array().cloned().unwrap_or_default())
+        .flat_map(|request| {
+            request.body["messages"].as_array().unwrap().last().unwrap()["content"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default()
+        })
         .filter(|block| block["is_error"] == true)
         .count();
     assert_eq!(errors, 5, "every call is answered with an error");

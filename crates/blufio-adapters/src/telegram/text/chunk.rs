@@ -23,24 +23,22 @@ const CLUSTER_BYTES: usize = 256;
 /// [`MESSAGE_UNITS_MAX`]. The plain form of a chunk, which has the addresses of links in it, may exceed `limit_units` but
 /// not [`MESSAGE_UNITS_MAX`].
 pub fn render(markdown: &str, limit_units: usize) -> Vec<Chunk> {
-    let document = parse(markdown);
-    let limits = Limits::new(limit_units);
-    let mut cutter = Cutter::new(&document);
-    let mut chunks = Vec::new();
-    while chunks.len() + 1 < REPLY_CHUNKS_MAX {
-        let Some(piece) = cutter.next(limits) else { return chunks };
-        chunks.push(piece.to_chunk());
-    }
-    chunks.extend(last(cutter, limits).map(|piece| piece.to_chunk()));
-    chunks
+    chunks(&parse(markdown), limit_units, REPLY_CHUNKS_MAX).iter().map(Document::to_chunk).collect()
 }
 
-/// A document as pieces that fit one message each, for limits as in [`render`] but any number of pieces. Together they
-/// hold the whole text, except for blanks at the cuts and pieces in which nothing is visible.
-pub fn chunks(document: &Document, limit_units: usize) -> Vec<Document> {
+/// A document as at most `pieces_max` pieces that fit one message each, for limits and with a note as in [`render`].
+/// Together they hold the whole text, except for blanks at the cuts, pieces in which nothing is visible, and what the note
+/// tells of.
+pub fn chunks(document: &Document, limit_units: usize, pieces_max: usize) -> Vec<Document> {
     let limits = Limits::new(limit_units);
     let mut cutter = Cutter::new(document);
-    std::iter::from_fn(|| cutter.next(limits)).collect()
+    let mut pieces = Vec::new();
+    while pieces.len() + 1 < pieces_max {
+        let Some(piece) = cutter.next(limits) else { return pieces };
+        pieces.push(piece);
+    }
+    pieces.extend(last(cutter, limits));
+    pieces
 }
 
 /// All the rest if it fits, else as much as fits with a note.

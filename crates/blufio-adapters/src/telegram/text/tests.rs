@@ -16,7 +16,7 @@ fn check_plain(markdown: &str, plain: &str) {
 }
 
 fn check_cuts(markdown: &str, limit: usize, pieces: &[&str]) {
-    let found: Vec<String> = chunks(&parse(markdown), limit).iter().map(Document::to_html).collect();
+    let found: Vec<String> = chunks(&parse(markdown), limit, usize::MAX).iter().map(Document::to_html).collect();
     assert_eq!(found, pieces, "{markdown:?}");
 }
 
@@ -226,22 +226,22 @@ fn clusters_are_not_cut() {
     let family = "👨‍👩‍👧‍👦";
     let units = unicode::units(family);
     for before in 120..128 {
-        let pieces = chunks(&parse(&format!("{}{}", "x".repeat(before), family.repeat(20))), 128);
+        let pieces = chunks(&parse(&format!("{}{}", "x".repeat(before), family.repeat(20))), 128, usize::MAX);
         assert!(pieces.iter().all(|piece| piece.text().trim_start_matches('x').len() % family.len() == 0), "{before}");
         let (_, full) = pieces.split_last().unwrap();
         assert!(full.iter().all(|piece| piece.units() <= 128 && piece.units() > 128 - units), "{before}");
     }
     // A single cluster longer than a message has to be cut all the same.
-    let pieces = chunks(&parse(&format!("e{}", "\u{301}".repeat(1000))), 128);
+    let pieces = chunks(&parse(&format!("e{}", "\u{301}".repeat(1000))), 128, usize::MAX);
     assert_eq!(pieces.iter().map(Document::units).sum::<usize>(), 1001);
 }
 
 #[test]
 fn entities_and_addresses_are_limited_per_chunk() {
-    let pieces = chunks(&parse(&"**b** ".repeat(200)), 4000);
+    let pieces = chunks(&parse(&"**b** ".repeat(200)), 4000, usize::MAX);
     assert_eq!(pieces.iter().map(|piece| piece.spans().len()).collect::<Vec<_>>(), [90, 90, 20]);
     let url = format!("https://e.org/{}", "u".repeat(1900));
-    let pieces = chunks(&parse(&format!("[l]({url}) ").repeat(5)), 4000);
+    let pieces = chunks(&parse(&format!("[l]({url}) ").repeat(5)), 4000, usize::MAX);
     assert_eq!(pieces.iter().map(|piece| piece.spans().len()).collect::<Vec<_>>(), [2, 2, 1]);
     assert!(pieces.iter().all(|piece| unicode::units(&piece.plain()) <= MESSAGE_UNITS_MAX));
 }

@@ -89,7 +89,7 @@ async fn no_connection_means_not_sent() {
     let nobody = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let channel = Telegram::new(options(&nobody, Arc::<TestClock>::default())).unwrap();
-    assert_eq!(kind(&channel.send(&row_to(route(ANN))).await), "not sent");
+    assert_eq!(kind(&channel.send(&row_to(route(ANN))).await), "not sent, everywhere");
 }
 
 #[tokio::test]

@@ -192,20 +192,15 @@ fn warned_about() {
       |              ^^^^^^
       = help: set `telegram.owners`; until then notices go to the log only
     ");
-    assert_snapshot!(warnings("telegram.dm_policy = 'allowlist'\ntelegram.owners = [4]", &[]), @r"
-    warning: `telegram.dm_policy` is `allowlist`, but `telegram.allow_from` is empty: nobody may speak
+    assert_snapshot!(warnings("telegram.dm_policy = 'allowlist'", &[]), @r"
+    warning: `telegram.dm_policy` is `allowlist`, but `telegram.allow_from` and `telegram.owners` are empty
      --> /etc/blufio/blufio.toml:1:22
       |
     1 | telegram.dm_policy = 'allowlist'
       |                      ^^^^^^^^^^^
-
-    warning: `telegram.owners` lists 4, who is not in `telegram.allow_from`
-     --> /etc/blufio/blufio.toml:2:19
-      |
-    2 | telegram.owners = [4]
-      |                   ^^^
-      = help: an owner may speak only if listed there or paired
+      = help: until somebody is listed, only people who were paired before may speak
     ");
+    assert_eq!(warnings("telegram.dm_policy = 'allowlist'\ntelegram.owners = [4]", &[]), "", "an owner may always speak");
     assert_eq!(warnings("", &[]), "");
 }
 
