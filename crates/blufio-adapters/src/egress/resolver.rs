@@ -74,6 +74,17 @@ impl Resolve for Resolver {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use hickory_resolver::config::ResolverConfig;
+    use hickory_resolver::net::runtime::TokioRuntimeProvider;
+
+    #[tokio::test]
+    async fn forgetting_holds_for_every_clone() {
+        let resolver = Resolver::default();
+        let answers = TokioResolver::builder_with_config(ResolverConfig::default(), TokioRuntimeProvider::default());
+        *resolver.current.lock().unwrap() = Some(answers.build().unwrap());
+        resolver.clone().forget();
+        assert!(resolver.current.lock().unwrap().is_none());
+    }
 
     #[tokio::test]
     async fn this_machine_needs_no_resolver() {

@@ -2,12 +2,11 @@
 //!
 //! Random facts (answers of every kind, failures, stops, deadlines, panics, restarts that fold the state anew) drive the
 //! machine of a turn over several turns; its orders build the conversation exactly as the rows would. Each conversation that
-//! would be sent is judged three times, by rules that were written apart: on neutral parts, by the provider's own check of
-//! the final bytes, and by the fake's judge.
+//! would be sent is judged twice, by rules that were written apart: by the provider's own check of the final bytes, and by the
+//! fake's judge.
 
 use blufio_adapters::anthropic::{Anthropic, AnthropicOptions, Limits, check_request};
 use blufio_adapters::egress::Egress;
-use blufio_core::history;
 use blufio_core::ids::{Boot, CallId, ModelId, ToolName};
 use blufio_core::message::{Body, Origin, Part, Role, StopReason, visible_text};
 use blufio_core::port::{Failure, Prompt, PromptMessage, Provider, Replay};
@@ -57,7 +56,7 @@ fn the_judges_find_what_is_wrong() {
     world.push(Role::User, vec![Part::text(Origin::Owner, "hello")], Paused::No);
     world.push(Role::Assistant, vec![call], Paused::No);
     world.push(Role::User, vec![result], Paused::No);
-    assert_eq!(world.verdicts(), [None, None, None]);
+    assert_eq!(world.verdicts(), [None, None]);
     for place in 0..3 {
         let taken = world.messages.remove(place);
         assert!(world.verdicts().iter().all(Option::is_some), "without message {place}: {:?}", world.verdicts());
@@ -320,7 +319,7 @@ impl<'a> World<'a> {
     fn judge_request(&mut self) {
         self.judged += 1;
         let verdicts = self.verdicts();
-        assert_eq!(verdicts, [None, None, None], "seed {:#x}: {}", self.seed, self.shown());
+        assert_eq!(verdicts, [None, None], "seed {:#x}: {}", self.seed, self.shown());
     }
 
     fn shown(&self) -> String {
@@ -328,8 +327,8 @@ impl<'a> World<'a> {
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    /// What the three judges find wrong: the core, the provider, the fake.
-    fn verdicts(&self) -> [Option<String>; 3] {
+    /// What the two judges find wrong: the provider, the fake.
+    fn verdicts(&self) -> [Option<String>; 2] {
         let prompt = Prompt {
             request: String::new(),
             model: ModelId::new("claude-sonnet-5-5"),
@@ -345,8 +344,8 @@ impl<'a> World<'a> {
                 .map(|message| PromptMessage { role: message.role, wire: message.wire.clone() })
                 .collect(),
         };
-        let body = self.provider.body(&prompt);
-        let sent: Value = serde_json::from_slice(body.bytes()).expect("a request is JSON");
+        let body = self.provider.request_body(&prompt);
+        let sent: Value = serde_json::from_slice(&body).expect("a request is JSON");
         let paused = |content: &Value| {
             let same =
                 |message: &&Message| serde_json::from_slice::<Value>(&message.wire).unwrap()["content"] == *content;
@@ -354,31 +353,9 @@ impl<'a> World<'a> {
         };
         let context = Context { paused: &paused, system_role: true, compaction: false };
         [
-            history::check(self.joined().iter().map(|(role, parts)| (*role, parts.as_slice())))
-                .err()
-                .map(|e| e.to_string()),
-            check_request(body.bytes()).err().map(|illegal| illegal.to_string()),
+            check_request(&body).err().map(|illegal| illegal.to_string()),
             judge_messages(&sent["messages"], &context).err(),
         ]
-    }
-
-    /// Neutral messages as the core counts them: what follows a paused answer belongs to it, and a paused answer at the end
-    /// is not finished yet.
-    fn joined(&self) -> Vec<(Role, Vec<Part>)> {
-        let mut joined: Vec<(Role, Vec<Part>)> = Vec::new();
-        for (place, message) in self.messages.iter().enumerate() {
-            let after_pause = place > 0 && self.messages[place - 1].paused == Paused::Yes;
-            match joined.last_mut() {
-                Some((Role::Assistant, parts)) if after_pause && message.role == Role::Assistant => {
-                    parts.extend(message.parts.clone());
-                }
-                _ => joined.push((message.role, message.parts.clone())),
-            }
-        }
-        if self.messages.last().is_some_and(|last| last.paused == Paused::Yes) {
-            joined.pop();
-        }
-        joined
     }
 }
 

@@ -8,11 +8,11 @@ mod sending;
 use blufio_adapters::egress::{Egress, Origin, Purpose};
 use blufio_adapters::telegram::{Streaming, Telegram, TelegramOptions, TelegramTimeouts};
 use blufio_core::ids::ChannelName;
-use blufio_core::port::{AnyChannel, Boxed, Channel, ChannelHealth, Clock, Rates, Rng};
-use blufio_core::record::Route;
+use blufio_core::port::{AnyChannel, Boxed, Channel, ChannelError, ChannelHealth, Clock, Rates, Rng, SendOutcome};
+use blufio_core::record::{Rendered, Route};
 use blufio_core::time::Timestamp;
 use blufio_testkit::botapi::{BotApiConfig, FakeBotApi, State};
-use blufio_testkit::contract::channel::{self, Outside};
+use blufio_testkit::contract::channel::{self, MemoryIntake, Outside, outbox_row};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -133,7 +133,7 @@ fn egress() -> Egress {
 fn options(api_root: &str, clock: Arc<TestClock>) -> TelegramOptions {
     TelegramOptions {
         api_root: api_root.to_owned(),
-        token: TOKEN.to_owned(),
+        token: Some(TOKEN.to_owned()),
         egress: egress(),
         streaming: Streaming::Auto,
         link_preview: false,
@@ -179,14 +179,25 @@ async fn it_passes_the_suite_of_channels() {
     }
 }
 
-#[test]
-fn a_token_of_another_shape_is_refused_without_being_repeated() {
-    for token in ["", ":", "1:", ":abc", "x:abc", "1:a b", "1:a/b", "1:abc\n", "1", "-1:abc", "1:abc:d"] {
-        let mut options = options("http://127.0.0.1:9", Arc::default());
-        options.token = token.to_owned();
-        let error = Telegram::new(options).unwrap_err();
-        assert!(token.len() < 3 || !error.to_string().contains(token), "{error}");
+/// A missing or impossible token is the channel's own trouble: it is made, says what is wrong, asks nobody anything.
+#[tokio::test]
+async fn without_a_usable_token_it_has_failed() {
+    let shapes = ["", ":", "1:", ":abc", "x:abc", "1:a b", "1:a/b", "1:abc\n", "1", "-1:abc", "1:abc:d"];
+    for token in shapes.into_iter().map(Some).chain([None]) {
+        let world = World::with(|options| options.token = token.map(str::to_owned)).await;
+        let ChannelHealth::Failed { reason } = world.channel_health() else { panic!("{token:?}") };
+        let ended = Channel::receive(world.channel.as_ref(), Arc::new(MemoryIntake::default())).await;
+        assert_eq!(ended, ChannelError::Fatal(reason.clone()), "{token:?}");
+        assert_eq!(world.channel_health(), ChannelHealth::Failed { reason: reason.clone() });
+        let row = outbox_row(route(ANN), Rendered { rich: "a".to_owned(), plain: "a".to_owned() }, None);
+        assert_eq!(Channel::send(world.channel.as_ref(), &row).await, SendOutcome::Unauthorized(reason.clone()));
+        assert!(token.is_none_or(|token| token.len() < 3 || !reason.contains(token)), "{reason}");
+        assert_eq!(world.server.requests().len(), 0, "{token:?}");
     }
+}
+
+#[test]
+fn only_this_machine_is_spoken_to_without_tls() {
     let mut elsewhere = options("http://example.org", Arc::default());
     assert!(Telegram::new(elsewhere).is_err());
     elsewhere = options("https://api.telegram.org", Arc::default());

@@ -459,3 +459,32 @@ proptest! {
         prop_assert!(whole == text, "{} bytes instead of {}", whole.len(), text.len());
     }
 }
+
+/// Work that has not begun when its caller goes away is not done; work that has begun is.
+#[test]
+fn what_waits_for_a_thread_is_taken_back() {
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let (begun, has_begun) = std::sync::mpsc::channel::<()>();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        let (first, second) = (tell.clone(), tell);
+        let mut running = Box::pin(blocking(move || {
+            begun.send(()).unwrap();
+            released.recv().unwrap();
+            first.send("begun").unwrap();
+            Ok(())
+        }));
+        assert!(futures_util::poll!(&mut running).is_pending());
+        has_begun.recv().unwrap();
+        let mut waiting = Box::pin(blocking(move || {
+            second.send("waiting").unwrap();
+            Ok(())
+        }));
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        drop((running, waiting));
+        release.send(()).unwrap();
+        blocking(|| Ok(())).await.unwrap();
+        assert_eq!(told.iter().collect::<Vec<_>>(), ["begun"]);
+    });
+}

@@ -104,7 +104,7 @@ pub async fn run(bench: &Bench, options: &Options) -> Result<Report> {
         let kills = left.min(KILLS_PER_FOLDER);
         left -= kills;
         folder(bench, options, kills, &mut random, &mut sums).await?;
-        if left > 0 && left % 100 == 0 {
+        if left > 0 && left.is_multiple_of(100) {
             eprintln!("crash: {} of {} kills, {} messages", options.kills - left, options.kills, sums.posted);
         }
     }
@@ -155,7 +155,7 @@ async fn kill_and_compare(
             sleep(Duration::from_millis(random.below(EARLY_MS_MAX + 1))).await;
         } else {
             sums.ready.push(blufio.ready().await?);
-            let least = if sums.kills % PATIENT_EVERY == 0 { PATIENT_MS } else { 0 };
+            let least = if sums.kills.is_multiple_of(PATIENT_EVERY) { PATIENT_MS } else { 0 };
             sleep(Duration::from_millis(least + random.below(KILL_MS_MAX - least + 1))).await;
         }
         sums.kills += 1;

@@ -117,7 +117,8 @@ async fn turns(bench: &Bench, place: &Path, turns: usize) -> Result<Run> {
         turn(&world, &mut number).await?;
     }
     let (commits_before_text, commits_alone) = commits_of_a_turn(&world, &blufio, &mut number).await?;
-    (telegram.take(), model.take());
+    telegram.take();
+    model.take();
     let (mut overhead, mut whole) = (Vec::with_capacity(turns), Vec::with_capacity(turns));
     let (cpu, commits) = (blufio.usage()?.cpu, blufio.metric(COMMITS).await?);
     for _ in 0..turns {

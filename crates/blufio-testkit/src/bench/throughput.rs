@@ -127,7 +127,7 @@ impl Chat {
     fn say(&mut self, world: &World) {
         self.said += 1;
         // Not all at once.
-        if (self.said + self.user.unsigned_abs()) % CONVERSATION == 0 {
+        if (self.said + self.user.unsigned_abs()).is_multiple_of(CONVERSATION) {
             world.telegram.send_text(self.user, "/new");
         }
         world.telegram.send_text(self.user, &format!("#{} hello", self.said));

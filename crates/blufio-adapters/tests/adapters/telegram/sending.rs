@@ -200,13 +200,14 @@ async fn typing_is_given_up_after_refusals_or_three_failures() {
     assert!(world.channel.typing(&route(ANN)).await);
 }
 
-/// Answers everything with one body.
+/// Answers everything with one body, but says who the bot is.
 struct Canned(&'static str);
 
 impl Handler for Canned {
     async fn handle(&self, request: Request, responder: Responder) {
         assert!(request.path.starts_with(&format!("/bot{TOKEN}/")));
-        responder.full(200, &[("content-type", "application/json")], self.0).await;
+        let body = if request.path.ends_with("/getMe") { r#"{"ok":true,"result":{"id":1000001}}"# } else { self.0 };
+        responder.full(200, &[("content-type", "application/json")], body).await;
     }
 }
 
@@ -224,5 +225,34 @@ async fn a_sent_message_without_a_number_is_sent() {
     let server = HttpServer::start(([127, 0, 0, 1], 0).into(), Arc::new(Canned(r#"{"ok":true}"#))).await.unwrap();
     let channel = Telegram::new(options(&server.base_url(), Arc::default())).unwrap();
     assert_eq!(kind(&channel.send(&row_to(route(ANN))).await), "uncertain");
-    assert_eq!(route(ANN).account, BOT);
+}
+
+#[tokio::test]
+async fn rows_of_another_bot_go_nowhere() {
+    let world = World::new().await;
+    let other = Route { account: BOT + 1, ..route(ANN) };
+    let outcome = world.channel.send(&row_to(other.clone())).await;
+    assert_eq!(outcome, SendOutcome::Dead("it belongs to another bot account".to_owned()));
+    assert!(!world.channel.typing(&other).await);
+    world.channel.remove(&other, 1).await;
+    let methods: Vec<String> = world.server.requests().into_iter().map(|request| request.method).collect();
+    assert_eq!(methods, ["getMe"], "who the bot is was asked once, and nothing else");
+}
+
+#[tokio::test]
+async fn before_it_is_known_who_the_bot_is_nothing_is_sent() {
+    let world = World::with(|options| options.timeouts.send = Duration::from_millis(150)).await;
+    for (action, expect) in [
+        (answer(500, "Internal Server Error"), "not sent"),
+        (Action::HtmlBody502, "not sent"),
+        (Action::DropBefore, "not sent"),
+        (Action::NeverAnswer, "not sent"),
+        (Action::RateLimit { retry_after: Some(7) }, "not sent, 7s, everywhere"),
+        (answer(401, "Unauthorized"), "unauthorized"),
+    ] {
+        world.server.fault(Fault::once("getMe", action.clone()));
+        assert_eq!(kind(&world.channel.send(&row_to(route(ANN))).await), expect, "{action:?}");
+    }
+    assert_eq!(world.count("sendMessage"), 0);
+    assert_eq!(kind(&world.channel.send(&row_to(route(ANN))).await), "sent");
 }
