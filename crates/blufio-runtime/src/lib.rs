@@ -17,4 +17,4 @@ pub mod tools;
 pub use engine::{Adapters, Settings};
 pub use events::Reader;
 pub use health::Readiness;
-pub use host::{Host, HostStatus, Said, LOCAL_SESSION};
+pub use host::{Host, HostStatus, LOCAL_SESSION, Said};

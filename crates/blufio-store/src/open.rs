@@ -95,7 +95,7 @@ pub(crate) fn writer(path: &Path) -> Result<Connection, OpenError> {
          PRAGMA journal_size_limit = 16777216;
          PRAGMA wal_autocheckpoint = 1000;",
     )?;
-    settle(&connection, 2048)?;
+    settle(&connection, 1024)?;
     limit_bytes(&connection, BYTES_MAX).map_err(|fault| OpenError::Database(StoreError::from(fault).to_string()))?;
     migrate(&mut connection)?;
     Ok(connection)
@@ -111,7 +111,7 @@ pub(crate) fn reader(path: &Path) -> Result<Connection, OpenError> {
     if found < schema() {
         return Err(OpenError::Older { found, known: schema() });
     }
-    settle(&connection, 1024)?;
+    settle(&connection, 512)?;
     Ok(connection)
 }
 
@@ -228,7 +228,7 @@ mod tests {
                 (5_000, APPLICATION)
             );
         }
-        assert_eq!((pragma(&writer, "cache_size"), pragma(&reader, "cache_size")), (-2_048, -1_024));
+        assert_eq!((pragma(&writer, "cache_size"), pragma(&reader, "cache_size")), (-1_024, -512));
     }
 
     #[test]

@@ -57,7 +57,7 @@ fn status(connection: &Connection, at: Timestamp) -> Done<StoreStatus> {
         outbox_oldest_ms: oldest.map_or(0, |oldest| u64::try_from(at.0.saturating_sub(oldest)).unwrap_or(0)),
         outbox_dead: dead,
         spent_day: sum(connection, "state IN ('settled', 'counted_estimate') AND closed_at > ?1", [yesterday])?,
-        spent: sum(connection, "state = 'settled'", [])?,
+        spent: sum(connection, "state IN ('settled', 'counted_estimate')", [])?,
         estimated: sum(connection, "state = 'counted_estimate'", [])?,
         held: sum(connection, "state = 'held'", [])?,
         database_bytes: pages.saturating_mul(page),

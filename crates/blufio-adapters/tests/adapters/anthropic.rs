@@ -381,14 +381,14 @@ async fn bodies_and_events_that_never_end() {
         api.fault(Fault::next(1, FaultKind::HugeBody { bytes }));
         assert_eq!(failure(&provider).await.failure, Failure::Protocol);
     }
-    let content = 100_000;
+    let content = 3_000;
     for limits in [
         Limits { response_bytes_max: content, ..Limits::default() },
         Limits { stream_bytes_max: content, ..Limits::default() },
     ] {
-        let long = talk(&provider_at(&api.base_url(), limits), "[long:30000]").ask().await.0.unwrap_err();
+        let long = talk(&provider_at(&api.base_url(), limits), "[long:20000]").ask().await.0.err().unwrap();
         assert_eq!(long.failure, Failure::Protocol);
-        assert!(long.usage.is_some());
+        assert_eq!(long.usage.is_some(), limits.stream_bytes_max > content, "what was read is counted");
     }
     for text in ["", "{", "[1,2", "\"x\"", &"[".repeat(500_000), &r#"{"type":"#.repeat(10_000)] {
         api.fault(Fault::next(1, FaultKind::InvalidJson(text.to_owned())));
@@ -400,15 +400,16 @@ async fn bodies_and_events_that_never_end() {
 /// A text that comes in small pieces is a stream many times as long, which is not the answer's fault.
 #[tokio::test]
 async fn only_content_counts_as_the_answer() {
-    let config = MessagesConfig { chunking: Chunking::Chars(1), ..MessagesConfig::default() };
-    let api = FakeMessagesApi::start(config).await.unwrap();
+    let api = fake().await;
     let said = "a".repeat(300);
-    let limits = Limits { response_bytes_max: 400, ..Limits::default() };
-    let reply = talk(&provider_at(&api.base_url(), limits), &format!("[say:{said}]")).answer().await;
-    assert_eq!(visible_text(&reply.parts), said);
-    let limits = Limits { response_bytes_max: 200, ..Limits::default() };
-    let over = talk(&provider_at(&api.base_url(), limits), &format!("[say:{said}]")).ask().await.0.unwrap_err();
-    assert_eq!(over.failure, Failure::Protocol);
+    for (response_bytes_max, fits) in [(400, true), (200, false)] {
+        api.push(Script { chunking: Chunking::Bytes(1), ..Script::text(&said) });
+        let limited = provider_at(&api.base_url(), Limits { response_bytes_max, ..Limits::default() });
+        match talk(&limited, "hello").ask().await.0 {
+            Ok(reply) => assert_eq!((visible_text(&reply.parts), fits), (said.clone(), true)),
+            Err(error) => assert_eq!((error.failure, fits), (Failure::Protocol, false)),
+        }
+    }
 }
 
 #[tokio::test]

@@ -72,9 +72,9 @@ pub struct StoreStatus {
     pub outbox_dead: Vec<(i64, String)>,
     /// Settled or counted by estimate in the last 24 hours.
     pub spent_day: MicroUsd,
-    /// Settled ever.
+    /// Settled or counted by estimate ever.
     pub spent: MicroUsd,
-    /// Counted by estimate ever.
+    /// Of it by estimate.
     pub estimated: MicroUsd,
     /// Held now.
     pub held: MicroUsd,

@@ -44,8 +44,10 @@ const BANNED: &[(&str, Option<&str>)] = &[
 const EXPECT_LINES_ABOVE_MAX: usize = 12;
 
 /// Files of the binary besides `wire.rs` that may name a concrete adapter or the store, each with its reason.
-const NAMES_ADAPTERS: &[(&str, &str)] =
-    &[("crates/blufio/src/client.rs", "the control socket is reached through the one HTTP client, whose home is egress")];
+const NAMES_ADAPTERS: &[(&str, &str)] = &[(
+    "crates/blufio/src/client.rs",
+    "the control socket is reached through the one HTTP client, whose home is egress",
+)];
 
 /// Words that mean unfinished work. Written in two halves, so that this file does not contain them.
 const UNFINISHED: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];

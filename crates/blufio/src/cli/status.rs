@@ -96,7 +96,10 @@ fn counts(store: &StoreStatus, rows: &mut Vec<(&str, String)>) {
     }
     rows.push(("spent", format!("{} in 24 hours, {} in all", store.spent_day, store.spent)));
     if store.estimated.0 > 0 || store.held.0 > 0 {
-        rows.push(("besides", format!("{} by estimate, {} held for calls that run", store.estimated, store.held)));
+        rows.push((
+            "of it",
+            format!("{} by estimate; {} more is held for calls that run", store.estimated, store.held),
+        ));
     }
     rows.push(("database", format!("{}, schema {}", bytes(store.database_bytes), store.schema)));
 }

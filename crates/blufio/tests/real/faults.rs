@@ -276,8 +276,7 @@ async fn a_server_that_is_away_for_a_while_loses_no_answer() {
     world
         .eventually("the row was tried several times", async |world| {
             let (_, text) = world.get("/metrics").await?;
-            let line =
-                text.lines().find(|line| line.starts_with("blufio_sends_total") && line.contains("not_sent"))?;
+            let line = text.lines().find(|line| line.starts_with("blufio_sends_total") && line.contains("not_sent"))?;
             (line.rsplit(' ').next()?.parse::<u64>().ok()? >= 4).then_some(())
         })
         .await;

@@ -94,6 +94,8 @@ async fn on_a_full_disk_messages_stay_at_the_server_until_there_is_room() {
     assert_eq!(answered(&world.heard(ANN)), each_once(1..6));
     world.end().await;
     world.check_database();
+    // Before the folder of the test goes.
+    drop(disk);
     world.finish().await;
 }
 

@@ -200,7 +200,11 @@ fn warned_about() {
       |                      ^^^^^^^^^^^
       = help: until somebody is listed, only people who were paired before may speak
     ");
-    assert_eq!(warnings("telegram.dm_policy = 'allowlist'\ntelegram.owners = [4]", &[]), "", "an owner may always speak");
+    assert_eq!(
+        warnings("telegram.dm_policy = 'allowlist'\ntelegram.owners = [4]", &[]),
+        "",
+        "an owner may always speak"
+    );
     assert_eq!(warnings("", &[]), "");
 }
 
