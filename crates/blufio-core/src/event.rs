@@ -42,7 +42,7 @@ pub enum EventKind {
     },
     /// The turn is over.
     TurnDone {
-        /// How: `reply`, `silent`, `stopped` or `error`.
+        /// How: `reply`, `stopped`, `error` or `poison`.
         outcome: String,
         /// The whole visible answer.
         text: String,

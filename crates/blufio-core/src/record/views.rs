@@ -60,7 +60,7 @@ pub enum View {
 pub struct StoreStatus {
     /// Sessions ever.
     pub sessions: u64,
-    /// Turns by outcome: `reply`, `silent`, `stopped`, `error`, `poison`, `running`.
+    /// Turns by outcome: `reply`, `stopped`, `error`, `poison`, `running`.
     pub turns: std::collections::BTreeMap<String, u64>,
     /// Inbox rows that wait.
     pub inbox_pending: u64,

@@ -388,7 +388,7 @@ impl Turn {
         match stop {
             StopReason::Refusal => self.fail(Note::NoReply, Trouble::Refused, out),
             // A tool call that is cut, or nothing but thinking: once more with more room.
-            StopReason::MaxTokens if answer.cut || !(answer.text || !answer.calls.is_empty()) => {
+            StopReason::MaxTokens if answer.cut || (!answer.text && answer.calls.is_empty()) => {
                 if self.more_room {
                     return self.fail(Note::Error, Trouble::LengthLimit, out);
                 }

@@ -66,6 +66,11 @@ impl LiveText {
         shown
     }
 
+    /// All visible text so far.
+    pub fn text(&self) -> String {
+        self.text.borrow().clone()
+    }
+
     /// The current try has shown text.
     pub fn has_shown(&self) -> bool {
         self.shown.load(Ordering::Relaxed)

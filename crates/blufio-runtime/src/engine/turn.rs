@@ -335,7 +335,10 @@ impl<'a> Run<'a> {
                 .get(&self.row.route.channel)
                 .is_none_or(|channel| channel.can_replace_preview(&self.row.route));
         let shown = self.live.has_shown() && !replaceable;
-        if !shown {
+        if shown {
+            // It stays in the chat, so it stays in the answer.
+            self.said = vec![self.live.text()];
+        } else {
             self.live.void(kept);
         }
         let retry_after_ms = error.retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));

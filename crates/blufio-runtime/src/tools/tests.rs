@@ -465,9 +465,9 @@ proptest! {
 fn what_waits_for_a_thread_is_taken_back() {
     let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
     runtime.block_on(async {
-        let (begun, has_begun) = std::sync::mpsc::channel::<()>();
-        let (release, released) = std::sync::mpsc::channel::<()>();
-        let (tell, told) = std::sync::mpsc::channel();
+        let (begun, has_begun) = std::sync::mpsc::sync_channel::<()>(1);
+        let (release, released) = std::sync::mpsc::sync_channel::<()>(1);
+        let (tell, told) = std::sync::mpsc::sync_channel(2);
         let (first, second) = (tell.clone(), tell);
         let mut nobody = std::task::Context::from_waker(std::task::Waker::noop());
         let mut running = Box::pin(blocking(move || {
