@@ -3,6 +3,8 @@
 //! The decisions are [`blufio_core::session::Turn`]'s. This file turns orders into rows, commits input and rows together, and
 //! only then lets anything happen.
 
+mod ending;
+
 use super::live::{LiveText, Previews};
 use super::session::Session;
 use super::toolwork::{digest, judge_calls, run_tool};
@@ -15,7 +17,7 @@ use blufio_core::ids::{CallId, CallNumber, InboxId, ModelId, SessionKey, TurnNum
 use blufio_core::message::{Body, Origin, Part, Role, visible_text};
 use blufio_core::port::{Boxed, Failure, PreviewOutcome, Prompt, ProviderError, Replay, Reply, StoreError};
 use blufio_core::record::{
-    CallCost, Commit, Committed, Draft, InboxRow, OpenCall, OutboxRow, Record, RunningTurn, Step, ToolRun, ToolState,
+    CallCost, Commit, Committed, InboxRow, OpenCall, OutboxRow, Record, RunningTurn, Step, ToolRun, ToolState,
 };
 use blufio_core::session::{Effect, Input, Note, Notice, Outcome, Timer, Trouble, Turn, note, results};
 use blufio_core::time::Timestamp;
@@ -542,87 +544,6 @@ impl<'a> Run<'a> {
 
     // ------------------------------------------------------------ the end
 
-    /// Lets a preview that is on its way arrive, so that the answer can replace it. One that takes too long is removed when
-    /// it has arrived.
-    async fn settle_preview(&mut self, most: Duration) {
-        let sending = self.previews.as_ref().is_some_and(Previews::is_sending);
-        let Some(mut showing) = self.showing.take() else { return };
-        if !sending {
-            return;
-        }
-        let shown = tokio::select! {
-            news = &mut showing => placed(news),
-            () = self.engine.adapters.clock.sleep(most) => {
-                self.remove_later(showing);
-                None
-            }
-        };
-        if let Some(message) = shown.filter(|message| self.placeholder != Some(*message)) {
-            self.placeholder = Some(message);
-            self.records.push(Record::Placeholder { message });
-        }
-    }
-
-    /// Takes a message away that appears after its turn.
-    fn remove_later(&self, showing: Boxed<'static, News>) {
-        let channel = self.engine.adapters.channels.get(&self.row.route.channel).cloned();
-        let (route, known) = (self.row.route.clone(), self.placeholder);
-        let removal = async move {
-            if let Some(message) = placed(showing.await).filter(|message| known != Some(*message))
-                && let Some(channel) = channel
-            {
-                channel.remove(&route, message).await;
-            }
-        };
-        drop(self.engine.tasks.spawn("placeholder", removal));
-    }
-
-    fn finish(&mut self, outcome: Outcome, notice: Option<Notice>) {
-        let text = self.final_text(&outcome, notice);
-        let drafts = match outcome {
-            // `/stop` has been answered; only a message that would stay unfinished is finished.
-            Outcome::Stopped if self.placeholder.is_none() => Vec::new(),
-            Outcome::Stopped => self.engine.drafts(&self.row.route, Note::Stopped.as_str(), self.placeholder),
-            Outcome::Reply | Outcome::Error(_) => self.engine.drafts(&self.row.route, &text, self.placeholder),
-        };
-        let dispatcher = self.engine.dispatchers.get(&self.row.route.channel);
-        let permit = match (drafts.first(), dispatcher) {
-            (Some(_), Some(dispatcher)) => dispatcher.reserve(&self.row.route),
-            _ => None,
-        };
-        let sending = permit.zip(drafts.first().map(|draft| self.first_row(draft)));
-        let waiting = drafts.len() > usize::from(sending.is_some());
-        if !drafts.is_empty() {
-            self.records.push(Record::Outbox { drafts, first_sending: sending.is_some() });
-        }
-        self.records.push(Record::TurnClosed { outcome: outcome.clone(), text: text.clone() });
-        self.actions.push(Action::Finished { outcome, text, sending, waiting });
-    }
-
-    fn final_text(&self, outcome: &Outcome, notice: Option<Notice>) -> String {
-        let mut texts: Vec<&str> = self.said.iter().map(String::as_str).collect();
-        texts.extend(notice.map(Notice::text));
-        match outcome {
-            Outcome::Reply => {}
-            Outcome::Stopped => texts.push(Note::Stopped.as_str()),
-            Outcome::Error(trouble) => texts.push(trouble.text()),
-        }
-        texts.join("\n\n")
-    }
-
-    fn first_row(&self, draft: &Draft) -> OutboxRow {
-        OutboxRow {
-            id: blufio_core::ids::OutboxId(0),
-            route: draft.route.clone(),
-            body: draft.body.clone(),
-            replaces: draft.replaces,
-            attempt: 1,
-            not_before: Timestamp(0),
-            maybe_duplicate: false,
-            at: self.now(),
-        }
-    }
-
     /// A journal that does not fold (written by a newer or broken version): the turn is closed, the conversation goes on.
     async fn close_unreadable(&mut self) -> Result<(), StoreError> {
         let round = self.tools.iter().map(|run| run.round).max();
@@ -699,14 +620,6 @@ impl<'a> Run<'a> {
                 self.engine.sessions.running(&self.session.key, None);
             }
         }
-    }
-}
-
-/// The message that a preview made.
-fn placed(news: News) -> Option<i64> {
-    match news {
-        News::Preview { outcome: PreviewOutcome::Placed { message, .. }, .. } => Some(message),
-        News::Preview { .. } | News::Call(_) | News::Tool(..) | News::TypingOver => None,
     }
 }
 
