@@ -19,7 +19,7 @@ use blufio_core::port::{Boxed, Failure, PreviewOutcome, Prompt, ProviderError, R
 use blufio_core::record::{
     CallCost, Commit, Committed, InboxRow, OpenCall, OutboxRow, Record, RunningTurn, Step, ToolRun, ToolState,
 };
-use blufio_core::session::{Effect, Input, Note, Notice, Outcome, Timer, Trouble, Turn, note, results};
+use blufio_core::session::{Effect, Input, Note, Outcome, Timer, Trouble, Turn, note, results};
 use blufio_core::time::Timestamp;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
