@@ -10,13 +10,20 @@ use blufio_core::catalogue::Catalogue;
 use blufio_core::ids::{ChannelName, ModelId};
 use blufio_core::port::{AnyChannel, AnyProvider, AnyStorage, Clock, Rates, Rng, SecretStore};
 use blufio_core::record::Retention;
+use blufio_core::time::Timestamp;
 use blufio_runtime::clock::SystemClock;
 use blufio_runtime::{Adapters, Settings, tools};
 use blufio_store::{Executor, OpenError, Options, Role, Store};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 const MODELS: &str = include_str!("../../../data/models/anthropic.toml");
+
+/// A model's end is announced in the log this long before it.
+const RETIRES_SOON: Duration = Duration::from_secs(30 * 24 * 3600);
+/// A price list older than this may be wrong.
+const PRICES_OLD: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// Which channels to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +73,9 @@ pub fn wire(config: &Config, secrets: &dyn SecretStore, channels: Channels) -> R
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let rng: Arc<dyn Rng> = Arc::new(OsRng);
     let catalogue = Arc::new(catalogue(config)?);
+    for advice in advice(config, &catalogue, clock.now()) {
+        tracing::warn!("{advice}");
+    }
     let egress = Egress::new().map_err(|error| Failure::internal("the HTTP client could not be set up", &error))?;
     let provider = provider(config, secrets, &egress)?;
     let channels = match channels {
@@ -117,6 +127,26 @@ fn catalogue(config: &Config) -> Result<Catalogue, Failure> {
             Catalogue::parse(&text).map_err(|error| wrong(format!("{}: {error}", path.display())))
         }
     }
+}
+
+/// What the operator should know about the chosen models and the price list.
+fn advice(config: &Config, catalogue: &Catalogue, now: Timestamp) -> Vec<String> {
+    let mut advice = Vec::new();
+    for name in std::iter::once(&config.agent.model).chain(&config.agent.fallback_model) {
+        let Some(model) = catalogue.get(&ModelId::new(name)) else {
+            advice.push(format!(
+                "the price of `{name}` is not known, so it will not be called; see [anthropic] models_file"
+            ));
+            continue;
+        };
+        if model.retires.is_some_and(|day| day <= now.plus(RETIRES_SOON)) {
+            advice.push(format!("`{name}` is retired or soon will be; choose another model"));
+        }
+    }
+    if now.since(catalogue.read_on) > PRICES_OLD {
+        advice.push("the price list is older than 90 days; costs may be wrong until it is compared anew".to_owned());
+    }
+    advice
 }
 
 fn provider(config: &Config, secrets: &dyn SecretStore, egress: &Egress) -> Result<Arc<dyn AnyProvider>, Failure> {
@@ -211,5 +241,24 @@ fn settings(config: &Config, catalogue: Arc<Catalogue>) -> Settings {
         access: BTreeMap::from([(ChannelName::new("telegram"), rules)]),
         retention: Retention { messages_days: config.keep_messages_days.unwrap_or(0) },
         catalogue,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::{Environment, Overrides, load};
+
+    #[test]
+    fn the_operator_is_told_about_models_and_prices() {
+        let retiring = MODELS.replacen("tier = \"sonnet\"", "tier = \"sonnet\"\nretires = \"2026-12-01\"", 1);
+        let catalogue = Catalogue::parse(&retiring).unwrap();
+        let mut environment = Environment { cwd: "/".into(), home: Some("/nobody".into()), ..Environment::default() };
+        environment.vars.insert("BLUFIO_AGENTS__MAIN__FALLBACK_MODEL".into(), "unheard-of".into());
+        let config = load::load(&Overrides::default(), &environment).unwrap().config;
+        let told = |at| advice(&config, &catalogue, at).len();
+        assert_eq!(told(catalogue.read_on), 2, "one model ends soon, one is unknown");
+        assert_eq!(told(catalogue.read_on.plus(PRICES_OLD * 2)), 3, "and the list is old");
     }
 }
