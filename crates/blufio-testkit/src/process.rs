@@ -238,7 +238,7 @@ impl Blufio {
     /// Starts `blufio serve` and waits until it is ready; also says how long that took.
     ///
     /// # Errors
-    /// It ends, or is not ready after [`READY_MAX`]; the error shows the end of its log.
+    /// It ends, or is not ready after twenty seconds; the error shows the end of its log.
     pub async fn start(setup: &Setup) -> Result<(Self, Duration)> {
         let mut blufio = Self::spawn(setup)?;
         let took = blufio.ready().await?;

@@ -1,7 +1,7 @@
 //! The tools that come with Blufio: the time, and text files in one folder.
 //!
 //! A tool declares itself ([`blufio_core::port::ToolSpec`]) and runs; who may call it, how often and what becomes of a call
-//! that a crash interrupted is decided elsewhere. Files are reached only through [`workspace::Workspace`].
+//! that a crash interrupted is decided elsewhere. Files are reached only through `workspace::Workspace`.
 
 mod edit;
 mod list;
