@@ -311,7 +311,9 @@ impl Dispatcher {
 
     /// Nothing is sent by this account for so long.
     fn rest(&self, pause: Duration) {
-        self.lock().rest_until = monotonic(self.clock.as_ref()).plus(pause);
+        let until = monotonic(self.clock.as_ref()).plus(pause);
+        let mut lanes = self.lock();
+        lanes.rest_until = lanes.rest_until.max(until);
     }
 
     fn lock(&self) -> MutexGuard<'_, Lanes> {

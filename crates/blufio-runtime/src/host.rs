@@ -27,7 +27,7 @@ const LOCAL_CHANNEL: &str = "local";
 
 /// The name under which a working commit is stamped.
 const WRITER: &str = "writer";
-/// How often the house is kept.
+/// How often a commit is proved to work, and how soon after the start old rows are looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
 /// How often old rows are looked for.
 const RETENTION: Duration = Duration::from_secs(600);
@@ -282,10 +282,15 @@ impl Host {
     }
 
     fn start_housekeeping(&self) {
-        let engine = self.engine.clone();
+        let (prover, cleaner) = (self.engine.clone(), self.engine.clone());
         self.engine.tasks.keep("housekeeping", move || {
-            let engine = engine.clone();
-            Box::pin(async move { keep_house(&engine).await })
+            let engine = prover.clone();
+            Box::pin(async move { prove_commits(&engine).await })
+        });
+        // On its own, since it waits behind everything else that is written.
+        self.engine.tasks.keep("retention", move || {
+            let engine = cleaner.clone();
+            Box::pin(async move { forget_old_rows(&engine).await })
         });
     }
 
@@ -329,40 +334,35 @@ fn dispatchers(adapters: &Adapters, health: &Arc<Health>) -> Dispatchers {
     adapters.channels.iter().map(make).collect()
 }
 
-/// Proves that commits work, deletes what is old enough, and stamps that it lives.
-async fn keep_house(engine: &Arc<Engine>) {
-    let clock = engine.adapters.clock.clone();
-    let mut probe_due = Duration::ZERO;
-    let mut retention_due = clock.monotonic().saturating_add(HOUSEKEEPING);
+/// Deletes what is old enough, a little at a time.
+async fn forget_old_rows(engine: &Engine) {
+    let clock = &engine.adapters.clock;
+    let mut pause = HOUSEKEEPING;
     loop {
-        engine.health.beat("housekeeping");
-        if clock.monotonic() >= probe_due {
-            prove_commits(engine).await;
-            probe_due = clock.monotonic().saturating_add(HOUSEKEEPING);
+        clock.sleep(pause).await;
+        hit(Failpoint::RetentionBeforeDelete);
+        let more = engine.adapters.storage.retain(engine.settings.retention, clock.now()).await;
+        hit(Failpoint::RetentionAfterDelete);
+        pause = if matches!(more, Ok(true)) { RETENTION_SOON } else { RETENTION };
+        if let Err(error) = more {
+            tracing::error!(%error, "old rows could not be deleted");
         }
-        if clock.monotonic() >= retention_due {
-            hit(Failpoint::RetentionBeforeDelete);
-            let more = engine.adapters.storage.retain(engine.settings.retention, clock.now()).await;
-            hit(Failpoint::RetentionAfterDelete);
-            let pause = if matches!(more, Ok(true)) { RETENTION_SOON } else { RETENTION };
-            if let Err(error) = more {
-                tracing::error!(%error, "old rows could not be deleted");
-            }
-            retention_due = clock.monotonic().saturating_add(pause);
-        }
-        let wait = retention_due.saturating_sub(clock.monotonic()).min(HOUSEKEEPING);
-        clock.sleep(wait.max(RETENTION_SOON)).await;
     }
 }
 
+/// Proves again and again that commits work.
 async fn prove_commits(engine: &Engine) {
-    match engine.adapters.storage.probe(engine.adapters.clock.now()).await {
-        Ok(()) => engine.health.beat(WRITER),
-        Err(StoreError::Closed) if !engine.is_draining() => {
-            tracing::error!("the database's writer is gone; the process ends");
-            engine.tasks.fail();
+    loop {
+        engine.health.beat("housekeeping");
+        match engine.adapters.storage.probe(engine.adapters.clock.now()).await {
+            Ok(()) => engine.health.beat(WRITER),
+            Err(StoreError::Closed) if !engine.is_draining() => {
+                tracing::error!("the database's writer is gone; the process ends");
+                engine.tasks.fail();
+            }
+            Err(error) => tracing::error!(%error, "commits do not work"),
         }
-        Err(error) => tracing::error!(%error, "commits do not work"),
+        engine.adapters.clock.sleep(HOUSEKEEPING).await;
     }
 }
 

@@ -91,7 +91,9 @@ impl Sessions {
 
     /// A turn runs or work waits there.
     pub fn is_busy(&self, key: &SessionKey) -> bool {
-        self.lock().live.get(key).is_some_and(|live| live.idle_since.is_none() || live.woken)
+        let registry = self.lock();
+        let here = registry.live.get(key).is_some_and(|live| live.idle_since.is_none() || live.woken);
+        here || registry.line.contains(key)
     }
 
     /// The actor looks for work: wake-ups up to now are answered by that.

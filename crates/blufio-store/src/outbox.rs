@@ -150,7 +150,7 @@ pub(crate) fn uncertain(connection: &Connection, id: OutboxId, error: &str, at: 
     let again = rows::change(
         connection,
         "UPDATE outbox SET state = 'queued', maybe_duplicate = (replaces IS NULL), error = ?2,
-                           not_before = ?3 + maybe_duplicate * max(0, min(?3 - at, ?4))
+                           not_before = ?3 + (attempt > 1) * max(0, min(?3 - at, ?4))
          WHERE id = ?1 AND state = 'sending' AND ?3 - at <= ?5",
         params![id.0, error, at.0, milliseconds(UNCERTAIN_PAUSE), milliseconds(OUTBOX_AGE)],
     )?;

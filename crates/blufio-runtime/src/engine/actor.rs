@@ -93,6 +93,8 @@ async fn live(
             answer(engine, &mut session, seat, row).await?;
             continue;
         }
+        // The row that panicked is gone; whatever comes next has done nothing wrong.
+        unopened = false;
         let crowded = engine.sessions.idle(key, clock.monotonic());
         let woken = !crowded
             && tokio::select! {

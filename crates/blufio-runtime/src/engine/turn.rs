@@ -134,7 +134,7 @@ pub(super) async fn resume(
     panics: u32,
 ) -> Result<(), StoreError> {
     let panicked = panics > 0;
-    let stopped = session.stop_before > running.inbox.id;
+    let stopped = session.stop_before.max(*seat.stop.borrow()) > running.inbox.id;
     let attempts = running.inbox.attempts;
     let mut run = Run::new(engine, session, running.inbox);
     run.number = running.turn;
