@@ -3,3 +3,4 @@
 pub mod anthropic;
 pub mod egress;
 pub mod telegram;
+pub mod transcription;

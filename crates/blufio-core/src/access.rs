@@ -3,7 +3,7 @@
 //! Identity is the sender's numeric id and nothing else; names change hands.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// On whose behalf something happens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -22,8 +22,12 @@ pub struct Sender {
     pub user: i64,
     /// The chat it was sent in.
     pub chat: i64,
+    /// The topic of the chat, if it has topics.
+    pub topic: Option<i64>,
     /// A conversation between two.
     pub private: bool,
+    /// Said to the agent: by name, by an answer to it, by a command.
+    pub addressed: bool,
     /// The sender is a bot.
     pub bot: bool,
     /// Sent in the name of a chat or by a reserved service account.
@@ -52,8 +56,58 @@ pub struct AccessRules {
     pub allow_from: BTreeSet<i64>,
     /// Who of them is an owner.
     pub owners: BTreeSet<i64>,
-    /// Approved pairings: user and whether the pairing made an owner.
-    pub paired: std::collections::BTreeMap<i64, bool>,
+    /// Approved pairings: user and whether the pairing made an owner. They hold for private conversations only.
+    pub paired: BTreeMap<i64, bool>,
+    /// The groups that are served; any other is refused.
+    pub groups: BTreeMap<i64, GroupRules>,
+    /// Who may speak in groups that name nobody; empty: whoever is in `allow_from`.
+    pub group_allow_from: BTreeSet<i64>,
+    /// Groups that were upgraded: the new id and the one under which the rules know it.
+    pub aliases: BTreeMap<i64, i64>,
+}
+
+/// The rules of one group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupRules {
+    /// It is served.
+    pub enabled: bool,
+    /// Only what is said to the agent gets an answer.
+    pub require_mention: bool,
+    /// Who may speak; empty: see [`AccessRules::group_allow_from`].
+    pub allow_from: BTreeSet<i64>,
+    /// How many unaddressed messages are kept for the next answer.
+    pub history_limit: u32,
+    /// Topics with rules of their own.
+    pub topics: BTreeMap<i64, TopicRules>,
+}
+
+/// The rules of one topic; what is `None` is as in its group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopicRules {
+    /// See [`GroupRules::enabled`].
+    pub enabled: Option<bool>,
+    /// See [`GroupRules::require_mention`].
+    pub require_mention: Option<bool>,
+    /// See [`GroupRules::allow_from`].
+    pub allow_from: Option<BTreeSet<i64>>,
+    /// See [`GroupRules::history_limit`].
+    pub history_limit: Option<u32>,
+}
+
+impl AccessRules {
+    /// The id under which the rules and the sessions know a chat.
+    #[must_use]
+    pub fn known_as(&self, chat: i64) -> i64 {
+        self.aliases.get(&chat).copied().unwrap_or(chat)
+    }
+
+    /// The owners, those by pairing included, lowest id first.
+    #[must_use]
+    pub fn all_owners(&self) -> Vec<i64> {
+        let everybody = self.owners.iter().chain(&self.allow_from).chain(self.paired.keys());
+        let owners: BTreeSet<i64> = everybody.copied().filter(|user| is_owner(*user, self)).collect();
+        owners.into_iter().collect()
+    }
 }
 
 /// The answer.
@@ -61,6 +115,11 @@ pub struct AccessRules {
 pub enum Access {
     /// Go on, on behalf of this principal.
     Granted(Principal),
+    /// May speak, but did not speak to the agent: kept for the next answer, as many as this.
+    Overheard {
+        /// Messages that are kept.
+        keep: u32,
+    },
     /// A stranger who may ask for a pairing.
     MayPair,
     /// Say nothing; the reason is counted.
@@ -71,7 +130,7 @@ pub enum Access {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
-    /// Groups are not served.
+    /// Not a group that is served, or not somebody who may speak there.
     Group,
     /// A bot, a channel or an anonymous administrator.
     NotAPerson,
@@ -100,8 +159,11 @@ pub fn authorize(sender: &Sender, rules: &AccessRules) -> Access {
     if sender.bot || sender.impersonal {
         return Access::Refused(Refusal::NotAPerson);
     }
-    if !sender.private || sender.chat != sender.user {
-        return Access::Refused(Refusal::Group);
+    if !sender.private {
+        return in_group(sender, rules);
+    }
+    if sender.chat != sender.user {
+        return Access::Refused(Refusal::NotAPerson);
     }
     if rules.direct == DirectPolicy::Disabled {
         return Access::Refused(Refusal::Disabled);
@@ -116,6 +178,29 @@ pub fn authorize(sender: &Sender, rules: &AccessRules) -> Access {
         DirectPolicy::Pairing => Access::MayPair,
         DirectPolicy::Allowlist | DirectPolicy::Disabled => Access::Refused(Refusal::Stranger),
     }
+}
+
+/// A group must be listed, and so must the sender, by numeric id. Pairings count for nothing here.
+fn in_group(sender: &Sender, rules: &AccessRules) -> Access {
+    let refused = Access::Refused(Refusal::Group);
+    let Some(group) = rules.groups.get(&rules.known_as(sender.chat)) else { return refused };
+    let topic = sender.topic.and_then(|topic| group.topics.get(&topic));
+    if !topic.and_then(|topic| topic.enabled).unwrap_or(group.enabled) {
+        return refused;
+    }
+    let lists = [topic.and_then(|topic| topic.allow_from.as_ref()), Some(&group.allow_from)];
+    let named = lists.into_iter().flatten().find(|list| !list.is_empty());
+    let general = if rules.group_allow_from.is_empty() { &rules.allow_from } else { &rules.group_allow_from };
+    if !named.unwrap_or(general).contains(&sender.user) {
+        return refused;
+    }
+    if topic.and_then(|topic| topic.require_mention).unwrap_or(group.require_mention) && !sender.addressed {
+        return Access::Overheard { keep: topic.and_then(|topic| topic.history_limit).unwrap_or(group.history_limit) };
+    }
+    if is_owner(sender.user, rules) {
+        return Access::Granted(Principal::Owner);
+    }
+    Access::Granted(Principal::Person(sender.user.to_string()))
 }
 
 /// Listed as owner, paired as owner, or the only listed person where nobody is named owner.
@@ -143,7 +228,7 @@ mod tests {
     use super::*;
 
     fn from(user: i64) -> Sender {
-        Sender { user, chat: user, private: true, bot: false, impersonal: false }
+        Sender { user, chat: user, topic: None, private: true, addressed: true, bot: false, impersonal: false }
     }
 
     fn rules(allow: &[i64], owners: &[i64], paired: &[(i64, bool)]) -> AccessRules {
@@ -152,6 +237,17 @@ mod tests {
             allow_from: allow.iter().copied().collect(),
             owners: owners.iter().copied().collect(),
             paired: paired.iter().copied().collect(),
+            ..AccessRules::default()
+        }
+    }
+
+    fn group(allow: &[i64]) -> GroupRules {
+        GroupRules {
+            enabled: true,
+            require_mention: true,
+            allow_from: allow.iter().copied().collect(),
+            history_limit: 50,
+            topics: BTreeMap::new(),
         }
     }
 
@@ -165,6 +261,44 @@ mod tests {
         assert_eq!(authorize(&from(2), &rules(&[1, 2], &[1], &[])), person(2));
         assert_eq!(authorize(&from(1), &rules(&[], &[], &[(1, true)])), owner);
         assert_eq!(authorize(&from(3), &rules(&[], &[], &[(3, false)])), person(3));
+    }
+
+    #[test]
+    fn a_group_is_served_if_it_and_its_speaker_are_listed() {
+        let speaks = |user| Sender { chat: -7, private: false, ..from(user) };
+        let refused = Access::Refused(Refusal::Group);
+        let mut rules = rules(&[1], &[], &[(3, true)]);
+        assert_eq!(authorize(&speaks(1), &rules), refused, "the group is not listed");
+        rules.groups.insert(-7, group(&[]));
+        assert_eq!(authorize(&speaks(1), &rules), Access::Granted(Principal::Owner));
+        assert_eq!(authorize(&speaks(2), &rules), refused, "not listed");
+        assert_eq!(authorize(&speaks(3), &rules), refused, "a pairing opens no group");
+        rules.group_allow_from = BTreeSet::from([2]);
+        assert_eq!(authorize(&speaks(2), &rules), Access::Granted(Principal::Person("2".into())));
+        assert_eq!(authorize(&speaks(1), &rules), refused, "the list for groups has precedence");
+        rules.groups.insert(-7, group(&[4]));
+        assert_eq!(authorize(&speaks(4), &rules), Access::Granted(Principal::Person("4".into())));
+        assert_eq!(authorize(&speaks(2), &rules), refused, "the group's own list has precedence");
+        assert_eq!(authorize(&from(4), &rules), Access::MayPair, "a group opens no private conversation");
+        let upgraded = Sender { chat: -1_007, ..speaks(4) };
+        assert_eq!(authorize(&upgraded, &rules), refused);
+        rules.aliases.insert(-1_007, -7);
+        assert_eq!(authorize(&upgraded, &rules), Access::Granted(Principal::Person("4".into())));
+    }
+
+    #[test]
+    fn a_topic_may_have_rules_of_its_own() {
+        let speaks = |topic, addressed| Sender { chat: -7, private: false, topic, addressed, ..from(1) };
+        let mut rules = rules(&[1], &[], &[]);
+        let open = TopicRules { require_mention: Some(false), ..TopicRules::default() };
+        let closed = TopicRules { enabled: Some(false), ..TopicRules::default() };
+        let others = TopicRules { allow_from: Some(BTreeSet::from([2])), ..TopicRules::default() };
+        let topics = BTreeMap::from([(5, open), (6, closed), (8, others)]);
+        rules.groups.insert(-7, GroupRules { topics, ..group(&[]) });
+        assert_eq!(authorize(&speaks(None, false), &rules), Access::Overheard { keep: 50 });
+        assert_eq!(authorize(&speaks(Some(5), false), &rules), Access::Granted(Principal::Owner));
+        assert_eq!(authorize(&speaks(Some(6), true), &rules), Access::Refused(Refusal::Group));
+        assert_eq!(authorize(&speaks(Some(8), true), &rules), Access::Refused(Refusal::Group));
     }
 
     #[test]

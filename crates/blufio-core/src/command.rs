@@ -1,12 +1,13 @@
 //! Words that start with `/` and are for Blufio, not for the model.
 
-use crate::ids::ModelId;
+use crate::approval::{Verdict, is_id};
+use crate::ids::{ApprovalId, ModelId};
 
 /// A command from a chat or the shell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Greets and explains.
-    Start,
+    /// Greets and explains; with a code, asks to be let in by it.
+    Start(Option<String>),
     /// Lists the commands.
     Help,
     /// Stops what runs and drops what waits, now.
@@ -17,15 +18,43 @@ pub enum Command {
     New,
     /// Shows the model, or chooses one for this conversation.
     Model(Option<ModelId>),
+    /// Answers the last message again.
+    Retry,
+    /// Shows the time zone, or chooses one for this conversation.
+    Timezone(Option<String>),
+    /// Says what waits.
+    Queue,
+    /// Says who is speaking, as far as Blufio knows.
+    Whoami,
+    /// Answers a question; `None` if it does not say which or how.
+    Approve(Option<(ApprovalId, Verdict)>),
 }
 
-/// The commands as the channels' menus show them: name and description.
-pub const MENU: [(&str, &str); 6] = [
+impl Command {
+    /// It keeps its place in the order of messages; the others are answered at once.
+    #[must_use]
+    pub const fn waits(&self) -> bool {
+        match self {
+            Self::New | Self::Model(_) | Self::Retry | Self::Timezone(_) => true,
+            Self::Start(_) | Self::Help | Self::Stop | Self::Status | Self::Queue | Self::Whoami | Self::Approve(_) => {
+                false
+            }
+        }
+    }
+}
+
+/// The commands as the channels' menus show them, most useful first: name and description.
+pub const MENU: [(&str, &str); 11] = [
     ("help", "what I understand"),
-    ("status", "how things are"),
-    ("new", "start a new conversation"),
     ("stop", "stop what is running"),
+    ("new", "start a new conversation"),
+    ("status", "how things are"),
+    ("retry", "answer my last message again"),
+    ("queue", "what waits for its turn"),
     ("model", "show or choose the model"),
+    ("timezone", "show or choose the time zone"),
+    ("approve", "answer a question: its number, then ok or no"),
+    ("whoami", "who I think you are"),
     ("start", "say hello"),
 ];
 
@@ -42,12 +71,20 @@ pub fn parse(text: &str, username: Option<&str>) -> Option<Command> {
     }
     let argument = words.next();
     match name.to_ascii_lowercase().as_str() {
-        "start" => Some(Command::Start),
+        "start" => Some(Command::Start(argument.map(str::to_owned))),
         "help" => Some(Command::Help),
         "stop" => Some(Command::Stop),
         "status" => Some(Command::Status),
         "new" | "reset" => Some(Command::New),
         "model" => Some(Command::Model(argument.map(ModelId::new))),
+        "retry" => Some(Command::Retry),
+        "timezone" => Some(Command::Timezone(argument.map(str::to_owned))),
+        "queue" => Some(Command::Queue),
+        "whoami" => Some(Command::Whoami),
+        "approve" => {
+            let id = argument.map(str::to_ascii_uppercase).filter(|id| is_id(id)).map(ApprovalId::new);
+            Some(Command::Approve(id.zip(words.next().and_then(|verb| Verdict::parse(&verb.to_ascii_lowercase())))))
+        }
         _ => None,
     }
 }
@@ -64,6 +101,10 @@ mod tests {
         assert_eq!(parse("/stop@OtherBot", Some("mybot")), None);
         assert_eq!(parse("/model claude-opus-5-5", None), Some(Command::Model(Some(ModelId::new("claude-opus-5-5")))));
         assert_eq!(parse("/model", None), Some(Command::Model(None)));
+        assert_eq!(parse("/start ABCD2345", None), Some(Command::Start(Some("ABCD2345".into()))));
+        let id = ApprovalId::new("AAAAAAAAAAAAAAAAAAAA");
+        assert_eq!(parse("/approve aaaaaaaaaaaaaaaaaaaa OK", None), Some(Command::Approve(Some((id, Verdict::Allow)))));
+        assert_eq!(parse("/approve 7 ok", None), Some(Command::Approve(None)));
         for text in ["stop", "/", "/stopwatch", "see /stop", "", "/etc/passwd"] {
             assert_eq!(parse(text, None), None, "{text}");
         }

@@ -40,6 +40,11 @@ pub enum EventKind {
         /// It returned an error to the model.
         error: bool,
     },
+    /// A tool waits for an owner's answer.
+    Asked {
+        /// The question, as Markdown.
+        question: String,
+    },
     /// The turn is over.
     TurnDone {
         /// How: `reply`, `stopped`, `error` or `poison`.

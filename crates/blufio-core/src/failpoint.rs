@@ -50,6 +50,8 @@ failpoints! {
     ToolAfterRun = "tool.after_run",
     FileBeforeRename = "file.before_rename",
     FileAfterRename = "file.after_rename",
+    BlobBeforeRename = "blob.before_rename",
+    BlobAfterRename = "blob.after_rename",
     ReplyBeforeCommit = "reply.before_commit",
     ReplyAfterCommit = "reply.after_commit",
     PreviewBeforeSend = "preview.before_send",

@@ -109,3 +109,12 @@ text_id!(
     /// The name of a tool.
     ToolName
 );
+
+text_id!(
+    /// A stored file, named by the SHA-256 of its content in 64 hexadecimal digits.
+    AttachmentId
+);
+text_id!(
+    /// A question to an owner: 20 symbols of chance, so that it cannot be guessed.
+    ApprovalId
+);

@@ -5,8 +5,10 @@
 //! runtime in this crate; time and random numbers come in as arguments.
 
 pub mod access;
+pub mod approval;
 pub mod catalogue;
 pub mod command;
+pub mod content;
 pub mod event;
 pub mod failpoint;
 pub mod ids;

@@ -11,6 +11,44 @@ pub const UPDATE_BYTES_MAX: usize = 256 * 1024;
 /// Text of one inbound message in bytes. Longer: refused with a note (Telegram itself cuts at 4,096 characters).
 pub const INBOUND_TEXT_BYTES_MAX: usize = 64 * 1024;
 
+/// Messages that one turn may answer together. Full: the others get the next turn.
+pub const JOINED_MESSAGES_MAX: u32 = 50;
+/// Pieces of an album; the server makes no larger ones. Full: the others get a turn of their own.
+pub const ALBUM_PARTS_MAX: u32 = 10;
+/// How long an album is waited for after its last piece.
+pub const ALBUM_WAIT: Duration = Duration::from_millis(1_500);
+
+/// Bytes of one file from or to a person, default of `[telegram] media_max_mb` (20 MiB is the server's own limit). Larger:
+/// refused with a note.
+pub const ATTACHMENT_BYTES_MAX: u64 = 20 * 1024 * 1024;
+/// Bytes of all stored files, default of `[storage] attachments_max_mb`. Full: the oldest that no conversation shows go; if
+/// that is not enough, new ones are refused with a note.
+pub const ATTACHMENTS_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Fetching one file. Over: the person and the model read that it could not be fetched.
+pub const FETCH: Duration = Duration::from_secs(60);
+/// Pictures that one turn shows to the model. Over: the others are named and not shown.
+pub const IMAGES_PER_TURN_MAX: usize = 10;
+/// Bytes of one prepared picture. Over: its quality, then its size is lowered.
+pub const IMAGE_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of all pictures and documents that one message shows to the model. Over: pictures are made smaller, and documents are
+/// described and not shown.
+pub const SHOWN_FILES_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of all pictures and documents that a conversation shows to the model. Over: the oldest are described from then on.
+pub const PROMPT_FILES_BYTES_MAX: u64 = 5 * 1024 * 1024;
+/// Bytes of a text file that are shown at once. Over: the rest is read in pages.
+pub const DOCUMENT_INLINE_BYTES_MAX: usize = 32 * 1024;
+/// Pages of a document that the model reads by itself. Over: it is described and not shown.
+pub const DOCUMENT_PAGES_MAX: u32 = 100;
+/// Length of a recording. Over: it is described and not transcribed.
+pub const VOICE_SECONDS_MAX: u32 = 600;
+
+/// How long a question to an owner is open. Over: it counts as a no.
+pub const APPROVAL_TTL: Duration = Duration::from_secs(600);
+/// Questions open at once. Full: the call is refused, and the model reads why.
+pub const APPROVALS_OPEN_MAX: u32 = 5;
+/// Questions per hour. Used up: as above.
+pub const APPROVALS_PER_HOUR_MAX: u32 = 20;
+
 /// Turns that run at once, default of `[session] running_turns`. Full: turns wait in the inbox.
 pub const RUNNING_TURNS_MAX: usize = 16;
 /// Sessions in memory, default of `[session] live_sessions`. Full: the longest idle one is evicted; its state is stored.
@@ -54,7 +92,7 @@ pub const MODEL_TRIES_TIME: Duration = Duration::from_secs(120);
 /// The rate at which tokens of an abandoned call are assumed to have been produced, per second.
 pub const ABANDONED_TOKENS_PER_SECOND: u64 = 300;
 
-/// Chunks of one reply. Over: the last chunk says that the reply was cut.
+/// Chunks of one reply. Over: the reply is sent as a file.
 pub const REPLY_CHUNKS_MAX: usize = 20;
 /// Rows waiting in the outbox. Full: no new turn starts until some are sent.
 pub const OUTBOX_PENDING_MAX: u32 = 2_000;
@@ -83,5 +121,11 @@ const _: () = assert!(TOOL_SHOWN_BYTES_MAX <= TOOL_OUTPUT_BYTES_MAX);
 const _: () = assert!(TOOL_OUTPUT_BYTES_MAX * TOOL_CALLS_MAX <= MODEL_REQUEST_BYTES_MAX);
 const _: () = assert!(SSE_EVENT_BYTES_MAX <= MODEL_RESPONSE_BYTES_MAX);
 const _: () = assert!(MODEL_RESPONSE_BYTES_MAX < MODEL_REQUEST_BYTES_MAX);
+// In base64, together, with room for the words.
+const _: () = assert!(PROMPT_FILES_BYTES_MAX * 4 / 3 + 1024 * 1024 <= MODEL_REQUEST_BYTES_MAX as u64);
+const _: () = assert!(SHOWN_FILES_BYTES_MAX as u64 <= PROMPT_FILES_BYTES_MAX);
+const _: () = assert!(IMAGE_BYTES_MAX as u64 <= ATTACHMENT_BYTES_MAX);
+const _: () = assert!(ATTACHMENT_BYTES_MAX <= ATTACHMENTS_BYTES_MAX);
+const _: () = assert!(APPROVAL_TTL.as_secs() < OUTBOX_AGE.as_secs());
 const _: () = assert!(PROBATION_ATTEMPTS < POISON_ATTEMPTS);
 const _: () = assert!(SESSION_PENDING_MAX < INBOX_PENDING_MAX);

@@ -4,7 +4,7 @@
 //! back verbatim are kept beside them (see [`crate::record::StoredMessage`]) and are never derived from here within an epoch.
 //! The serialised form of [`Part`] is stored, so a change of it needs an upcaster; `stored_form_of_parts` pins it.
 
-use crate::ids::{CallId, ToolName};
+use crate::ids::{AttachmentId, CallId, ToolName};
 use serde::{Deserialize, Serialize};
 
 /// Whose turn it is to speak in a message.
@@ -23,8 +23,16 @@ pub enum Role {
 pub enum Origin {
     /// The owner's own words.
     Owner,
+    /// A machine's transcript of the owner's voice; it commands and approves nothing.
+    OwnerVoice,
     /// A paired or allow-listed person's own words.
     Person,
+    /// Something said in a group and not to us.
+    Group,
+    /// Somebody's words that a person passed on or quoted.
+    Forward,
+    /// The content of a file that a person sent.
+    File,
     /// A model wrote it.
     Model,
     /// A tool returned it.
@@ -72,6 +80,26 @@ pub enum Body {
         /// The call did not do what was asked.
         error: bool,
     },
+    /// A picture, prepared for models: upright, without metadata, small enough.
+    Image {
+        /// Its stored bytes.
+        attachment: AttachmentId,
+        /// `image/jpeg` or `image/png`.
+        media_type: String,
+        /// How many there are.
+        bytes: u64,
+    },
+    /// A document that the model reads by itself.
+    Document {
+        /// Its stored bytes.
+        attachment: AttachmentId,
+        /// `application/pdf`.
+        media_type: String,
+        /// How many there are.
+        bytes: u64,
+        /// The name that its sender gave it; a label and never a path.
+        title: String,
+    },
     /// A block that only its vendor understands (thinking, redacted thinking, server tools); its bytes are in the wire row.
     Opaque {
         /// The vendor's name of the block type.
@@ -93,7 +121,12 @@ pub fn visible_text(parts: &[Part]) -> String {
         .iter()
         .filter_map(|part| match &part.body {
             Body::Text { text } if !text.trim().is_empty() => Some(text.as_str()),
-            Body::Text { .. } | Body::ToolCall { .. } | Body::ToolResult { .. } | Body::Opaque { .. } => None,
+            Body::Text { .. }
+            | Body::ToolCall { .. }
+            | Body::ToolResult { .. }
+            | Body::Image { .. }
+            | Body::Document { .. }
+            | Body::Opaque { .. } => None,
         })
         .collect();
     texts.join("\n\n")

@@ -1,7 +1,7 @@
 //! The one place that decides whether a tool call may run.
 //!
-//! The facts are complete (what the tool may do, who asked); the answer is `Allow` for every tool of this release, because
-//! all of them are confined to the workspace folder and none sends bytes elsewhere.
+//! The facts are complete (what the tool may do, who asked, what the owner wants to be asked about). A tool that sends bytes
+//! away answers to the owner alone; a tool on the owner's list waits for an owner's yes; the others run.
 
 use crate::access::Principal;
 use crate::ids::ToolName;
@@ -14,6 +14,8 @@ pub struct CallFacts<'a> {
     pub tool: &'a ToolSpec,
     /// On whose behalf the turn runs.
     pub principal: &'a Principal,
+    /// The owner wants to be asked before this tool runs.
+    pub ask_first: bool,
 }
 
 /// What to do with a call.
@@ -32,8 +34,8 @@ pub enum Decision {
 #[must_use]
 pub fn decide(facts: &CallFacts<'_>) -> Decision {
     match facts.principal {
-        // A tool that sends bytes away is for the owner; no tool of this release does.
         Principal::Person(_) if facts.tool.egress => Decision::Deny(denied(&facts.tool.name)),
+        Principal::Owner | Principal::Person(_) if facts.ask_first => Decision::Ask,
         Principal::Owner | Principal::Person(_) => Decision::Allow,
     }
 }
@@ -62,9 +64,20 @@ mod tests {
     #[test]
     fn only_the_owner_may_send_data_away() {
         let person = Principal::Person("7".into());
-        let verdict = |egress, principal: &Principal| decide(&CallFacts { tool: &tool(egress), principal });
+        let verdict =
+            |egress, principal: &Principal| decide(&CallFacts { tool: &tool(egress), principal, ask_first: false });
         assert_eq!(verdict(false, &person), Decision::Allow);
         assert_eq!(verdict(true, &Principal::Owner), Decision::Allow);
         assert!(matches!(verdict(true, &person), Decision::Deny(_)));
+    }
+
+    #[test]
+    fn whoever_asks_the_owner_is_asked_first() {
+        let person = Principal::Person("7".into());
+        let verdict =
+            |egress, principal: &Principal| decide(&CallFacts { tool: &tool(egress), principal, ask_first: true });
+        assert_eq!(verdict(false, &person), Decision::Ask);
+        assert_eq!(verdict(true, &Principal::Owner), Decision::Ask);
+        assert!(matches!(verdict(true, &person), Decision::Deny(_)), "asking opens nothing that is closed");
     }
 }

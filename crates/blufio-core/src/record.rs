@@ -2,14 +2,21 @@
 //!
 //! Numbers of turns, messages and calls are chosen by the session's one actor, so a commit never has to wait to learn them.
 
+mod inbound;
+mod outbound;
 mod views;
 
-pub use views::{InboxView, MessageView, Query, SessionView, StoreStatus, TurnView, View};
+pub use inbound::{Accepted, Batch, DecisionReplies, Fate, InboxRow, Item, Taken};
+pub use outbound::{Draft, OutboxMark, OutboxRow, Payload, Rendered, Telling};
+pub use views::{
+    ApprovalView, ChannelView, ChatView, DeadView, InboxView, MessageView, Query, SessionView, StoreStatus, TurnView,
+    View,
+};
 
-use crate::access::Principal;
+use crate::approval::Verdict;
 use crate::ids::{
-    Boot, CallId, CallNumber, ChannelName, EpochNumber, InboxId, MessageSeq, ModelId, OutboxId, SessionId, SessionKey,
-    ToolName, TurnNumber,
+    ApprovalId, Boot, CallId, CallNumber, ChannelName, EpochNumber, InboxId, MessageSeq, ModelId, OutboxId, SessionId,
+    SessionKey, ToolName, TurnNumber,
 };
 use crate::message::{Part, Role, Usage};
 use crate::money::MicroUsd;
@@ -35,136 +42,6 @@ pub struct Route {
     pub thread: Option<i64>,
     /// The message that is answered.
     pub reply_to: Option<i64>,
-}
-
-// ---------------------------------------------------------------- inbound
-
-/// Updates of one channel account that become durable together with the channel's cursor.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    /// The channel.
-    pub channel: ChannelName,
-    /// Its account.
-    pub account: i64,
-    /// The updates in order.
-    pub items: Vec<Item>,
-    /// The cursor after them (Telegram: the next offset); `None` leaves it.
-    pub cursor: Option<i64>,
-    /// Now.
-    pub at: Timestamp,
-}
-
-/// One update, judged.
-#[derive(Clone, Debug)]
-pub struct Item {
-    /// The channel's number of the update.
-    pub update: i64,
-    /// Tells a reused number from a repeat; with channel, account and number it is the identity of the update.
-    pub fingerprint: String,
-    /// The update as it came; empty where nothing of a stranger's text may be kept.
-    pub raw: Shared,
-    /// What becomes of it.
-    pub fate: Fate,
-}
-
-/// What becomes of an update.
-#[derive(Clone, Debug)]
-pub enum Fate {
-    /// Waits for a turn (a message, or a command that must keep its place in the order).
-    Queue {
-        /// The conversation.
-        session: SessionKey,
-        /// Where the answer goes.
-        route: Route,
-        /// Who speaks.
-        principal: Principal,
-        /// What was said.
-        text: String,
-        /// Sent if the session's queue is full; the row is then `dropped(full)`.
-        when_full: Option<Draft>,
-        /// Rows that may wait in this session.
-        pending_max: u32,
-    },
-    /// `/stop`: drops what waits in the session before it, and marks the running turn to be stopped.
-    Stop {
-        /// The conversation.
-        session: SessionKey,
-        /// The answer as text, for readers of the inbox row.
-        text: String,
-        /// The answer to send, only if the update is new.
-        reply: Option<Draft>,
-    },
-    /// Answered at once, without a turn.
-    Answer {
-        /// The answer as text, for readers of the inbox row.
-        text: String,
-        /// The answer to send, only if the update is new.
-        reply: Option<Draft>,
-    },
-    /// A stranger asks to be let in.
-    Pair {
-        /// Who.
-        user: i64,
-        /// The name they give themselves, for the owner's list; proves nothing.
-        name: String,
-        /// The code they would get.
-        code: String,
-        /// Sent if the request was taken (few may wait, few replies may be sent).
-        reply: Draft,
-    },
-    /// New text of a message that may still wait; otherwise only recorded.
-    Edit {
-        /// The conversation.
-        session: SessionKey,
-        /// The channel's number of the message.
-        message: i64,
-        /// The new text.
-        text: String,
-    },
-    /// Recorded and forgotten: an unknown kind, or somebody who may not speak.
-    Drop {
-        /// Why, one word.
-        reason: &'static str,
-    },
-    /// Not readable as an update.
-    Poison,
-}
-
-/// What the store did with one item.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accepted {
-    /// The row, new or old.
-    pub inbox: InboxId,
-    /// False for a repeat: nothing was done.
-    pub new: bool,
-    /// What became of it.
-    pub taken: Taken,
-}
-
-/// What became of an item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// Waits for a turn.
-    Queued,
-    /// Nothing more will happen (answered, dropped, poison, refused because full).
-    Closed,
-}
-
-/// A row of the inbox that waits for, or runs in, a turn.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InboxRow {
-    /// The row.
-    pub id: InboxId,
-    /// Where the answer goes.
-    pub route: Route,
-    /// Who speaks.
-    pub principal: Principal,
-    /// What was said.
-    pub text: String,
-    /// Boots in which it ran without progress.
-    pub attempts: u32,
-    /// When it came.
-    pub at: Timestamp,
 }
 
 // ---------------------------------------------------------------- a session's steps
@@ -204,9 +81,22 @@ pub enum Record {
     TurnOpened {
         /// The row it answers.
         inbox: InboxId,
+        /// Rows that it answers together with it.
+        also: Vec<InboxId>,
         /// When it must be over.
         deadline: Timestamp,
     },
+    /// Rows join the running turn; they are over when it is.
+    Joined(Vec<InboxId>),
+    /// A question to an owner.
+    Approval(NewApproval),
+    /// Nobody waits any more for the answers to this turn's open questions; the messages that show them say so.
+    ApprovalsClosed {
+        /// Why.
+        why: &'static str,
+    },
+    /// The time zone chosen for this session; `None` follows the configuration.
+    ZoneChosen(Option<String>),
     /// A new frozen prefix.
     Epoch(Epoch),
     /// A message joins the conversation.
@@ -326,6 +216,32 @@ pub enum CallCost {
     Free,
 }
 
+/// A question to an owner, bound to exactly one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewApproval {
+    /// Its id.
+    pub id: ApprovalId,
+    /// The call that waits.
+    pub call: CallId,
+    /// SHA-256 over tool, arguments, session and turn, in hexadecimal.
+    pub hash: String,
+    /// Where it is shown; `None`: only where approvals are listed.
+    pub shown: Option<Route>,
+    /// The text of the question.
+    pub question: Rendered,
+    /// Counts as a no from then on.
+    pub expires: Timestamp,
+}
+
+/// An answered question of a running turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// The call that waited.
+    pub call: CallId,
+    /// The answer.
+    pub verdict: Verdict,
+}
+
 /// A tool call of a turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolRun {
@@ -365,26 +281,6 @@ pub enum ToolState {
     Unknown,
 }
 
-/// One thing to send.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Draft {
-    /// Where to.
-    pub route: Route,
-    /// The rendered body.
-    pub body: Rendered,
-    /// Replaces this message instead of being a new one.
-    pub replaces: Option<i64>,
-}
-
-/// A text as a channel sends it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rendered {
-    /// With markup.
-    pub rich: String,
-    /// Without, if the markup is refused.
-    pub plain: String,
-}
-
 /// What a commit gave.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Committed {
@@ -409,6 +305,8 @@ pub struct Snapshot {
     pub last_turn: TurnNumber,
     /// The model chosen by the person.
     pub model: Option<ModelId>,
+    /// The time zone chosen by the person.
+    pub zone: Option<String>,
     /// A `/stop` was given at this row; a turn of an earlier row must end.
     pub stop_before: InboxId,
     /// The turn that was running.
@@ -433,6 +331,8 @@ pub struct RunningTurn {
     pub turn: TurnNumber,
     /// The row it answers.
     pub inbox: InboxRow,
+    /// The last row it answers together with it.
+    pub last_inbox: InboxId,
     /// When it must be over.
     pub deadline: Timestamp,
     /// Its journal; empty if it cannot be read.
@@ -447,61 +347,6 @@ pub struct RunningTurn {
     pub open_calls: Vec<OpenCall>,
     /// The message shown while it runs.
     pub placeholder: Option<i64>,
-}
-
-// ---------------------------------------------------------------- outbound
-
-/// A row of the outbox that is due.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutboxRow {
-    /// The row.
-    pub id: OutboxId,
-    /// Where to.
-    pub route: Route,
-    /// The rendered body.
-    pub body: Rendered,
-    /// Replaces this message instead of being a new one.
-    pub replaces: Option<i64>,
-    /// Tries so far.
-    pub attempt: u8,
-    /// Not before this instant.
-    pub not_before: Timestamp,
-    /// An earlier try may have arrived.
-    pub maybe_duplicate: bool,
-    /// When it was written.
-    pub at: Timestamp,
-}
-
-/// A change of an outbox row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OutboxMark {
-    /// A try begins; committed before its first byte is written.
-    Sending(OutboxId),
-    /// Delivered under this number.
-    Sent(OutboxId, i64),
-    /// Provably not delivered; try again at this instant.
-    Again {
-        /// The row.
-        id: OutboxId,
-        /// When.
-        not_before: Timestamp,
-        /// It was not the row's fault (rate limit, channel down): the try does not count.
-        free: bool,
-        /// Why.
-        error: String,
-    },
-    /// Bytes were written and no answer was read: sent once more, marked as a possible duplicate; from the second time on after
-    /// a pause.
-    Uncertain {
-        /// The row.
-        id: OutboxId,
-        /// Why.
-        error: String,
-    },
-    /// Given up, with the reason.
-    Dead(OutboxId, String),
-    /// The chat is closed to us: all its rows are given up.
-    ChatClosed(Route, String),
 }
 
 // ---------------------------------------------------------------- start, people, views
@@ -519,6 +364,8 @@ pub struct Recovered {
     pub cursors: Vec<(ChannelName, i64, i64)>,
     /// Approved pairings: channel, account, user, is an owner.
     pub paired: Vec<Pairing>,
+    /// Groups that go on under another id: channel, account, new id, the id that they are known as.
+    pub aliases: Vec<(ChannelName, i64, i64, i64)>,
     /// Rows of the outbox that a crash caught in the middle of a send.
     pub uncertain_sends: u32,
 }
@@ -566,6 +413,17 @@ pub enum PairingChange {
         code: String,
         /// Make them an owner.
         owner: bool,
+        /// There is an owner already (by configuration).
+        has_owner: bool,
+    },
+    /// Makes a code that lets in whoever shows it first.
+    Link {
+        /// The channel.
+        channel: ChannelName,
+        /// Its account.
+        account: i64,
+        /// The code.
+        code: String,
         /// There is an owner already (by configuration).
         has_owner: bool,
     },

@@ -4,13 +4,15 @@
 //! The fast path: an actor that is about to commit an answer asks for a [`Permit`]. If the chat has nothing waiting and the
 //! rates allow it, the row is committed as being sent and handed over directly, which saves a commit.
 
+use crate::herald::{Herald, News};
 use crate::tasks::{Tasks, guarded};
+use blufio_core::approval::{approval_id, buttons};
 use blufio_core::failpoint::{Failpoint, hit};
-use blufio_core::ids::{ChannelName, OutboxId};
+use blufio_core::ids::{ApprovalId, ChannelName, OutboxId};
 use blufio_core::limits::OUTBOX_AGE;
-use blufio_core::port::{AnyChannel, AnyStorage, Boxed, Clock, Rates, SendOutcome, StoreError};
+use blufio_core::port::{AnyChannel, AnyStorage, Boxed, Clock, Rates, Rng, SendOutcome, StoreError};
 use blufio_core::rate::Bucket;
-use blufio_core::record::{OutboxMark, OutboxRow, Route};
+use blufio_core::record::{OutboxMark, OutboxRow, Payload, Rendered, Route};
 use blufio_core::time::Timestamp;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -43,6 +45,9 @@ pub struct Dispatcher {
     channel: Arc<dyn AnyChannel>,
     storage: Arc<dyn AnyStorage>,
     clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
+    /// Takes what others should know.
+    herald: Herald,
     state: Mutex<Lanes>,
     poke: Notify,
     /// No new send: the process is ending.
@@ -87,6 +92,8 @@ impl Dispatcher {
         channel: Arc<dyn AnyChannel>,
         storage: Arc<dyn AnyStorage>,
         clock: Arc<dyn Clock>,
+        rng: Arc<dyn Rng>,
+        herald: Herald,
         beat: impl Fn() + Send + Sync + 'static,
     ) -> Arc<Self> {
         let rates = channel.rates();
@@ -108,6 +115,8 @@ impl Dispatcher {
             channel,
             storage,
             clock,
+            rng,
+            herald,
             state: Mutex::new(state),
             poke: Notify::new(),
             draining: AtomicBool::new(false),
@@ -142,6 +151,12 @@ impl Dispatcher {
     /// Rows were committed for this chat: look for them.
     pub fn poke(&self, route: &Route) {
         self.lock().expect_rows(route.chat);
+        self.poke.notify_one();
+    }
+
+    /// Rows were committed for a chat that is not known here: look at all.
+    pub fn poke_all(&self) {
+        self.lock().all_waiting = true;
         self.poke.notify_one();
     }
 
@@ -206,7 +221,7 @@ impl Dispatcher {
         if !resting.is_zero() || self.draining.load(Ordering::SeqCst) {
             return resting.clamp(Duration::from_millis(5), LOOK_EVERY);
         }
-        let rows = match self.storage.outbox(self.channel.name(), READ_ROWS).await {
+        let rows = match self.storage.outbox(self.channel.name(), READ_ROWS, self.clock.now()).await {
             Ok(rows) => rows,
             Err(error) => {
                 tracing::error!(%error, "the outbox could not be read");
@@ -242,6 +257,7 @@ impl Dispatcher {
             let crashed = || SendOutcome::Uncertain("the sending code panicked".to_owned());
             let outcome = guarded("send", self.channel.send(&row)).await.unwrap_or_else(crashed);
             let mark = self.judge(&row, outcome);
+            self.tell(&row, &mark);
             let again = !matches!(mark, OutboxMark::Sent(..));
             hit(Failpoint::SentBeforeCommit);
             self.book(mark).await;
@@ -273,7 +289,12 @@ impl Dispatcher {
         let (id, now) = (row.id, self.clock.now());
         let (mark, word) = match outcome {
             SendOutcome::Sent(message) => (OutboxMark::Sent(id, message), "sent"),
-            SendOutcome::Uncertain(error) => (OutboxMark::Uncertain { id, error }, "uncertain"),
+            SendOutcome::SentBeside { message, remark } => {
+                self.herald.say(News::Tell { topic: format!("beside {}", row.route.chat), text: remark });
+                (OutboxMark::Sent(id, message), "sent")
+            }
+            SendOutcome::Migrated(new) => (OutboxMark::Migrated { id, route: row.route.clone(), new }, "migrated"),
+            SendOutcome::Uncertain(error) => (self.uncertain(row, error), "uncertain"),
             SendOutcome::Dead(error) => (OutboxMark::Dead(id, error), "dead"),
             SendOutcome::ChatClosed(error) => (OutboxMark::ChatClosed(row.route.clone(), error), "chat_closed"),
             SendOutcome::Unauthorized(error) => {
@@ -309,6 +330,43 @@ impl Dispatcher {
         mark
     }
 
+    /// What becomes of a send whose end nobody saw depends on what twice would mean.
+    fn uncertain(&self, row: &OutboxRow, error: String) -> OutboxMark {
+        match &row.payload {
+            Payload::Text | Payload::Notice => OutboxMark::Uncertain { id: row.id, error },
+            Payload::File(file) => {
+                OutboxMark::Dead(row.id, format!("nobody knows whether the file “{}” arrived: {error}", file.name))
+            }
+            Payload::Question { approval, .. } => {
+                let fresh = approval_id([self.rng.bits(), self.rng.bits()]);
+                let question = renamed(&row.body, approval, &fresh);
+                let buttons = buttons(&fresh);
+                OutboxMark::AskedAgain { id: row.id, void: approval.clone(), fresh, question, buttons }
+            }
+        }
+    }
+
+    /// Says what an owner, or the intake, should know of the end of a send.
+    fn tell(&self, row: &OutboxRow, mark: &OutboxMark) {
+        let lost = |error: &str| {
+            // What could not be told is not told about.
+            if row.payload != Payload::Notice {
+                self.herald.say(News::undelivered(row.route.chat, error));
+            }
+        };
+        match mark {
+            OutboxMark::Dead(_, error) | OutboxMark::ChatClosed(_, error) => lost(error),
+            OutboxMark::Migrated { route, new, .. } => {
+                self.herald.say(News::Migrated { route: route.clone(), new: *new });
+            }
+            OutboxMark::Sending(_)
+            | OutboxMark::Sent(..)
+            | OutboxMark::Again { .. }
+            | OutboxMark::Uncertain { .. }
+            | OutboxMark::AskedAgain { .. } => {}
+        }
+    }
+
     /// Nothing is sent by this account for so long.
     fn rest(&self, pause: Duration) {
         let until = monotonic(self.clock.as_ref()).plus(pause);
@@ -326,8 +384,7 @@ impl Lanes {
     fn wait(&mut self, chat: i64, now: Timestamp) -> Duration {
         let resting = self.rest_until.since(now);
         let (Some(rates), Some(account)) = (self.rates, self.account.as_mut()) else { return resting };
-        let bucket =
-            self.chats.entry(chat).or_insert_with(|| Bucket::new(rates.chat_burst, milli(rates.chat_per_s), now));
+        let bucket = self.chats.entry(chat).or_insert_with(|| chat_bucket(&rates, chat, now));
         resting.max(account.wait(now)).max(bucket.wait(now))
     }
 
@@ -411,6 +468,20 @@ impl Drop for Permit {
             self.dispatcher.lock().busy.remove(&chat);
         }
     }
+}
+
+/// A private chat has the positive id of its person; groups have negative ones, and stricter limits.
+fn chat_bucket(rates: &Rates, chat: i64, now: Timestamp) -> Bucket {
+    if chat < 0 {
+        return Bucket::new(rates.group_burst, milli(rates.group_per_min) / 60, now);
+    }
+    Bucket::new(rates.chat_burst, milli(rates.chat_per_s), now)
+}
+
+/// The same question under another id.
+fn renamed(body: &Rendered, old: &ApprovalId, new: &ApprovalId) -> Rendered {
+    let rename = |text: &str| text.replace(old.as_str(), new.as_str());
+    Rendered { rich: rename(&body.rich), plain: rename(&body.plain) }
 }
 
 /// The monotonic clock in the form that buckets take.

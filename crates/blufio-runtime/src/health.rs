@@ -1,5 +1,6 @@
 //! Is it alive, is it ready: judged by progress, not by existence.
 
+use crate::sessions::Progress;
 use blufio_core::port::{ChannelHealth, Clock};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,12 +58,15 @@ impl Health {
                 Some("no answer for two minutes".to_owned())
             }
             ChannelHealth::Degraded { reason, poll_since_ms } if silent(*poll_since_ms) => Some(reason.clone()),
-            ChannelHealth::Ready { .. } | ChannelHealth::Degraded { .. } => None,
+            ChannelHealth::Ready { .. } | ChannelHealth::Listening | ChannelHealth::Degraded { .. } => None,
         }
     }
 
     /// A turn is stuck if it has not got anywhere for longer than any stream may take.
-    pub fn is_stuck(&self, progress: Duration) -> bool {
-        self.clock.monotonic().saturating_sub(progress) > STUCK
+    pub fn is_stuck(&self, progress: Progress) -> bool {
+        match progress {
+            Progress::At(at) => self.clock.monotonic().saturating_sub(at) > STUCK,
+            Progress::Asking => false,
+        }
     }
 }

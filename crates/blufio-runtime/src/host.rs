@@ -4,17 +4,20 @@ use crate::dispatch::{Dispatcher, Dispatchers};
 use crate::engine::{Adapters, Engine, Settings};
 use crate::events::Reader;
 use crate::health::{Health, Readiness};
+use crate::herald::{Herald, News, herald};
 use crate::intake::{self, ChannelIntake, Message};
-use crate::tasks::Tasks;
-use blufio_core::access::Principal;
+use crate::tasks::{Tasks, blocking};
+use blufio_core::access::{Principal, pairing_code};
+use blufio_core::content::Content;
 use blufio_core::failpoint::{Failpoint, hit};
-use blufio_core::ids::{ChannelName, InboxId, SessionKey};
+use blufio_core::ids::{ChannelName, InboxId, OutboxId, SessionKey};
 use blufio_core::limits::SHUTDOWN;
 use blufio_core::money::MicroUsd;
 use blufio_core::port::{AnyChannel, ChannelError, ChannelHealth, Clock, StoreError};
 use blufio_core::record::{
-    Batch, Item, Pairing, PairingChange, Query, Recovered, Route, Shared, StoreStatus, Taken, View,
+    Batch, Item, Pairing, PairingChange, Query, Recovered, Route, Shared, StoreStatus, Taken, Telling, View,
 };
+use blufio_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,6 +36,8 @@ const HOUSEKEEPING: Duration = Duration::from_secs(10);
 const RETENTION: Duration = Duration::from_secs(600);
 /// While there is more to delete.
 const RETENTION_SOON: Duration = Duration::from_millis(200);
+/// Between two looks whether a channel knows its account by now.
+const ACCOUNT_PAUSE: Duration = Duration::from_millis(200);
 /// Before a channel that had to give up begins again; doubles up to [`RECEIVE_PAUSE_MAX`].
 const RECEIVE_PAUSE: Duration = Duration::from_secs(1);
 /// The longest such pause.
@@ -88,12 +93,14 @@ impl Host {
     pub async fn start(adapters: Adapters, settings: Settings) -> Result<Self, StoreError> {
         let clock = adapters.clock.clone();
         hit(Failpoint::BootBeforeCommit);
-        let recovered = adapters.storage.recover(clock.now()).await?;
+        let recovered_at = clock.now();
+        let recovered = adapters.storage.recover(recovered_at).await?;
         hit(Failpoint::BootAfterCommit);
         let (tasks, health) = (Tasks::new(clock.clone()), Arc::new(Health::new(clock.clone())));
-        let dispatchers = dispatchers(&adapters, &health);
-        let engine =
-            Engine::new(adapters, settings, recovered.boot, tasks, health, dispatchers, recovered.paired.clone());
+        let (herald, listener) = herald();
+        let dispatchers = dispatchers(&adapters, &health, &herald);
+        let engine = Engine::new(adapters, settings, tasks, health, (dispatchers, herald), &recovered);
+        drop(engine.tasks.spawn("herald", listener.listen(engine.clone())));
         let host = Self { started: clock.monotonic(), engine };
         host.log_start(&recovered);
         for session in &recovered.sessions {
@@ -107,6 +114,9 @@ impl Host {
         }
         host.start_channels(&recovered);
         host.start_housekeeping();
+        if recovered.uncertain_sends > 0 {
+            drop(host.engine.tasks.spawn("lost sends", tell_of_lost_sends(host.engine.clone(), recovered_at)));
+        }
         Ok(host)
     }
 
@@ -114,7 +124,16 @@ impl Host {
     pub async fn say(&self, session: &SessionKey, client: &str, text: String) -> Result<Said, StoreError> {
         let channel = ChannelName::new(LOCAL_CHANNEL);
         let route = Route { channel: channel.clone(), account: 0, chat: 0, thread: None, reply_to: None };
-        let message = Message { session: session.clone(), route, principal: Principal::Owner, text, addressee: None };
+        let message = Message {
+            session: session.clone(),
+            route,
+            principal: Principal::Owner,
+            user: 0,
+            group: false,
+            content: Content::words(text),
+            album: None,
+            addressee: None,
+        };
         let fate = intake::fate(&self.engine, message).await;
         let item = Item { update: 0, fingerprint: client.to_owned(), raw: Shared::from([]), fate };
         let at = self.engine.adapters.clock.now();
@@ -140,13 +159,53 @@ impl Host {
         self.engine.adapters.storage.view(query, self.engine.adapters.clock.now()).await
     }
 
+    /// Sends a message as the owner's machine: to a chat of a channel, in its place after what waits there.
+    pub async fn send(&self, channel: &ChannelName, chat: i64, text: &str) -> Result<(), StoreError> {
+        let unknown = || StoreError::NotFound(format!("no channel `{channel}` runs here"));
+        let known = self.engine.adapters.channels.get(channel).ok_or_else(unknown)?;
+        let unready = || StoreError::NotFound(format!("the channel `{channel}` does not know yet which account it is"));
+        let route = Route { chat, ..known.private_route(chat).ok_or_else(unready)? };
+        let drafts = self.engine.drafts(&route, text, None);
+        let telling = Telling { topic: format!("send {}", self.unique()), every: Duration::ZERO, drafts };
+        self.engine.adapters.storage.tell(telling, self.engine.adapters.clock.now()).await?;
+        self.poke(channel);
+        Ok(())
+    }
+
+    /// Sends given-up messages of a channel again; says how many.
+    pub async fn revive(&self, channel: &ChannelName, row: Option<OutboxId>) -> Result<u32, StoreError> {
+        let now = self.engine.adapters.clock.now();
+        let revived = self.engine.adapters.storage.revive(channel.clone(), row, now).await?;
+        self.poke(channel);
+        Ok(revived)
+    }
+
+    /// Makes an address that lets in whoever opens it first, within ten minutes.
+    pub async fn invite(&self, channel: &ChannelName) -> Result<String, StoreError> {
+        let unknown = || StoreError::NotFound(format!("no channel `{channel}` runs here"));
+        let known = self.engine.adapters.channels.get(channel).ok_or_else(unknown)?;
+        let code = pairing_code(self.engine.adapters.rng.bits());
+        let unready = || StoreError::NotFound(format!("the channel `{channel}` does not know yet which account it is"));
+        let (account, address) =
+            known.private_route(1).map(|route| route.account).zip(known.invitation(&code)).ok_or_else(unready)?;
+        let link = PairingChange::Link { channel: channel.clone(), account, code, has_owner: self.has_owner() };
+        self.engine.adapters.storage.pairing(link, self.engine.adapters.clock.now()).await?;
+        Ok(address)
+    }
+
+    fn poke(&self, channel: &ChannelName) {
+        if let Some(dispatcher) = self.engine.dispatchers.get(channel) {
+            dispatcher.poke_all();
+        }
+    }
+
     /// Decides about people; takes effect with the next update.
     pub async fn pairing(&self, change: PairingChange) -> Result<Pairing, StoreError> {
         let change = match change {
             PairingChange::Approve { code, owner, .. } => {
                 PairingChange::Approve { code, owner, has_owner: self.has_owner() }
             }
-            other @ (PairingChange::Reject { .. } | PairingChange::Revoke { .. }) => other,
+            other @ (PairingChange::Link { .. } | PairingChange::Reject { .. } | PairingChange::Revoke { .. }) => other,
         };
         let engine = self.engine.clone();
         // A task of its own, so that what is stored is also known here even if whoever asked goes away.
@@ -158,7 +217,7 @@ impl Host {
             match decision {
                 PairingChange::Approve { .. } => engine.person(&pairing, false),
                 PairingChange::Revoke { .. } => engine.person(&pairing, true),
-                PairingChange::Reject { .. } => {}
+                PairingChange::Link { .. } | PairingChange::Reject { .. } => {}
             }
             Ok(pairing)
         };
@@ -217,6 +276,7 @@ impl Host {
         let status = store_status(&self.engine).await?;
         metrics::gauge!("blufio_inbox_pending").set(status.inbox_pending as f64);
         metrics::gauge!("blufio_outbox_pending").set(status.outbox_pending as f64);
+        metrics::gauge!("blufio_attachments_bytes").set(self.engine.adapters.blobs.bytes() as f64);
         metrics::gauge!("blufio_database_bytes").set(status.database_bytes as f64);
         metrics::gauge!("blufio_sessions_live").set(self.engine.sessions.count() as f64);
         metrics::gauge!("blufio_turns_running").set(self.engine.sessions.all_running().len() as f64);
@@ -325,13 +385,37 @@ async fn receive(channel: &dyn AnyChannel, intake: Arc<ChannelIntake>, name: &Ch
     }
 }
 
-fn dispatchers(adapters: &Adapters, health: &Arc<Health>) -> Dispatchers {
+fn dispatchers(adapters: &Adapters, health: &Arc<Health>, herald: &Herald) -> Dispatchers {
     let make = |(name, channel): (&ChannelName, &Arc<dyn AnyChannel>)| {
         let health = health.clone();
         let (channel, storage, clock) = (channel.clone(), adapters.storage.clone(), adapters.clock.clone());
-        (name.clone(), Dispatcher::new(channel, storage, clock, move || health.beat("outbox")))
+        let (rng, herald) = (adapters.rng.clone(), herald.clone());
+        (name.clone(), Dispatcher::new(channel, storage, clock, rng, herald, move || health.beat("outbox")))
     };
     adapters.channels.iter().map(make).collect()
+}
+
+/// Tells the owners of what the last process was sending when it died and what cannot be sent again: `recovered_at` is when it
+/// was given up.
+async fn tell_of_lost_sends(engine: Arc<Engine>, recovered_at: Timestamp) {
+    let clock = &engine.adapters.clock;
+    for (name, channel) in &engine.adapters.channels {
+        // Before that, nobody can be told.
+        while channel.private_route(1).is_none() {
+            clock.sleep(ACCOUNT_PAUSE).await;
+        }
+        match engine.adapters.storage.view(Query::Channel(name.clone()), clock.now()).await {
+            Ok(View::Channel(view)) => {
+                let lost = view.dead.iter().filter(|dead| dead.at == recovered_at);
+                for dead in lost {
+                    let error = format!("{} – {}", dead.text, dead.error);
+                    engine.herald.say(News::undelivered(dead.chat, &error));
+                }
+            }
+            Ok(_) => tracing::error!("the store answered another question"),
+            Err(error) => tracing::error!(%error, "it is not known what was lost"),
+        }
+    }
 }
 
 /// Deletes what is old enough, a little at a time.
@@ -346,7 +430,25 @@ async fn forget_old_rows(engine: &Engine) {
         pause = if matches!(more, Ok(true)) { RETENTION_SOON } else { RETENTION };
         if let Err(error) = more {
             tracing::error!(%error, "old rows could not be deleted");
+        } else if pause == RETENTION {
+            forget_old_files(engine).await;
         }
+    }
+}
+
+/// Deletes files that no conversation shows and no unsent message needs.
+async fn forget_old_files(engine: &Engine) {
+    let now = engine.adapters.clock.now();
+    let keep = match engine.adapters.storage.view(Query::Attachments, now).await {
+        Ok(View::Attachments(keep)) => keep,
+        Ok(_) => return tracing::error!("the store answered another question"),
+        Err(error) => return tracing::error!(%error, "it is not known which files are needed"),
+    };
+    let (blobs, days) = (engine.adapters.blobs.clone(), engine.settings.attachments_days);
+    match blocking(move || blobs.sweep(&keep, days, now)).await {
+        Some(Ok(0)) | None => {}
+        Some(Ok(bytes)) => tracing::info!(bytes, "old files were deleted"),
+        Some(Err(error)) => tracing::error!(%error, "old files could not be deleted"),
     }
 }
 
@@ -369,9 +471,7 @@ async fn prove_commits(engine: &Engine) {
 async fn store_status(engine: &Engine) -> Result<StoreStatus, StoreError> {
     match engine.adapters.storage.view(Query::Status, engine.adapters.clock.now()).await? {
         View::Status(status) => Ok(status),
-        View::Sessions(_) | View::Messages(_) | View::Journal(_) | View::Pairings(..) | View::Inbox(_) => {
-            Err(StoreError::Broken("the store answered another question".to_owned()))
-        }
+        _ => Err(StoreError::Broken("the store answered another question".to_owned())),
     }
 }
 

@@ -8,13 +8,17 @@ mod dispatch;
 mod engine;
 mod events;
 mod health;
+mod herald;
 mod host;
 mod intake;
+mod media;
+mod quiet;
 mod sessions;
 mod tasks;
 pub mod tools;
 
-pub use engine::{Adapters, Settings};
+pub use engine::{Adapters, ErrorPolicy, QueueMode, Settings};
 pub use events::Reader;
 pub use health::Readiness;
 pub use host::{Host, HostStatus, LOCAL_SESSION, Said};
+pub use quiet::QuietHours;

@@ -26,9 +26,19 @@ struct Live {
     woken: bool,
     wake: Arc<Notify>,
     stop: watch::Sender<InboxId>,
+    decided: Arc<Notify>,
     idle_since: Option<Duration>,
-    /// A turn runs; when it last got anywhere, on the monotonic clock.
-    running: Option<Duration>,
+    /// A turn runs.
+    running: Option<Progress>,
+}
+
+/// How a running turn gets on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It last got anywhere at this instant of the monotonic clock.
+    At(Duration),
+    /// It waits for a person.
+    Asking,
 }
 
 /// What an actor holds of its own entry.
@@ -37,6 +47,10 @@ pub struct Seat {
     pub wake: Arc<Notify>,
     /// The row of the last `/stop`.
     pub stop: watch::Receiver<InboxId>,
+    /// What is taken up now waited still when a stop of this row had been carried out, so only later ones are meant for it.
+    pub passed: InboxId,
+    /// Notified when a question of the running turn may have been answered.
+    pub decided: Arc<Notify>,
 }
 
 /// What to do after waking a session.
@@ -89,6 +103,13 @@ impl Sessions {
         }
     }
 
+    /// Tells a session that a question of its running turn was answered.
+    pub fn decided(&self, key: &SessionKey) {
+        if let Some(live) = self.lock().live.get(key) {
+            live.decided.notify_one();
+        }
+    }
+
     /// A turn runs or work waits there.
     pub fn is_busy(&self, key: &SessionKey) -> bool {
         let registry = self.lock();
@@ -127,15 +148,15 @@ impl Sessions {
         self.lock().vacate(key)
     }
 
-    /// A turn begins or gets somewhere (now, on the monotonic clock), or (`None`) ends.
-    pub fn running(&self, key: &SessionKey, progress: Option<Duration>) {
+    /// A turn begins or gets somewhere, or (`None`) ends.
+    pub fn running(&self, key: &SessionKey, progress: Option<Progress>) {
         if let Some(live) = self.lock().live.get_mut(key) {
             live.running = progress;
         }
     }
 
-    /// The running turns, and when each last got anywhere.
-    pub fn all_running(&self) -> Vec<(SessionKey, Duration)> {
+    /// The running turns, and how each gets on.
+    pub fn all_running(&self) -> Vec<(SessionKey, Progress)> {
         let registry = self.lock();
         registry.live.iter().filter_map(|(key, live)| live.running.map(|running| (key.clone(), running))).collect()
     }
@@ -154,9 +175,11 @@ impl Registry {
     fn seat(&mut self, key: &SessionKey) -> Seat {
         let (stop, stop_seen) = watch::channel(InboxId(0));
         let wake = Arc::new(Notify::new());
-        let live = Live { woken: true, wake: wake.clone(), stop, idle_since: None, running: None };
+        let decided = Arc::new(Notify::new());
+        let live =
+            Live { woken: true, wake: wake.clone(), stop, decided: decided.clone(), idle_since: None, running: None };
         self.live.insert(key.clone(), live);
-        Seat { wake, stop: stop_seen }
+        Seat { wake, stop: stop_seen, passed: InboxId(0), decided }
     }
 
     fn vacate(&mut self, key: &SessionKey) -> Option<(SessionKey, Seat)> {

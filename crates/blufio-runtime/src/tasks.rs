@@ -12,12 +12,26 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 const RESTARTS_MAX: usize = 5;
 const RESTARTS_WINDOW: Duration = Duration::from_secs(300);
+
+/// Runs work that may block, on a thread that may. A panic in it goes on in the caller; `None`: the process is ending.
+///
+/// Dropping the future takes back work that waits for a thread. Work that has begun goes on to its end, so it must be bounded.
+#[expect(clippy::disallowed_methods, reason = "the one home of blocking work")]
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    match AbortOnDropHandle::new(tokio::task::spawn_blocking(work)).await {
+        Ok(done) => Some(done),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => None,
+        },
+    }
+}
 
 /// Starts and stops tasks.
 #[derive(Clone)]

@@ -1,11 +1,13 @@
 //! Taking updates in: identity, fate and cursor in one transaction. It judges nobody; that has been done.
 
+use crate::chats::{self, Chat};
 use crate::fault::Done;
-use crate::{outbox, pairing, rows};
+use crate::overheard::{self, Reaction};
+use crate::{approvals, outbox, pairing, rows};
 use blufio_core::ids::{InboxId, SessionId, SessionKey};
 use blufio_core::limits::INBOX_PENDING_MAX;
 use blufio_core::port::StoreError;
-use blufio_core::record::{Accepted, Batch, Draft, Fate, Item, Route, Taken};
+use blufio_core::record::{Accepted, Batch, DecisionReplies, Draft, Fate, Item, Route, Taken};
 use blufio_core::time::Timestamp;
 use rusqlite::{Connection, params};
 
@@ -42,7 +44,21 @@ struct New<'a> {
     route: Option<&'a Route>,
     principal: Option<String>,
     text: &'a str,
+    content: Option<String>,
+    album: Option<&'a str>,
     answer: Option<&'a str>,
+}
+
+impl<'a> New<'a> {
+    /// One that is over.
+    fn done(outcome: &'a str) -> Self {
+        Self { state: "done", outcome: Some(outcome), ..Self::default() }
+    }
+
+    /// One that is over and came to nothing.
+    fn dropped(outcome: &'a str) -> Self {
+        Self { state: "dropped", ..Self::done(outcome) }
+    }
 }
 
 fn take(connection: &Connection, batch: &Batch, item: &Item) -> Done<Accepted> {
@@ -51,46 +67,105 @@ fn take(connection: &Connection, batch: &Batch, item: &Item) -> Done<Accepted> {
     }
     let at = batch.at;
     let closed = |inbox| Accepted { inbox, new: true, taken: Taken::Closed };
+    let chat = |id| Chat { channel: &batch.channel, account: batch.account, id };
     match &item.fate {
-        Fate::Queue { session: key, route, principal, text, when_full, pending_max } => {
+        Fate::Queue { session: key, route, principal, content, album, when_full, pending_max } => {
             let session = session(connection, key, at)?;
             if waiting(connection, None)? >= INBOX_PENDING_MAX {
                 return Err(StoreError::Full("inbox").into());
             }
-            let row = New { session: Some(session), route: Some(route), ..New::default() };
+            spoken(connection, session, route)?;
             if waiting(connection, Some(session))? >= *pending_max {
-                let inbox = insert(connection, batch, item, &New { state: "dropped", outcome: Some("full"), ..row })?;
+                let row = New { session: Some(session), route: Some(route), ..New::dropped("full") };
+                let inbox = insert(connection, batch, item, &row)?;
                 answer(connection, when_full.as_ref(), Some(session), at)?;
                 return Ok(closed(inbox));
             }
-            let principal = Some(rows::principal_word(principal));
-            let inbox =
-                insert(connection, batch, item, &New { waits: true, state: "received", principal, text, ..row })?;
+            let row = New {
+                waits: true,
+                state: "received",
+                outcome: None,
+                session: Some(session),
+                route: Some(route),
+                principal: Some(rows::principal_word(principal)),
+                text: &content.text,
+                content: rows::content_text(content)?,
+                album: album.as_deref(),
+                answer: None,
+            };
+            let inbox = insert(connection, batch, item, &row)?;
             Ok(Accepted { inbox, new: true, taken: Taken::Queued })
+        }
+        Fate::Overhear { session: key, heard, keep } => {
+            let session = session(connection, key, at)?;
+            let inbox = insert(connection, batch, item, &New { session: Some(session), ..New::done("overheard") })?;
+            chats::reopen_of(connection, &batch.channel, batch.account, session)?;
+            overheard::hear(connection, session, inbox, heard, *keep, at)?;
+            Ok(closed(inbox))
+        }
+        Fate::React { chat: id, message, name, emoji } => {
+            let reaction = Reaction { chat: chat(*id), message: *message, name, emoji };
+            let Some((session, seen)) = overheard::reaction(connection, &reaction)? else {
+                return insert(connection, batch, item, &New::dropped("not_ours")).map(closed);
+            };
+            let inbox = insert(connection, batch, item, &New { session: Some(session), ..New::done("reaction") })?;
+            overheard::hear(connection, session, inbox, &seen, overheard::REACTIONS_MAX, at)?;
+            Ok(closed(inbox))
+        }
+        Fate::Decide { approval, verdict, by, at: shown, replies } => {
+            let decision = approvals::Decision {
+                approval,
+                verdict: *verdict,
+                by,
+                at: *shown,
+                channel: &batch.channel,
+                account: batch.account,
+            };
+            let waits = approvals::decide(connection, &decision, at)?;
+            let reply = replies
+                .as_deref()
+                .map(|DecisionReplies { decided, late }| if waits.is_some() { decided } else { late });
+            let row = New { answer: reply.map(|reply| reply.body.plain.as_str()), ..New::done("decision") };
+            let inbox = insert(connection, batch, item, &row)?;
+            answer(connection, reply, None, at)?;
+            let taken = waits.map_or(Taken::AlreadyDecided, |session| Taken::Decided(session, *verdict));
+            Ok(Accepted { inbox, new: true, taken })
+        }
+        Fate::Migrate { old, new } => {
+            let inbox = insert(connection, batch, item, &New::done("migrated"))?;
+            chats::migrate(connection, chat(*old), *new)?;
+            Ok(closed(inbox))
+        }
+        Fate::Chat { chat: id, closed: why } => {
+            let inbox = insert(connection, batch, item, &New::done("chat"))?;
+            match why {
+                Some(why) => chats::close(connection, chat(*id), why, at)?,
+                None => chats::reopen(connection, chat(*id))?,
+            }
+            Ok(closed(inbox))
+        }
+        Fate::Link { user, name, code, welcome } => {
+            let inbox = insert(connection, batch, item, &New::done("pairing"))?;
+            let asks = pairing::Asks { channel: &batch.channel, account: batch.account, user: *user, name, code };
+            let Some(pairing) = pairing::show_link(connection, &asks, at)? else { return Ok(closed(inbox)) };
+            answer(connection, Some(welcome), None, at)?;
+            Ok(Accepted { inbox, new: true, taken: Taken::Paired(pairing) })
         }
         Fate::Stop { session: key, text, reply } => {
             let session = session(connection, key, at)?;
-            let row = New {
-                state: "done",
-                outcome: Some("stop"),
-                answer: Some(text),
-                session: Some(session),
-                ..New::default()
-            };
+            let row = New { answer: Some(text), session: Some(session), ..New::done("stop") };
             let inbox = insert(connection, batch, item, &row)?;
             stop(connection, session, inbox, at)?;
             answer(connection, reply.as_ref(), Some(session), at)?;
             Ok(closed(inbox))
         }
         Fate::Answer { text, reply } => {
-            let row = New { state: "done", outcome: Some("answer"), answer: Some(text), ..New::default() };
-            let inbox = insert(connection, batch, item, &row)?;
+            let inbox = insert(connection, batch, item, &New { answer: Some(text), ..New::done("answer") })?;
             answer(connection, reply.as_ref(), None, at)?;
             Ok(closed(inbox))
         }
         Fate::Pair { user, name, code, reply } => {
-            let inbox =
-                insert(connection, batch, item, &New { state: "done", outcome: Some("pairing"), ..New::default() })?;
+            let inbox = insert(connection, batch, item, &New::done("pairing"))?;
             let asks = pairing::Asks { channel: &batch.channel, account: batch.account, user: *user, name, code };
             if pairing::ask(connection, &asks, at)? {
                 answer(connection, Some(reply), None, at)?;
@@ -99,8 +174,7 @@ fn take(connection: &Connection, batch: &Batch, item: &Item) -> Done<Accepted> {
         }
         Fate::Edit { session: key, message, text } => {
             let session = session(connection, key, at)?;
-            let row = New { state: "done", outcome: Some("edit"), session: Some(session), ..New::default() };
-            let inbox = insert(connection, batch, item, &row)?;
+            let inbox = insert(connection, batch, item, &New { session: Some(session), ..New::done("edit") })?;
             rows::change(
                 connection,
                 "UPDATE inbox SET text = ?3
@@ -109,13 +183,9 @@ fn take(connection: &Connection, batch: &Batch, item: &Item) -> Done<Accepted> {
             )?;
             Ok(closed(inbox))
         }
-        Fate::Drop { reason } => {
-            insert(connection, batch, item, &New { state: "dropped", outcome: Some(reason), ..New::default() })
-                .map(closed)
-        }
+        Fate::Drop { reason } => insert(connection, batch, item, &New::dropped(reason)).map(closed),
         Fate::Poison => {
-            insert(connection, batch, item, &New { state: "poison", outcome: Some("unreadable"), ..New::default() })
-                .map(closed)
+            insert(connection, batch, item, &New { state: "poison", ..New::done("unreadable") }).map(closed)
         }
     }
 }
@@ -124,11 +194,16 @@ fn take(connection: &Connection, batch: &Batch, item: &Item) -> Done<Accepted> {
 fn repeat(connection: &Connection, batch: &Batch, item: &Item) -> Done<Option<Accepted>> {
     rows::first(
         connection,
-        "SELECT id, state FROM inbox WHERE channel = ?1 AND account = ?2 AND update_id = ?3 AND fingerprint = ?4",
+        "SELECT id, state, outcome FROM inbox
+         WHERE channel = ?1 AND account = ?2 AND update_id = ?3 AND fingerprint = ?4",
         params![batch.channel.as_str(), batch.account, item.update, item.fingerprint],
         |row| {
-            let state: String = row.get(1)?;
-            let taken = if matches!(state.as_str(), "received" | "claimed") { Taken::Queued } else { Taken::Closed };
+            let (state, outcome): (String, Option<String>) = (row.get(1)?, row.get(2)?);
+            let taken = match (state.as_str(), outcome.as_deref()) {
+                ("received" | "claimed", _) => Taken::Queued,
+                (_, Some("decision")) => Taken::AlreadyDecided,
+                _ => Taken::Closed,
+            };
             Ok(Accepted { inbox: InboxId(row.get(0)?), new: false, taken })
         },
     )
@@ -150,12 +225,19 @@ fn waiting(connection: &Connection, session: Option<SessionId>) -> Done<u32> {
     Ok(count?.unwrap_or(0))
 }
 
+/// Somebody spoke to us there: the chat is open, and it is where the session's messages come from.
+fn spoken(connection: &Connection, session: SessionId, route: &Route) -> Done<()> {
+    let sql = "UPDATE sessions SET chat = ?2 WHERE id = ?1 AND chat IS NOT ?2";
+    rows::change(connection, sql, params![session.0, route.chat])?;
+    chats::reopen(connection, Chat::of(route))
+}
+
 fn insert(connection: &Connection, batch: &Batch, item: &Item, row: &New<'_>) -> Done<InboxId> {
     rows::change(
         connection,
         "INSERT INTO inbox (channel, account, update_id, fingerprint, state, outcome, session,
-                            chat, thread, reply_to, principal_id, text, answer, raw, at, done_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                            chat, thread, reply_to, principal_id, text, answer, raw, at, done_at, content, album)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
         params![
             batch.channel.as_str(),
             batch.account,
@@ -173,6 +255,8 @@ fn insert(connection: &Connection, batch: &Batch, item: &Item, row: &New<'_>) ->
             &*item.raw,
             batch.at.0,
             if row.waits { None } else { Some(batch.at.0) },
+            row.content,
+            row.album,
         ],
     )?;
     Ok(InboxId(connection.last_insert_rowid()))
@@ -190,9 +274,11 @@ fn stop(connection: &Connection, session: SessionId, inbox: InboxId, at: Timesta
     Ok(())
 }
 
+/// Answers where somebody has just spoken, so the chat is open.
 fn answer(connection: &Connection, draft: Option<&Draft>, session: Option<SessionId>, at: Timestamp) -> Done<()> {
     if let Some(draft) = draft {
-        let reply = outbox::Reply { session, turn: None, first_sending: false };
+        chats::reopen(connection, Chat::of(&draft.route))?;
+        let reply = outbox::Reply { session, ..outbox::Reply::default() };
         outbox::enqueue(connection, std::slice::from_ref(draft), &reply, at)?;
     }
     Ok(())

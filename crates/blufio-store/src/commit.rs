@@ -4,12 +4,14 @@
 //! commit is refused, so that the stored history stays one that can be continued.
 
 use crate::fault::{Done, broken, not_found};
-use crate::{outbox, rows};
-use blufio_core::ids::{CallNumber, InboxId, SessionId, TurnNumber};
+use crate::{approvals, outbox, overheard, rows};
+use blufio_core::ids::{CallNumber, InboxId, OutboxId, SessionId, TurnNumber};
 use blufio_core::limits::OUTBOX_PENDING_MAX;
-use blufio_core::message::Usage;
+use blufio_core::message::{Body, Usage};
 use blufio_core::port::StoreError;
-use blufio_core::record::{CallCost, Commit, Committed, Epoch, NewMessage, OpenCall, Record, Step, ToolRun, ToolState};
+use blufio_core::record::{
+    CallCost, Commit, Committed, Epoch, NewApproval, NewMessage, OpenCall, Record, Step, ToolRun, ToolState,
+};
 use blufio_core::session::{Input, JOURNAL_VERSION, Outcome, Trouble};
 use blufio_core::time::Timestamp;
 use rusqlite::{Connection, params};
@@ -18,11 +20,18 @@ use rusqlite::{Connection, params};
 const BOOT: &str = "(SELECT value FROM meta WHERE key = 'boot')";
 
 pub(crate) fn commit(connection: &Connection, commit: &Commit) -> Done<Committed> {
-    let turn = Turn { connection, session: commit.session, turn: commit.turn, at: commit.at };
+    let turn = Turn { connection, session: commit.session, turn: commit.turn, at: commit.at, records: &commit.records };
     let mut committed = Committed::default();
     // Records first: the first of a turn creates the row that its steps belong to.
+    // A question may need more than one message: its row ends the reply just before it, which is then given up as a whole.
+    let mut before = None;
     for record in &commit.records {
-        turn.record(record, &mut committed)?;
+        turn.record(record, before, &mut committed)?;
+        before = match record {
+            Record::Outbox { .. } => committed.outbox.last().copied(),
+            Record::ToolRun(_) => before,
+            _ => None,
+        };
     }
     commit.steps.iter().try_for_each(|step| turn.step(step))?;
     Ok(committed)
@@ -34,12 +43,21 @@ struct Turn<'a> {
     session: SessionId,
     turn: TurnNumber,
     at: Timestamp,
+    records: &'a [Record],
 }
 
 impl Turn<'_> {
-    fn record(&self, record: &Record, committed: &mut Committed) -> Done<()> {
+    fn record(&self, record: &Record, before: Option<OutboxId>, committed: &mut Committed) -> Done<()> {
         match record {
-            Record::TurnOpened { inbox, deadline } => self.open(*inbox, *deadline),
+            Record::TurnOpened { inbox, also, deadline } => self.open(*inbox, also, *deadline),
+            Record::Joined(rows) => self.join(rows),
+            Record::Approval(new) => self.approval(new, before),
+            Record::ApprovalsClosed { why } => approvals::close(self.connection, self.session, self.turn, why, self.at),
+            Record::ZoneChosen(zone) => self.one(
+                "UPDATE sessions SET zone = ?2 WHERE id = ?1",
+                params![self.session.0, zone],
+                "is of an unknown session",
+            ),
             Record::Epoch(epoch) => self.epoch(epoch),
             Record::Message(message) => self.message(message),
             Record::CallOpened(call) => self.call_opened(call),
@@ -48,8 +66,12 @@ impl Turn<'_> {
             }
             Record::ToolRun(run) => self.tool_run(run),
             Record::Outbox { drafts, first_sending } => {
-                let reply =
-                    outbox::Reply { session: Some(self.session), turn: Some(self.turn), first_sending: *first_sending };
+                let reply = outbox::Reply {
+                    session: Some(self.session),
+                    turn: Some(self.turn),
+                    first_sending: *first_sending,
+                    continues: None,
+                };
                 committed.outbox.extend(outbox::enqueue(self.connection, drafts, &reply, self.at)?);
                 Ok(())
             }
@@ -68,22 +90,16 @@ impl Turn<'_> {
         }
     }
 
-    /// Claims the row. It may have been dropped since it was read: then there is no turn, and the caller reads the next row.
-    fn open(&self, inbox: InboxId, deadline: Timestamp) -> Done<()> {
+    /// Claims the rows. One may have been dropped since it was read: then there is no turn, and the caller reads again. What
+    /// was overheard before the last of them has been read.
+    fn open(&self, inbox: InboxId, also: &[InboxId], deadline: Timestamp) -> Done<()> {
         if outbox::waiting(self.connection)? >= OUTBOX_PENDING_MAX {
             return Err(StoreError::Full("outbox").into());
         }
-        let claimed = rows::change(
-            self.connection,
-            &format!(
-                "UPDATE inbox SET state = 'claimed', claimed_boot = {BOOT}
-                 WHERE id = ?1 AND session = ?2 AND state = 'received'"
-            ),
-            params![inbox.0, self.session.0],
-        )?;
-        if claimed == 0 {
-            return Err(not_found(format!("row {inbox} of the inbox does not wait")));
-        }
+        self.claim(inbox, None)?;
+        also.iter().try_for_each(|row| self.claim(*row, Some(inbox)))?;
+        let last = also.iter().copied().fold(inbox, InboxId::max);
+        overheard::consume(self.connection, self.session, last)?;
         self.one(
             "INSERT INTO turns (session, turn, inbox, principal_id, state, deadline, opened_at)
              SELECT ?1, ?2, id, principal_id, 'running', ?4, ?5 FROM inbox WHERE id = ?3",
@@ -97,6 +113,39 @@ impl Turn<'_> {
             params![self.session.0, inbox.0],
         )?;
         Ok(())
+    }
+
+    /// Claims a row, as the turn's own or as one that joins it.
+    fn claim(&self, row: InboxId, joins: Option<InboxId>) -> Done<()> {
+        let claimed = rows::change(
+            self.connection,
+            &format!(
+                "UPDATE inbox SET state = 'claimed', claimed_boot = {BOOT}, joined = ?3
+                 WHERE id = ?1 AND session = ?2 AND state = 'received'"
+            ),
+            params![row.0, self.session.0, joins.map(|joins| joins.0)],
+        )?;
+        if claimed == 1 { Ok(()) } else { Err(not_found(format!("row {row} of the inbox does not wait"))) }
+    }
+
+    /// What was overheard in between stays for the next turn, since this one has not read it.
+    fn join(&self, joining: &[InboxId]) -> Done<()> {
+        let main = "SELECT inbox FROM turns WHERE session = ?1 AND turn = ?2 AND state = 'running'";
+        let here = params![self.session.0, self.turn.0];
+        let main = rows::first(self.connection, main, here, |row| Ok(InboxId(row.get(0)?)))?;
+        let main =
+            main.ok_or_else(|| broken(format!("turn {} of session {} does not run", self.turn, self.session)))?;
+        joining.iter().try_for_each(|row| self.claim(*row, Some(main)))
+    }
+
+    fn approval(&self, new: &NewApproval, continues: Option<OutboxId>) -> Done<()> {
+        // The call's own row may come later in the same commit.
+        let run = self.records.iter().find_map(|record| match record {
+            Record::ToolRun(run) if run.call == new.call => Some((run.name.as_str(), run.input.as_str())),
+            _ => None,
+        });
+        let call = approvals::Call { session: self.session, turn: self.turn, run };
+        approvals::ask(self.connection, new, &call, continues, self.at)
     }
 
     fn epoch(&self, epoch: &Epoch) -> Done<()> {
@@ -146,6 +195,17 @@ impl Turn<'_> {
                 self.at.0
             ],
         )?;
+        for part in &message.parts {
+            let attachment = match &part.body {
+                Body::Image { attachment, .. } | Body::Document { attachment, .. } => attachment,
+                Body::Text { .. } | Body::ToolCall { .. } | Body::ToolResult { .. } | Body::Opaque { .. } => continue,
+            };
+            rows::change(
+                self.connection,
+                "INSERT INTO message_attachments (session, seq, attachment) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+                params![self.session.0, message.seq.0, attachment.as_str()],
+            )?;
+        }
         self.wire(message.epoch.0, message.seq.0, &message.wire)
     }
 
@@ -248,7 +308,15 @@ impl Turn<'_> {
              WHERE id = (SELECT inbox FROM turns WHERE session = ?1 AND turn = ?2) AND state = 'claimed'",
             params![self.session.0, self.turn.0, state, outcome.as_str(), self.at.0, text],
             "has no claimed row in the inbox",
-        )
+        )?;
+        rows::change(
+            self.connection,
+            "UPDATE inbox SET state = ?3, outcome = ?4, claimed_boot = NULL, done_at = ?5, answer = ?6
+             WHERE joined = (SELECT inbox FROM turns WHERE session = ?1 AND turn = ?2) AND state = 'claimed'",
+            params![self.session.0, self.turn.0, state, outcome.as_str(), self.at.0, text],
+        )?;
+        // Whatever ended the turn, nobody waits for an answer to its questions.
+        approvals::close(self.connection, self.session, self.turn, "Nobody waits for an answer any more.", self.at)
     }
 
     fn command_done(&self, inbox: InboxId, text: &str) -> Done<()> {
@@ -297,6 +365,7 @@ fn is_progress(input: &Input) -> bool {
         Input::CallDone { .. }
         | Input::CallFailed { .. }
         | Input::ToolDone { .. }
+        | Input::Decided { .. }
         | Input::Fired { .. }
         | Input::Stop
         | Input::Panicked => true,

@@ -5,11 +5,15 @@
 //! clock and sends nothing.
 
 mod accept;
+mod approvals;
+mod blobs;
+mod chats;
 mod commit;
 mod fault;
 mod lanes;
 mod open;
 mod outbox;
+mod overheard;
 mod pairing;
 mod readers;
 mod recover;
@@ -19,13 +23,15 @@ mod snapshot;
 mod view;
 mod writer;
 
+pub use blobs::FileBlobs;
 pub use open::{BYTES_MAX, DbKey, OpenError, schema};
 
-use blufio_core::ids::{ChannelName, MessageSeq, SessionId, SessionKey};
+use blufio_core::content::{Content, Overheard};
+use blufio_core::ids::{ChannelName, InboxId, MessageSeq, OutboxId, SessionId, SessionKey, TurnNumber};
 use blufio_core::port::{Clock, Storage, StoreError};
 use blufio_core::record::{
-    Accepted, Batch, Commit, Committed, Fate, InboxRow, NeutralMessage, OutboxMark, OutboxRow, Pairing, PairingChange,
-    Query, Recovered, Retention, Snapshot, View,
+    Accepted, Batch, Commit, Committed, Decided, Fate, InboxRow, NeutralMessage, OutboxMark, OutboxRow, Pairing,
+    PairingChange, Query, Recovered, Retention, Snapshot, Telling, View,
 };
 use blufio_core::time::Timestamp;
 use fault::Done;
@@ -303,12 +309,32 @@ impl Storage for Store {
         self.read(Lane::Normal, move |connection| snapshot::parts(connection, session, first)).await
     }
 
-    async fn next(&self, session: SessionId) -> Result<Option<InboxRow>, StoreError> {
-        self.read(Lane::Normal, move |connection| snapshot::next(connection, session)).await
+    async fn waiting(&self, session: SessionId, limit: u32) -> Result<Vec<InboxRow>, StoreError> {
+        self.read(Lane::Normal, move |connection| snapshot::waiting(connection, session, limit)).await
     }
 
-    async fn outbox(&self, channel: ChannelName, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
-        self.read(Lane::Normal, move |connection| outbox::heads(connection, &channel, limit)).await
+    async fn overheard(&self, session: SessionId, before: InboxId) -> Result<Vec<Overheard>, StoreError> {
+        self.read(Lane::Normal, move |connection| overheard::before(connection, session, before)).await
+    }
+
+    async fn last_request(&self, session: SessionId) -> Result<Option<Content>, StoreError> {
+        self.read(Lane::Normal, move |connection| snapshot::last_request(connection, session)).await
+    }
+
+    async fn decisions(&self, session: SessionId, turn: TurnNumber) -> Result<Vec<Decided>, StoreError> {
+        self.read(Lane::Normal, move |connection| approvals::decided(connection, session, turn)).await
+    }
+
+    async fn outbox(&self, channel: ChannelName, limit: u32, at: Timestamp) -> Result<Vec<OutboxRow>, StoreError> {
+        self.read(Lane::Normal, move |connection| outbox::heads(connection, &channel, limit, at)).await
+    }
+
+    async fn tell(&self, telling: Telling, at: Timestamp) -> Result<bool, StoreError> {
+        self.write(Lane::Normal, move |connection| outbox::tell(connection, &telling, at)).await
+    }
+
+    async fn revive(&self, channel: ChannelName, row: Option<OutboxId>, at: Timestamp) -> Result<u32, StoreError> {
+        self.write(Lane::Normal, move |connection| outbox::revive(connection, &channel, row, at)).await
     }
 
     async fn mark(&self, marks: Vec<OutboxMark>, at: Timestamp) -> Result<(), StoreError> {

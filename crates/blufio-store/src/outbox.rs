@@ -1,44 +1,58 @@
 //! What is to be sent: written with the step that decided it, and moved on by the sender's marks.
 //!
-//! Per chat, rows go out in the order of their numbers, one at a time. A row that is given up takes the later rows of the
-//! same reply with it, so that nobody reads the end of an answer without its beginning.
+//! Per chat, rows go out in the order of their numbers, one at a time; only notices that must wait hold up nobody. A row that
+//! is given up takes the later rows of the same reply with it, so that nobody reads the end of an answer without its
+//! beginning; a file that is given up does not, since the words can be read without it.
 
-use crate::fault::{Done, not_found};
-use crate::rows;
+use crate::chats::{self, Chat};
+use crate::fault::{Done, broken, not_found};
+use crate::{approvals, rows};
 use blufio_core::ids::{ChannelName, OutboxId, SessionId, TurnNumber};
 use blufio_core::limits::OUTBOX_AGE;
-use blufio_core::record::{Draft, OutboxMark, OutboxRow, Rendered, Route};
+use blufio_core::record::{Draft, OutboxMark, OutboxRow, Payload, Rendered, Telling};
 use blufio_core::time::Timestamp;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 use std::time::Duration;
 
 /// The longest pause before a row is sent again whose sends keep ending in the dark.
 const UNCERTAIN_PAUSE: Duration = Duration::from_secs(30);
+/// How long after it was given up a row is among all that are sent again.
+const REVIVED: Duration = Duration::from_secs(24 * 3600);
 
 /// Where a group of drafts comes from.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Reply {
     pub(crate) session: Option<SessionId>,
     pub(crate) turn: Option<TurnNumber>,
     /// The first row is being sent already.
     pub(crate) first_sending: bool,
+    /// They end the reply that this row is a part of.
+    pub(crate) continues: Option<OutboxId>,
 }
 
-/// Writes the drafts of one reply.
+/// Writes the drafts of one reply. What is for a shut chat is given up at once.
 pub(crate) fn enqueue(connection: &Connection, drafts: &[Draft], reply: &Reply, at: Timestamp) -> Done<Vec<OutboxId>> {
     let mut ids: Vec<OutboxId> = Vec::with_capacity(drafts.len());
     for draft in drafts {
         let sending = reply.first_sending && ids.is_empty();
-        let (state, attempt) = if sending { ("sending", 1) } else { ("queued", 0) };
-        let Draft { route, body, replaces } = draft;
+        let shut = if sending { None } else { chats::shut(connection, Chat::of(&draft.route))? };
+        let (state, attempt) = match (sending, &shut) {
+            (true, _) => ("sending", 1),
+            (false, None) => ("queued", 0),
+            (false, Some(_)) => ("dead", 0),
+        };
+        let Draft { route, body, replaces, payload, not_before } = draft;
+        let (kind, payload) = payload_columns(payload)?;
         rows::change(
             connection,
             "INSERT INTO outbox (session, turn, reply, channel, account, chat, thread, reply_to, body_rich, body_plain,
-                                 replaces, state, attempt, not_before, at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0, ?14)",
+                                 replaces, state, attempt, not_before, at, kind, payload, error, done_at)
+             VALUES (?1, ?2, coalesce((SELECT reply FROM outbox WHERE id = ?3), 0), ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,
+                     ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
             params![
                 reply.session.map(|session| session.0),
                 reply.turn.map(|turn| turn.0),
-                ids.first().map_or(0, |first| first.0),
+                ids.first().copied().or(reply.continues).map(|first| first.0),
                 route.channel.as_str(),
                 route.account,
                 route.chat,
@@ -49,16 +63,80 @@ pub(crate) fn enqueue(connection: &Connection, drafts: &[Draft], reply: &Reply, 
                 replaces,
                 state,
                 attempt,
+                not_before.0,
                 at.0,
+                kind,
+                payload,
+                shut,
+                shut.as_ref().map(|_| at.0),
             ],
         )?;
         let id = connection.last_insert_rowid();
-        if ids.is_empty() {
-            rows::change(connection, "UPDATE outbox SET reply = id WHERE id = ?1", [id])?;
-        }
+        rows::change(connection, "UPDATE outbox SET reply = id WHERE id = ?1 AND reply = 0", [id])?;
         ids.push(OutboxId(id));
     }
     Ok(ids)
+}
+
+/// The word for queries, and what the word does not say.
+fn payload_columns(payload: &Payload) -> Done<(&'static str, Option<String>)> {
+    Ok(match payload {
+        Payload::Text => ("text", None),
+        Payload::Notice => ("notice", None),
+        Payload::File(_) => ("file", Some(serde_json::to_string(payload)?)),
+        Payload::Question { .. } => ("question", Some(serde_json::to_string(payload)?)),
+    })
+}
+
+/// Reads the columns `kind, payload` from `first` on.
+pub(crate) fn payload(row: &Row<'_>, first: usize) -> Done<Payload> {
+    let (kind, stored): (String, Option<String>) = (row.get(first)?, row.get(first + 1)?);
+    match (kind.as_str(), stored) {
+        ("text", None) => Ok(Payload::Text),
+        ("notice", None) => Ok(Payload::Notice),
+        (_, Some(stored)) => Ok(serde_json::from_str(&stored)?),
+        (kind, None) => Err(broken(format!("a row of the outbox of the kind `{kind}` without its content"))),
+    }
+}
+
+/// Tells what was not told within the pause; the messages to each chat are a reply of their own.
+pub(crate) fn tell(connection: &Connection, telling: &Telling, at: Timestamp) -> Done<bool> {
+    // A clock that was ahead must not silence a topic.
+    let news = rows::change(
+        connection,
+        "INSERT INTO told (topic, at) VALUES (?1, ?2)
+         ON CONFLICT (topic) DO UPDATE SET at = excluded.at WHERE told.at > excluded.at OR excluded.at - told.at >= ?3",
+        params![telling.topic, at.0, milliseconds(telling.every)],
+    )?;
+    if news == 0 {
+        return Ok(false);
+    }
+    for drafts in telling.drafts.chunk_by(|one, next| one.route == next.route) {
+        enqueue(connection, drafts, &Reply::default(), at)?;
+    }
+    Ok(true)
+}
+
+/// Sends given-up rows again: one of any age, or all of the last day whose chats are open. The rest of a reply comes with
+/// each, so that its parts arrive in order.
+pub(crate) fn revive(
+    connection: &Connection,
+    channel: &ChannelName,
+    row: Option<OutboxId>,
+    at: Timestamp,
+) -> Done<u32> {
+    let revived = rows::change(
+        connection,
+        "UPDATE outbox SET state = 'queued', attempt = 0, not_before = 0, error = NULL, done_at = NULL, at = ?3
+         WHERE state = 'dead' AND channel = ?1 AND kind <> 'question' AND withdrawn = 0 AND reply IN (
+             SELECT reply FROM outbox AS chosen
+             WHERE chosen.state = 'dead' AND chosen.channel = ?1 AND chosen.kind <> 'question' AND chosen.withdrawn = 0
+               AND (chosen.id = ?2 OR (?2 IS NULL AND chosen.done_at > ?4 AND NOT EXISTS (
+                   SELECT 1 FROM closed_chats WHERE closed_chats.channel = chosen.channel
+                     AND closed_chats.account = chosen.account AND closed_chats.chat = chosen.chat))))",
+        params![channel.as_str(), row.map(|row| row.0), at.0, at.0.saturating_sub(milliseconds(REVIVED))],
+    )?;
+    Ok(u32::try_from(revived).unwrap_or(u32::MAX))
 }
 
 /// Rows that wait, of all channels.
@@ -67,25 +145,33 @@ pub(crate) fn waiting(connection: &Connection) -> Done<u32> {
     Ok(rows::first(connection, sql, [], |row| Ok(row.get(0)?))?.unwrap_or(0))
 }
 
-/// The oldest unfinished row of each chat, if it is not being sent.
-pub(crate) fn heads(connection: &Connection, channel: &ChannelName, limit: u32) -> Done<Vec<OutboxRow>> {
+/// The oldest unfinished row of each chat, if nothing is being sent there. A notice that must wait, and its later parts that
+/// wait for it, are passed by everything else.
+pub(crate) fn heads(connection: &Connection, channel: &ChannelName, limit: u32, at: Timestamp) -> Done<Vec<OutboxRow>> {
     rows::all(
         connection,
         "SELECT id, channel, account, chat, thread, reply_to, body_rich, body_plain, replaces, attempt, not_before,
-                maybe_duplicate, at
+                maybe_duplicate, at, kind, payload
          FROM outbox AS row
          WHERE state IN ('queued', 'sending') AND channel = ?1 AND state = 'queued'
-           AND NOT EXISTS (SELECT 1 FROM outbox AS ahead
-                           WHERE ahead.state IN ('queued', 'sending') AND ahead.channel = row.channel
-                             AND ahead.account = row.account AND ahead.chat = row.chat AND ahead.id < row.id)
+           AND NOT (kind = 'notice' AND not_before > ?3)
+           AND NOT EXISTS (SELECT 1 FROM outbox AS other
+                           WHERE other.state IN ('queued', 'sending') AND other.channel = row.channel
+                             AND other.account = row.account AND other.chat = row.chat
+                             AND (other.state = 'sending' OR (other.id < row.id AND (
+                                 other.reply = row.reply OR other.kind <> 'notice' OR NOT EXISTS (
+                                     SELECT 1 FROM outbox AS part
+                                     WHERE part.state IN ('queued', 'sending') AND part.reply = other.reply
+                                       AND part.id <= other.id AND part.kind = 'notice' AND part.not_before > ?3)))))
          ORDER BY id LIMIT ?2",
-        params![channel.as_str(), limit],
+        params![channel.as_str(), limit, at.0],
         |row| {
             Ok(OutboxRow {
                 id: OutboxId(row.get(0)?),
                 route: rows::route(row, 1)?,
                 body: Rendered { rich: row.get(6)?, plain: row.get(7)? },
                 replaces: row.get(8)?,
+                payload: payload(row, 13)?,
                 attempt: row.get(9)?,
                 not_before: rows::time(row, 10)?,
                 maybe_duplicate: row.get(11)?,
@@ -116,7 +202,8 @@ fn apply(connection: &Connection, mark: &OutboxMark, at: Timestamp) -> Done<()> 
                 "UPDATE outbox SET state = 'sent', message_id = ?2, error = NULL, done_at = ?3 WHERE id = ?1",
                 params![id.0, message, at.0],
             )?;
-            expect_one(changed, *id, "does not exist")
+            expect_one(changed, *id, "does not exist")?;
+            approvals::sent(connection, *id, *message, at)
         }
         OutboxMark::Again { id, not_before, free, error } => {
             let changed = rows::change(
@@ -135,7 +222,19 @@ fn apply(connection: &Connection, mark: &OutboxMark, at: Timestamp) -> Done<()> 
             let found = give_up(connection, *id, error, at)?;
             expect_one(usize::from(found), *id, "is over already")
         }
-        OutboxMark::ChatClosed(route, error) => chat_closed(connection, route, error, at),
+        OutboxMark::ChatClosed(route, error) => chats::close(connection, Chat::of(route), error, at),
+        OutboxMark::Migrated { id, route, new } => {
+            rows::change(
+                connection,
+                "UPDATE outbox SET state = 'queued', not_before = 0, attempt = max(attempt - 1, 0)
+                 WHERE id = ?1 AND state = 'sending'",
+                [id.0],
+            )?;
+            chats::migrate(connection, Chat::of(route), *new)
+        }
+        OutboxMark::AskedAgain { id, void, fresh, question, buttons } => {
+            approvals::ask_again(connection, &approvals::Again { row: *id, void, fresh, question, buttons }, at)
+        }
     }
 }
 
@@ -143,10 +242,25 @@ fn expect_one(changed: usize, id: OutboxId, problem: &str) -> Done<()> {
     if changed == 1 { Ok(()) } else { Err(not_found(format!("row {id} of the outbox {problem}"))) }
 }
 
-/// A send whose end nobody saw: once more with a warning, but an edit (which changes nothing the second time) without. From
-/// the second time on after a pause as long as the row has waited, at most [`UNCERTAIN_PAUSE`]; given up when it is too old.
-/// False if the row is not being sent.
+/// A send whose end nobody saw. A text goes out once more with a warning, but an edit (which changes nothing the second time)
+/// without; from the second time on after a pause as long as the row has waited, at most [`UNCERTAIN_PAUSE`]; given up when
+/// it is too old. A file is given up, a question is asked again under another id. False if the row is not being sent.
 pub(crate) fn uncertain(connection: &Connection, id: OutboxId, error: &str, at: Timestamp) -> Done<bool> {
+    let sending = rows::first(
+        connection,
+        "SELECT kind, payload, body_rich, body_plain FROM outbox WHERE id = ?1 AND state = 'sending'",
+        [id.0],
+        |row| Ok((payload(row, 0)?, Rendered { rich: row.get(2)?, plain: row.get(3)? })),
+    )?;
+    match sending {
+        None => return Ok(false),
+        Some((Payload::Text | Payload::Notice, _)) => {}
+        Some((Payload::File(_), _)) => return give_up(connection, id, "nobody knows whether this file arrived", at),
+        Some((Payload::Question { approval, .. }, body)) => {
+            approvals::ask_again_by_chance(connection, id, &approval, &body, at)?;
+            return Ok(true);
+        }
+    }
     let again = rows::change(
         connection,
         "UPDATE outbox SET state = 'queued', maybe_duplicate = (replaces IS NULL), error = ?2,
@@ -157,10 +271,6 @@ pub(crate) fn uncertain(connection: &Connection, id: OutboxId, error: &str, at: 
     if again == 1 {
         return Ok(true);
     }
-    let sending = "SELECT 1 FROM outbox WHERE id = ?1 AND state = 'sending'";
-    if rows::first(connection, sending, [id.0], |_| Ok(()))?.is_none() {
-        return Ok(false);
-    }
     give_up(connection, id, &format!("uncertain for too long: {error}"), at)
 }
 
@@ -168,7 +278,7 @@ fn milliseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Gives a row up, and the later rows of its reply. False if it is over already.
+/// Gives a row up, and unless it is a file the later rows of its reply. False if it is over already.
 pub(crate) fn give_up(connection: &Connection, id: OutboxId, error: &str, at: Timestamp) -> Done<bool> {
     let changed = rows::change(
         connection,
@@ -178,18 +288,9 @@ pub(crate) fn give_up(connection: &Connection, id: OutboxId, error: &str, at: Ti
     rows::change(
         connection,
         "UPDATE outbox SET state = 'dead', error = 'an earlier part of the reply was not delivered', done_at = ?2
-         WHERE state IN ('queued', 'sending') AND reply = (SELECT reply FROM outbox WHERE id = ?1) AND id > ?1",
+         WHERE state IN ('queued', 'sending') AND id > ?1
+           AND reply = (SELECT reply FROM outbox WHERE id = ?1 AND kind <> 'file')",
         params![id.0, at.0],
     )?;
     Ok(changed == 1)
-}
-
-fn chat_closed(connection: &Connection, route: &Route, error: &str, at: Timestamp) -> Done<()> {
-    rows::change(
-        connection,
-        "UPDATE outbox SET state = 'dead', error = ?4, done_at = ?5
-         WHERE state IN ('queued', 'sending') AND channel = ?1 AND account = ?2 AND chat = ?3",
-        params![route.channel.as_str(), route.account, route.chat, error, at.0],
-    )?;
-    Ok(())
 }

@@ -7,6 +7,16 @@ use blufio_core::limits::{PAIRING_PENDING_MAX, PAIRING_REPLIES_MAX, PAIRING_REPL
 use blufio_core::record::{Pairing, PairingChange, PairingRequest};
 use blufio_core::time::Timestamp;
 use rusqlite::{Connection, Row, params};
+use std::time::Duration;
+
+/// Life of a code from `pairing link`.
+const LINK_TTL: Duration = Duration::from_secs(600);
+/// The window in which wrong codes are counted.
+const GUESS_WINDOW: Duration = Duration::from_secs(3_600);
+/// Wrong codes per person in the window. Used up: every code of theirs is ignored.
+const GUESSES_PER_USER_MAX: u32 = 5;
+/// Wrong codes per account in the window. Used up: every code is ignored.
+const GUESSES_MAX: u32 = 20;
 
 /// A request. Answered requests stay until they expire, so that they still count against the replies of the window.
 pub(crate) struct Asks<'a> {
@@ -56,18 +66,87 @@ pub(crate) fn decide(connection: &Connection, change: &PairingChange, at: Timest
             let request = answer(connection, code, "approved", at)?;
             let owner = *owner || (!has_owner && !any_owner(connection)?);
             let pairing = Pairing { owner, ..request };
-            rows::change(
-                connection,
-                "INSERT INTO pairings (channel, account, user, name, owner, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                 ON CONFLICT (channel, account, user)
-                 DO UPDATE SET name = excluded.name, owner = excluded.owner, at = excluded.at",
-                params![pairing.channel.as_str(), pairing.account, pairing.user, pairing.name, owner, at.0],
-            )?;
+            let_in(connection, &pairing)?;
             Ok(pairing)
+        }
+        PairingChange::Link { channel, account, code, has_owner } => {
+            link(connection, (channel, *account), code, *has_owner, at)
         }
         PairingChange::Reject { code } => answer(connection, code, "rejected", at),
         PairingChange::Revoke { user } => revoke(connection, *user, at),
     }
+}
+
+fn let_in(connection: &Connection, pairing: &Pairing) -> Done<()> {
+    rows::change(
+        connection,
+        "INSERT INTO pairings (channel, account, user, name, owner, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (channel, account, user)
+         DO UPDATE SET name = excluded.name, owner = excluded.owner, at = excluded.at",
+        params![pairing.channel.as_str(), pairing.account, pairing.user, pairing.name, pairing.owner, pairing.at.0],
+    )?;
+    Ok(())
+}
+
+/// Makes a code that lets in whoever shows it first.
+fn link(
+    connection: &Connection,
+    (channel, account): (&ChannelName, i64),
+    code: &str,
+    has_owner: bool,
+    at: Timestamp,
+) -> Done<Pairing> {
+    forget_links(connection, at)?;
+    let code = code.trim().to_ascii_uppercase();
+    rows::change(
+        connection,
+        "INSERT INTO pairing_links (code, channel, account, expires, may_own) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![code, channel.as_str(), account, at.plus(LINK_TTL).0, !has_owner],
+    )?;
+    // Nobody is let in yet: the code stands in the place of a name.
+    Ok(Pairing { channel: channel.clone(), account, user: 0, name: code, owner: false, at })
+}
+
+/// Somebody shows a code from a link: lets them in if it is right. A wrong one is counted; after too many, even a right one is
+/// ignored.
+pub(crate) fn show_link(connection: &Connection, asks: &Asks<'_>, at: Timestamp) -> Done<Option<Pairing>> {
+    let Asks { channel, account, user, name, code } = *asks;
+    forget_links(connection, at)?;
+    let guesses =
+        "SELECT count(*), coalesce(sum(user = ?3), 0) FROM pairing_guesses WHERE channel = ?1 AND account = ?2";
+    let here = params![channel.as_str(), account, user];
+    let guesses: Option<(u32, u32)> = rows::first(connection, guesses, here, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if guesses.is_some_and(|(all, theirs)| all >= GUESSES_MAX || theirs >= GUESSES_PER_USER_MAX) {
+        return Ok(None);
+    }
+    let may_own: Option<bool> = rows::first(
+        connection,
+        "UPDATE pairing_links SET used_by = ?4
+         WHERE code = ?1 AND channel = ?2 AND account = ?3 AND expires > ?5 AND used_by IS NULL
+         RETURNING may_own",
+        params![code.trim().to_ascii_uppercase(), channel.as_str(), account, user, at.0],
+        |row| Ok(row.get(0)?),
+    )?;
+    let Some(may_own) = may_own else {
+        rows::change(
+            connection,
+            "INSERT INTO pairing_guesses (channel, account, user, at) VALUES (?1, ?2, ?3, ?4)",
+            params![channel.as_str(), account, user, at.0],
+        )?;
+        return Ok(None);
+    };
+    let owner = may_own && !any_owner(connection)?;
+    let pairing = Pairing { channel: channel.clone(), account, user, name: name.to_owned(), owner, at };
+    let_in(connection, &pairing)?;
+    Ok(Some(pairing))
+}
+
+/// Links and wrong codes that do not count any more.
+pub(crate) fn forget_links(connection: &Connection, at: Timestamp) -> Done<()> {
+    rows::change(connection, "DELETE FROM pairing_links WHERE expires <= ?1", [at.0])?;
+    let window = i64::try_from(GUESS_WINDOW.as_millis()).unwrap_or(i64::MAX);
+    rows::change(connection, "DELETE FROM pairing_guesses WHERE at <= ?1", [at.0.saturating_sub(window)])?;
+    Ok(())
 }
 
 /// Closes the request with that code (people type codes in either case) and says who asked.

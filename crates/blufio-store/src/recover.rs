@@ -1,7 +1,7 @@
 //! A start: counts the boot, judges what ran in the last one, and says what waits.
 
 use crate::fault::Done;
-use crate::{open, outbox, pairing, rows};
+use crate::{chats, open, outbox, pairing, rows};
 use blufio_core::ids::{Boot, ChannelName, OutboxId, SessionKey};
 use blufio_core::record::Recovered;
 use blufio_core::time::Timestamp;
@@ -20,12 +20,14 @@ pub(crate) fn recover(connection: &Connection, at: Timestamp) -> Done<Recovered>
         sessions: sessions(connection)?,
         cursors: cursors(connection)?,
         paired: pairing::approved(connection)?,
+        aliases: chats::aliases(connection)?,
         uncertain_sends: judge_sends(connection, at)?,
     })
 }
 
 /// A turn that ran in the last boot and got somewhere starts counting anew. One that ran and got nowhere counts one more,
-/// if the process died. One that did not run stays as it was. All claims become this boot's.
+/// if the process died. One that did not run stays as it was. Its main row counts for those that joined it. All claims become
+/// this boot's.
 fn judge_turns(connection: &Connection, last: i64, boot: i64, unclean: bool) -> Done<()> {
     let ran = "id IN (SELECT inbox FROM turns WHERE state = 'running' AND EXISTS (
                    SELECT 1 FROM steps WHERE session = turns.session AND turn = turns.turn AND boot = ?1))";
@@ -36,7 +38,9 @@ fn judge_turns(connection: &Connection, last: i64, boot: i64, unclean: bool) -> 
         let sql = format!("UPDATE inbox SET attempts = attempts + 1 WHERE {ran} AND NOT {progress}");
         rows::change(connection, &sql, [last])?;
     }
-    let claims = "UPDATE inbox SET claimed_boot = ?1 WHERE id IN (SELECT inbox FROM turns WHERE state = 'running')";
+    let claims = "UPDATE inbox SET claimed_boot = ?1
+                  WHERE id IN (SELECT inbox FROM turns WHERE state = 'running')
+                     OR joined IN (SELECT inbox FROM turns WHERE state = 'running')";
     rows::change(connection, claims, [boot])?;
     Ok(())
 }

@@ -5,7 +5,7 @@
 //! what waits, however much is stored.
 
 use crate::fault::Done;
-use crate::{outbox, rows};
+use crate::{outbox, pairing, rows};
 use blufio_core::ids::OutboxId;
 use blufio_core::limits::OUTBOX_AGE;
 use blufio_core::record::Retention;
@@ -23,6 +23,12 @@ const STEPS_KEPT: Duration = Duration::from_secs(7 * DAY);
 const INBOX_KEPT: Duration = Duration::from_secs(8 * DAY);
 /// Outbox rows after they are over.
 const OUTBOX_KEPT: Duration = Duration::from_secs(30 * DAY);
+/// Words that were not for us and that no answer came after.
+const OVERHEARD_KEPT: Duration = Duration::from_secs(8 * DAY);
+/// Questions after they are over.
+const APPROVALS_KEPT: Duration = Duration::from_secs(30 * DAY);
+/// What was told, and when; far longer than any pause between two tellings.
+const TOLD_KEPT: Duration = Duration::from_secs(30 * DAY);
 const DAY: u64 = 24 * 3600;
 /// Free pages given back to the file system at a time, and how many must be free for it to be worth it.
 const PAGES_GIVEN_BACK: i64 = 256;
@@ -39,6 +45,19 @@ pub(crate) fn retain(connection: &Connection, keep: Retention, at: Timestamp) ->
              SELECT id FROM outbox WHERE done_at IS NOT NULL AND done_at < ?1 ORDER BY done_at LIMIT ?2)",
         before(at, OUTBOX_KEPT),
     )?;
+    more |= chunk(
+        connection,
+        "DELETE FROM overheard WHERE inbox IN (SELECT inbox FROM overheard WHERE at < ?1 ORDER BY at LIMIT ?2)",
+        before(at, OVERHEARD_KEPT),
+    )?;
+    more |= chunk(
+        connection,
+        "DELETE FROM approvals WHERE id IN (
+             SELECT id FROM approvals WHERE decided_at IS NOT NULL AND decided_at < ?1 ORDER BY decided_at LIMIT ?2)",
+        before(at, APPROVALS_KEPT),
+    )?;
+    rows::change(connection, "DELETE FROM told WHERE at < ?1", [before(at, TOLD_KEPT)])?;
+    pairing::forget_links(connection, at)?;
     more |= forget_epochs(connection)?;
     if keep.messages_days > 0 {
         let kept = Duration::from_secs(u64::from(keep.messages_days) * DAY);
@@ -102,9 +121,9 @@ fn forget_journals(connection: &Connection, cutoff: i64) -> Done<bool> {
 fn forget_inbox(connection: &Connection, cutoff: i64) -> Done<bool> {
     rows::change(
         connection,
-        "UPDATE inbox SET text = '', answer = NULL, raw = x''
+        "UPDATE inbox SET text = '', content = NULL, answer = NULL, raw = x''
          WHERE id IN (SELECT inbox.id FROM cursors JOIN inbox USING (channel, account) WHERE update_id = cursor - 1)
-           AND done_at < ?1 AND (text <> '' OR answer IS NOT NULL OR raw <> x'')",
+           AND done_at < ?1 AND (text <> '' OR content IS NOT NULL OR answer IS NOT NULL OR raw <> x'')",
         [cutoff],
     )?;
     chunk(

@@ -2,6 +2,7 @@
 
 use crate::fault::{Done, broken};
 use blufio_core::access::Principal;
+use blufio_core::content::Content;
 use blufio_core::ids::{ChannelName, InboxId};
 use blufio_core::message::{Part, Role};
 use blufio_core::money::MicroUsd;
@@ -57,6 +58,18 @@ pub(crate) fn replay(word: &str) -> Done<Replay> {
     }
 }
 
+/// What came along with the words, for its column: nothing if nothing did.
+pub(crate) fn content_text(content: &Content) -> Done<Option<String>> {
+    let Content { text: _, speaker, quotes, files } = content;
+    let only_words = speaker.is_none() && quotes.is_empty() && files.is_empty();
+    Ok(if only_words { None } else { Some(serde_json::to_string(content)?) })
+}
+
+pub(crate) fn content(stored: Option<String>, text: String) -> Done<Content> {
+    let content: Content = stored.map_or_else(|| Ok(Content::default()), |stored| serde_json::from_str(&stored))?;
+    Ok(Content { text, ..content })
+}
+
 pub(crate) fn parts_text(parts: &[Part]) -> Done<String> {
     Ok(serde_json::to_string(parts)?)
 }
@@ -104,7 +117,8 @@ pub(crate) fn route(row: &Row<'_>, first: usize) -> Done<Route> {
 }
 
 /// The columns that [`inbox_row`] reads.
-pub(crate) const INBOX_COLUMNS: &str = "id, channel, account, chat, thread, reply_to, principal_id, text, attempts, at";
+pub(crate) const INBOX_COLUMNS: &str =
+    "id, channel, account, chat, thread, reply_to, principal_id, text, attempts, at, content, album";
 
 pub(crate) fn inbox_row(row: &Row<'_>) -> Done<InboxRow> {
     let word: String = row.get(6)?;
@@ -112,7 +126,8 @@ pub(crate) fn inbox_row(row: &Row<'_>) -> Done<InboxRow> {
         id: InboxId(row.get(0)?),
         route: route(row, 1)?,
         principal: principal(&word)?,
-        text: row.get(7)?,
+        content: content(row.get(10)?, row.get(7)?)?,
+        album: row.get(11)?,
         attempts: row.get(8)?,
         at: time(row, 9)?,
     })

@@ -2,6 +2,8 @@
 
 use crate::fault::{Done, broken, not_found};
 use crate::rows;
+use blufio_core::command;
+use blufio_core::content::Content;
 use blufio_core::ids::{
     Boot, CallId, CallNumber, EpochNumber, InboxId, MessageSeq, ModelId, SessionId, SessionKey, ToolName, TurnNumber,
 };
@@ -12,11 +14,14 @@ use blufio_core::record::{
 use blufio_core::time::Timestamp;
 use rusqlite::{Connection, Row, params};
 
+/// Turns looked at for the last one that answered words of a person. More: there is nothing to answer again.
+const REQUESTS_SEEN_MAX: u32 = 50;
+
 pub(crate) fn snapshot(connection: &Connection, key: &SessionKey) -> Done<Option<Snapshot>> {
     let found = rows::first(
         connection,
         "SELECT id, model, stop_before, last_message,
-                (SELECT coalesce(max(turn), 0) FROM turns WHERE session = sessions.id)
+                (SELECT coalesce(max(turn), 0) FROM turns WHERE session = sessions.id), zone
          FROM sessions WHERE key = ?1",
         [key.as_str()],
         |row| {
@@ -29,6 +34,7 @@ pub(crate) fn snapshot(connection: &Connection, key: &SessionKey) -> Done<Option
                 last_message: MessageSeq(row.get(3)?),
                 last_turn: TurnNumber(row.get(4)?),
                 model: model.map(ModelId::new),
+                zone: row.get(5)?,
                 stop_before: InboxId(row.get(2)?),
                 running: None,
             })
@@ -89,24 +95,54 @@ pub(crate) fn parts(connection: &Connection, session: SessionId, first: MessageS
     )
 }
 
-/// The oldest waiting row of a session.
-pub(crate) fn next(connection: &Connection, session: SessionId) -> Done<Option<InboxRow>> {
+/// The waiting rows of a session, oldest first.
+pub(crate) fn waiting(connection: &Connection, session: SessionId, limit: u32) -> Done<Vec<InboxRow>> {
     let columns = rows::INBOX_COLUMNS;
-    let sql = format!("SELECT {columns} FROM inbox WHERE session = ?1 AND state = 'received' ORDER BY id LIMIT 1");
-    rows::first(connection, &sql, [session.0], rows::inbox_row)
+    let sql = format!("SELECT {columns} FROM inbox WHERE session = ?1 AND state = 'received' ORDER BY id LIMIT ?2");
+    rows::all(connection, &sql, params![session.0, limit], rows::inbox_row)
+}
+
+/// What the newest turn answered whose message is still stored; a command is not what a person asked. The pieces of an album
+/// are one message.
+pub(crate) fn last_request(connection: &Connection, session: SessionId) -> Done<Option<Content>> {
+    let newest = rows::all(
+        connection,
+        "SELECT inbox.id, inbox.content, inbox.text, inbox.album FROM turns JOIN inbox ON inbox.id = turns.inbox
+         WHERE turns.session = ?1 AND (inbox.text <> '' OR inbox.content IS NOT NULL) ORDER BY turn DESC LIMIT ?2",
+        params![session.0, REQUESTS_SEEN_MAX],
+        |row| Ok((row.get::<_, i64>(0)?, rows::content(row.get(1)?, row.get(2)?)?, row.get::<_, Option<String>>(3)?)),
+    )?;
+    let asked = newest.into_iter().find(|(_, content, _)| command::parse(&content.text, None).is_none());
+    let Some((id, mut content, album)) = asked else { return Ok(None) };
+    let pieces = rows::all(
+        connection,
+        "SELECT content, text FROM inbox WHERE joined = ?1 AND album = ?2 ORDER BY id",
+        params![id, album],
+        |row| rows::content(row.get(0)?, row.get(1)?),
+    )?;
+    for piece in pieces {
+        let between = if content.text.is_empty() || piece.text.is_empty() { "" } else { "\n\n" };
+        content.text = format!("{}{between}{}", content.text, piece.text);
+        content.quotes.extend(piece.quotes);
+        content.files.extend(piece.files);
+    }
+    Ok(Some(content))
 }
 
 fn running(connection: &Connection, session: SessionId) -> Done<Option<RunningTurn>> {
     let found = rows::first(
         connection,
-        "SELECT turn, inbox, deadline, placeholder FROM turns WHERE session = ?1 AND state = 'running'",
+        "SELECT turn, inbox, deadline, placeholder,
+                (SELECT max(inbox.id) FROM inbox WHERE joined = turns.inbox)
+         FROM turns WHERE session = ?1 AND state = 'running'",
         [session.0],
         |row| {
             let inbox: i64 = row.get(1)?;
-            Ok((TurnNumber(row.get(0)?), inbox, rows::time(row, 2)?, row.get::<_, Option<i64>>(3)?))
+            let last = row.get::<_, Option<i64>>(4)?.map_or(inbox, |joined| joined.max(inbox));
+            Ok((TurnNumber(row.get(0)?), inbox, rows::time(row, 2)?, row.get::<_, Option<i64>>(3)?, InboxId(last)))
         },
     )?;
-    let Some((turn, inbox, deadline, placeholder)) = found else { return Ok(None) };
+    let Some((turn, inbox, deadline, placeholder, last_inbox)) = found else { return Ok(None) };
     let sql = format!("SELECT {} FROM inbox WHERE id = ?1", rows::INBOX_COLUMNS);
     let inbox = rows::first(connection, &sql, [inbox], rows::inbox_row)?
         .ok_or_else(|| not_found(format!("row {inbox} of the inbox, which a turn runs for")))?;
@@ -117,6 +153,7 @@ fn running(connection: &Connection, session: SessionId) -> Done<Option<RunningTu
     Ok(Some(RunningTurn {
         turn,
         inbox,
+        last_inbox,
         deadline,
         // A journal of another version must not shut the session; without one the turn is closed.
         steps: steps(connection, session, turn).unwrap_or_else(|fault| {

@@ -1,15 +1,24 @@
 //! Reads for showing. They wait behind the reads that a message needs.
 
 use crate::fault::{Done, not_found};
-use crate::{open, outbox, pairing, rows, snapshot};
-use blufio_core::ids::{InboxId, MessageSeq, ModelId, SessionId, SessionKey, TurnNumber};
+use crate::{approvals, chats, open, outbox, pairing, rows, snapshot};
+use blufio_core::ids::{
+    AttachmentId, ChannelName, InboxId, MessageSeq, ModelId, OutboxId, SessionId, SessionKey, TurnNumber,
+};
 use blufio_core::money::MicroUsd;
-use blufio_core::record::{InboxView, MessageView, Query, SessionView, StoreStatus, TurnView, View};
+use blufio_core::record::{
+    ChannelView, DeadView, InboxView, MessageView, Payload, Query, SessionView, StoreStatus, TurnView, View,
+};
 use blufio_core::time::Timestamp;
 use rusqlite::{Connection, params};
+use std::collections::BTreeSet;
 
 /// Turns in one answer to [`Query::Journal`]. More: the newest ones.
 const JOURNAL_TURNS_MAX: u32 = 100;
+/// Given-up messages in one answer to [`Query::Channel`]. More: the newest ones.
+const DEAD_SHOWN_MAX: u32 = 100;
+/// Characters that are shown of each.
+const DEAD_CHARACTERS_MAX: usize = 200;
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
 pub(crate) fn view(connection: &Connection, query: &Query, at: Timestamp) -> Done<View> {
@@ -20,6 +29,10 @@ pub(crate) fn view(connection: &Connection, query: &Query, at: Timestamp) -> Don
         Query::Journal { session, turn } => journal(connection, session, *turn).map(View::Journal),
         Query::Pairings => Ok(View::Pairings(pairing::approved(connection)?, pairing::waiting(connection, at)?)),
         Query::Inbox(id) => inbox(connection, *id).map(View::Inbox),
+        Query::Waiting(session) => waiting(connection, session).map(View::Waiting),
+        Query::Approvals => approvals::open(connection, at).map(View::Approvals),
+        Query::Channel(channel) => way_out(connection, channel).map(View::Channel),
+        Query::Attachments => attachments(connection).map(View::Attachments),
     }
 }
 
@@ -34,8 +47,9 @@ fn sum(connection: &Connection, condition: &str, parameters: impl rusqlite::Para
 
 fn status(connection: &Connection, at: Timestamp) -> Done<StoreStatus> {
     let yesterday = at.0.saturating_sub(DAY_MS);
-    let oldest = "SELECT min(at) FROM outbox WHERE state IN ('queued', 'sending')";
-    let oldest: Option<i64> = rows::first(connection, oldest, [], |row| Ok(row.get(0)?))?.flatten();
+    let oldest = "SELECT min(at) FROM outbox
+                  WHERE state IN ('queued', 'sending') AND NOT (kind = 'notice' AND not_before > ?1)";
+    let oldest: Option<i64> = rows::first(connection, oldest, [at.0], |row| Ok(row.get(0)?))?.flatten();
     let turns =
         rows::all(connection, "SELECT coalesce(outcome, 'running'), count(*) FROM turns GROUP BY 1", [], |row| {
             Ok((row.get(0)?, rows::unsigned(row, 1)?))
@@ -43,7 +57,8 @@ fn status(connection: &Connection, at: Timestamp) -> Done<StoreStatus> {
     let dead = rows::all(
         connection,
         "SELECT chat, coalesce(error, '') FROM outbox
-         WHERE done_at IS NOT NULL AND done_at > ?1 AND state = 'dead' ORDER BY done_at DESC, id DESC LIMIT 10",
+         WHERE done_at IS NOT NULL AND done_at > ?1 AND state = 'dead' AND withdrawn = 0
+         ORDER BY done_at DESC, id DESC LIMIT 10",
         [yesterday],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
@@ -153,9 +168,70 @@ fn inbox(connection: &Connection, id: InboxId) -> Done<Option<InboxView>> {
         Ok(InboxView { id, state: row.get(0)?, outcome: row.get(1)?, text: row.get(2)?, cost: MicroUsd::ZERO })
     })?;
     let Some(view) = found else { return Ok(None) };
-    let turn = rows::first(connection, "SELECT session, turn FROM turns WHERE inbox = ?1", [id.0], |row| {
-        Ok((SessionId(row.get(0)?), TurnNumber(row.get(1)?)))
-    })?;
+    let turn = "SELECT session, turn FROM turns WHERE inbox = (SELECT coalesce(joined, id) FROM inbox WHERE id = ?1)";
+    let turn = rows::first(connection, turn, [id.0], |row| Ok((SessionId(row.get(0)?), TurnNumber(row.get(1)?))))?;
     let cost = turn.map(|(session, turn)| turn_cost(connection, session, turn)).transpose()?;
     Ok(Some(InboxView { cost: cost.unwrap_or_default(), ..view }))
+}
+
+/// The words of what waits; in a session that does not exist nothing does.
+fn waiting(connection: &Connection, key: &SessionKey) -> Done<Vec<String>> {
+    rows::all(
+        connection,
+        "SELECT text FROM inbox WHERE session = (SELECT id FROM sessions WHERE key = ?1) AND state = 'received' ORDER BY id",
+        [key.as_str()],
+        |row| Ok(row.get(0)?),
+    )
+}
+
+fn way_out(connection: &Connection, channel: &ChannelName) -> Done<ChannelView> {
+    let waiting = "SELECT count(*) FROM outbox WHERE state IN ('queued', 'sending') AND channel = ?1";
+    let waiting = rows::first(connection, waiting, [channel.as_str()], |row| rows::unsigned(row, 0))?;
+    let dead = rows::all(
+        connection,
+        "SELECT id, chat, body_plain, coalesce(error, ''), done_at, kind, payload FROM outbox
+         WHERE done_at IS NOT NULL AND state = 'dead' AND channel = ?1 AND withdrawn = 0
+         ORDER BY done_at DESC, id DESC LIMIT ?2",
+        params![channel.as_str(), DEAD_SHOWN_MAX],
+        |row| {
+            let mut text: String = row.get(2)?;
+            if let Payload::File(file) = outbox::payload(row, 5)?
+                && text.is_empty()
+            {
+                text = format!("[{}]", file.name);
+            }
+            Ok(DeadView {
+                id: OutboxId(row.get(0)?),
+                chat: row.get(1)?,
+                text: text.chars().take(DEAD_CHARACTERS_MAX).collect(),
+                error: row.get(3)?,
+                at: rows::time(row, 4)?,
+            })
+        },
+    )?;
+    Ok(ChannelView { waiting: waiting.unwrap_or(0), dead, closed: chats::closed(connection, channel)? })
+}
+
+/// Files of messages that are still part of a prompt, and of messages that are still to be sent.
+fn attachments(connection: &Connection) -> Done<BTreeSet<AttachmentId>> {
+    let shown = rows::all(
+        connection,
+        "SELECT DISTINCT attachment FROM message_attachments AS shown
+         JOIN epochs ON epochs.session = shown.session
+          AND epochs.number = (SELECT max(number) FROM epochs AS newest WHERE newest.session = shown.session)
+         WHERE shown.seq >= epochs.first",
+        [],
+        |row| Ok(AttachmentId::new(row.get::<_, String>(0)?)),
+    )?;
+    let sends = rows::all(
+        connection,
+        "SELECT kind, payload FROM outbox WHERE state IN ('queued', 'sending') AND kind = 'file'",
+        [],
+        |row| outbox::payload(row, 0),
+    )?;
+    let sent = sends.into_iter().filter_map(|payload| match payload {
+        Payload::File(file) => Some(file.attachment),
+        Payload::Text | Payload::Notice | Payload::Question { .. } => None,
+    });
+    Ok(shown.into_iter().chain(sent).collect())
 }

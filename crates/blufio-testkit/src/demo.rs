@@ -100,6 +100,7 @@ impl Demo {
         let mut setup = Setup::new(&binary, dir.path())?;
         setup.telegram(&telegram.base_url(), TOKEN, &[PERSON]);
         setup.set("telegram.streaming", "auto");
+        setup.set_raw("tools.ask", "[\"write_file\"]");
         let model = match key {
             Some(key) => {
                 setup.env.insert("ANTHROPIC_API_KEY".to_owned(), key);
@@ -145,9 +146,12 @@ impl Demo {
         self.title("3. The command line, in a conversation of its own");
         self.shell("My favourite colour is teal. Please say OK.").await?;
 
+        if self.model.is_some() {
+            self.question().await?;
+        }
         let blufio = self.kill_in_the_middle(blufio).await?;
 
-        self.title("5. What was said on the command line is remembered");
+        self.title("6. What was said on the command line is remembered");
         let answer = self.shell("What is my favourite colour?").await?;
         let remembered = match self.model {
             // The fake counts the messages of the prompt: a forgotten conversation would be at its first.
@@ -156,7 +160,7 @@ impl Demo {
         };
         ensure!(remembered, "it does not remember: {answer}");
 
-        self.title("6. blufio status: what it cost");
+        self.title("7. blufio status: what it cost");
         let status = self.setup.run(&["status"]).await?;
         let text = String::from_utf8_lossy(&status.stdout).into_owned();
         print!("{text}");
@@ -164,8 +168,31 @@ impl Demo {
         Ok(blufio)
     }
 
+    /// A tool that waits for a yes.
+    async fn question(&self) -> Result<()> {
+        self.title("4. A tool that asks first: two buttons, and the exact arguments");
+        let seen = self.post(r#"note that [tool:write_file {"path":"todo.md","content":"buy milk"}]"#);
+        let asked = |state: &State| {
+            let transcript = state.transcript(PERSON);
+            let message = transcript.iter().filter(|message| message.from_bot).nth(seen)?;
+            (!message.buttons.is_empty()).then(|| message.clone())
+        };
+        let question = self.telegram.try_wait_for(asked, self.answer_max()).await.context("there is no question")?;
+        self.spoken(Look::Bot, "blufio", &question.text);
+        let labels: Vec<String> = question.buttons.iter().flatten().map(|(label, _)| format!("[ {label} ]")).collect();
+        self.say(Look::Bold, &format!("        {}", labels.join(" ")));
+        let (label, data) = question.buttons.iter().flatten().next().context("the question has no buttons")?;
+        self.spoken(Look::Person, "you", &format!("press “{label}”"));
+        self.telegram.press(PERSON, question.message_id, PERSON, data).context("the button cannot be pressed")?;
+        let (answer, _) = self.answer(seen + 1).await?;
+        ensure!(answer.contains("The tool write_file said"), "the tool was not run: {answer}");
+        let written = std::fs::read_to_string(self.setup.data_dir().join("workspace/todo.md"))?;
+        ensure!(written == "buy milk", "the file holds {written:?}");
+        Ok(())
+    }
+
     async fn kill_in_the_middle(&self, blufio: Blufio) -> Result<Blufio> {
-        self.title("4. SIGKILL in the middle of an answer");
+        self.title("5. SIGKILL in the middle of an answer");
         let wish =
             if self.model.is_some() { "tell me a story [long:80]" } else { "tell me a story of about 150 words" };
         let drafts = self.telegram.read(|state| state.drafts(PERSON).len());

@@ -41,7 +41,7 @@ const RULES: &[(&str, &str)] = &[
     (
         "I3 a claimed message without its running turn",
         "SELECT id FROM inbox WHERE state = 'claimed'
-         AND NOT EXISTS (SELECT 1 FROM turns WHERE turns.inbox = inbox.id AND turns.state = 'running')",
+         AND NOT EXISTS (SELECT 1 FROM turns WHERE turns.inbox = coalesce(joined, inbox.id) AND turns.state = 'running')",
     ),
     (
         "I3 a running turn without its claimed message",
@@ -52,6 +52,12 @@ const RULES: &[(&str, &str)] = &[
         "I3 a message that waits or was dropped, but has a turn",
         "SELECT id, state FROM inbox WHERE state IN ('received', 'dropped')
          AND EXISTS (SELECT 1 FROM turns WHERE turns.inbox = inbox.id)",
+    ),
+    (
+        "I3 a message that joined a turn that does not exist, or one of another session",
+        "SELECT inbox.id, joined FROM inbox WHERE joined IS NOT NULL AND (
+             state IN ('received', 'dropped') OR joined = inbox.id
+             OR NOT EXISTS (SELECT 1 FROM turns WHERE turns.inbox = joined AND turns.session = inbox.session))",
     ),
     (
         "I4 two running turns in a session",
@@ -69,9 +75,10 @@ const RULES: &[(&str, &str)] = &[
     ),
     (
         "I7 a part of a reply sent before an earlier part",
+        // A file may be given up without the words after it.
         "SELECT later.id, earlier.id FROM outbox AS later JOIN outbox AS earlier
          ON earlier.reply = later.reply AND earlier.id < later.id
-         WHERE later.state IN ('sending', 'sent') AND earlier.state <> 'sent'",
+         WHERE later.state IN ('sending', 'sent') AND earlier.state <> 'sent' AND earlier.kind <> 'file'",
     ),
     (
         "I7 two sends at once in a chat",
@@ -101,6 +108,38 @@ const RULES: &[(&str, &str)] = &[
          WHERE messages.seq >= epochs.first AND NOT EXISTS (
              SELECT 1 FROM wire WHERE wire.session = messages.session AND wire.seq = messages.seq
               AND wire.epoch = epochs.number)",
+    ),
+    (
+        "I12 a file that a message shows and nobody counts",
+        "SELECT messages.session, messages.seq, part.value ->> '$.body.attachment' AS file
+         FROM messages, json_each(iif(json_valid(parts), parts, '[]')) AS part
+         WHERE file IS NOT NULL AND NOT EXISTS (
+             SELECT 1 FROM message_attachments AS shown
+             WHERE shown.session = messages.session AND shown.seq = messages.seq AND shown.attachment = file)",
+    ),
+    (
+        "I13 a question answered twice",
+        "SELECT session, turn, call_id, count(*) FROM approvals WHERE state IN ('pending', 'approved', 'denied')
+         GROUP BY session, turn, call_id HAVING count(*) > 1",
+    ),
+    (
+        "I13 an answer after the question was over",
+        "SELECT id, decided_at, expires FROM approvals WHERE state IN ('approved', 'denied') AND decided_at >= expires",
+    ),
+    (
+        "I13 an open question about a call that does not wait",
+        "SELECT id FROM approvals LEFT JOIN tool_runs USING (session, turn, call_id)
+         WHERE approvals.state = 'pending' AND tool_runs.state IS NOT 'awaiting_approval'",
+    ),
+    (
+        "I13 a question about another call than the one that waited",
+        "SELECT id FROM approvals JOIN tool_runs USING (session, turn, call_id)
+         WHERE tool <> name OR approvals.input <> tool_runs.input",
+    ),
+    (
+        "I13 a call that was started without its owner's yes",
+        "SELECT session, turn, call_id, starts FROM tool_runs JOIN approvals USING (session, turn, call_id)
+         WHERE starts > 0 GROUP BY session, turn, call_id HAVING sum(approvals.state = 'approved') <> 1",
     ),
     (
         "I15 a running turn without a journal",
@@ -254,7 +293,7 @@ fn results(parts: &[Part]) -> Vec<&CallId> {
 fn call_id(part: &Part) -> Option<&CallId> {
     match &part.body {
         Body::ToolCall { id, .. } | Body::ToolResult { id, .. } => Some(id),
-        Body::Text { .. } | Body::Opaque { .. } => None,
+        Body::Text { .. } | Body::Image { .. } | Body::Document { .. } | Body::Opaque { .. } => None,
     }
 }
 

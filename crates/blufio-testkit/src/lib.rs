@@ -8,3 +8,4 @@ pub mod http;
 pub mod invariants;
 pub mod messages;
 pub mod process;
+pub mod transcription;

@@ -1,8 +1,16 @@
 //! The fake Bot API, seen by a client that knows nothing but HTTP/1.1 on a socket.
 
+#[path = "botapi/files.rs"]
+mod files;
+#[path = "botapi/people.rs"]
+mod people;
+#[path = "botapi/webhook.rs"]
+mod webhook;
+
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
+use blufio_testkit::botapi::schema::SCHEMA;
 use blufio_testkit::botapi::{
     Action, BotApiConfig, ChatKind, FakeBotApi, Fault, FileKind, Post, PostedFile, RateModel,
 };
@@ -68,6 +76,11 @@ impl Client {
     async fn ok(&mut self, method: &str, params: Value) -> Value {
         let mut answer = self.call(method, params).await;
         assert_eq!(answer["ok"], true, "{answer}");
+        if method == "getUpdates" {
+            for update in answer["result"].as_array().expect("a list") {
+                assert_eq!(SCHEMA.check_object("Update", update), Ok(()), "{update}");
+            }
+        }
         answer["result"].take()
     }
 
@@ -485,6 +498,43 @@ async fn scripts_drive_it_through_control_endpoints() {
         client.stream.write_all(request.as_bytes()).await.expect("the server reads");
         let answer = client.receive().await.expect("an answer").json();
         assert_eq!(answer.pointer(pointer), Some(&expected), "{path}: {answer}");
+    }
+    for (path, body, expected) in [
+        (
+            "file",
+            json!({"user": 7, "kind": "document", "name": "a.txt", "media_type": "text/plain", "base64": "aGk="}),
+            json!({"update_id": 2}),
+        ),
+        (
+            "album",
+            json!({"caption": "x", "files": [{"user": 7, "kind": "photo", "base64": "aGk="},
+                {"user": 7, "kind": "voice", "base64": "aGk=", "seconds": 5, "hide_size": true}]}),
+            json!({"update_ids": [3, 4]}),
+        ),
+        ("edit", json!({"chat": 7, "message_id": 1, "text": "better"}), json!({"update_id": 5})),
+        ("react", json!({"chat": 7, "message_id": 2, "user": 7, "emoji": "👍"}), json!({"update_id": null})),
+        ("press", json!({"chat": 7, "message_id": 9, "user": 7, "data": "x"}), json!({"update_id": null})),
+        (
+            "press",
+            json!({"chat": 7, "message_id": 9, "user": 7, "data": "x", "inaccessible": true}),
+            json!({"update_id": 6}),
+        ),
+        ("group", json!({"chat": -5, "title": "Team", "members": [7], "forum": true}), json!({})),
+        ("topic", json!({"chat": -5, "user": 7, "name": "Plans"}), json!({"thread": 2})),
+        ("topic", json!({"chat": -5, "thread": 2, "closed": true}), json!({})),
+        ("topic", json!({"chat": -5, "thread": 2, "deleted": true}), json!({})),
+        ("flood", json!({"chat": 7, "seconds": 60}), json!({})),
+        ("reorder", json!({"seed": 1}), json!({})),
+        ("expire", json!({"what": "links"}), json!({})),
+        ("webhook_target", json!({"addr": "127.0.0.1:9"}), json!({})),
+        ("webhook_target", json!({"addr": null}), json!({})),
+    ] {
+        client.send(&format!("/_control/{path}"), "application/json", body.to_string().as_bytes()).await;
+        assert_eq!(client.receive().await.expect("an answer").json(), expected, "{path} {body}");
+    }
+    for path in ["files?chat=7", "reactions?chat=7", "notifications?chat=7", "callbacks", "deliveries"] {
+        client.stream.write_all(format!("GET /_control/{path} HTTP/1.1\r\n\r\n").as_bytes()).await.expect("it reads");
+        assert_eq!(client.receive().await.expect("an answer").status, 200, "{path}");
     }
     client.send("/_control/nonsense", "application/json", b"{}").await;
     assert_eq!(client.receive().await.expect("an answer").status, 400);

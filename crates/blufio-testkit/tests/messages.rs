@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use blufio_testkit::messages::{
-    Block, FakeMessagesApi, Fault, FaultKind, MessagesConfig, Script, judge_history, streams,
+    Block, FakeMessagesApi, Fault, FaultKind, MessagesConfig, Script, judge_history, media, streams,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -606,4 +606,51 @@ fn every_damage_to_a_history_is_found() {
             refused(shorter, &format!("shorter {at}"));
         }
     }
+}
+
+#[tokio::test]
+async fn pictures_are_judged_counted_and_described() {
+    let fake = start().await;
+    let source = |media_type: &str, bytes: &[u8]| {
+        let data = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes);
+        json!({ "type": "base64", "media_type": media_type, "data": data })
+    };
+    let image = |width: u32| json!({ "type": "image", "source": source("image/png", &media::png(width, 750)) });
+    let document =
+        json!({ "type": "document", "source": source("application/pdf", &media::pdf("x")), "title": "a.pdf" });
+    let text = json!({ "type": "text", "text": "[describe] [echo]" });
+    let shown = request(json!([{ "role": "user", "content": [image(800), text, document, image(100)] }]));
+    let answer = post(&fake, &shown).await;
+    let (seen, echo) = ("I see 2 pictures (800x750, 100x750) and 1 document (a.pdf).", "[describe] [echo]");
+    assert_eq!(answer.text(), format!("{seen}\n{echo}"));
+    let tokens = |answer: &Answer| answer.message()["usage"]["input_tokens"].as_u64().expect("a count");
+    let fewer = request(json!([{ "role": "user", "content": [image(800)] }]));
+    let more = request(json!([{ "role": "user", "content": [image(800), image(100)] }]));
+    let (fewer, more) = (post(&fake, &fewer).await, post(&fake, &more).await);
+    assert_eq!(tokens(&more) - tokens(&fewer), 100 + 3, "750 pixels are a token, a block is three");
+    assert_eq!(fake.violations(), [""; 0]);
+
+    let mark = json!({ "type": "base64", "media_type": "image/png", "data": "blufio-attachment:00:12" });
+    for (block, expect) in [
+        (json!({ "type": "image", "source": mark }), "own store"),
+        (image(8_001), "max allowed size"),
+        (json!({ "type": "document", "source": source("application/pdf", b"PK") }), "was not valid"),
+    ] {
+        let refused = post(&fake, &request(json!([{ "role": "user", "content": [block] }]))).await;
+        assert_eq!(refused.status, 400);
+        assert!(refused.error().contains(expect), "{}", refused.error());
+    }
+    assert_eq!(fake.violations().len(), 3);
+}
+
+#[tokio::test]
+async fn words_between_results_are_heard() {
+    let fake = start().await;
+    let mut body = ask("[tool:now] #1");
+    let call = post(&fake, &body).await;
+    go_on(&mut body, &call, "");
+    let results = body["messages"][2]["content"].as_array_mut().expect("results");
+    results.push(json!({ "type": "text", "text": "and #2" }));
+    assert!(post(&fake, &body).await.text().starts_with("answer #1, answer #2\n"));
+    assert_eq!(fake.violations(), [""; 0]);
 }

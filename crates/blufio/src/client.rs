@@ -6,8 +6,11 @@ use crate::failure::Failure;
 use blufio_adapters::egress::EgressError;
 use blufio_adapters::egress::local::{Answer, Events, Local};
 use blufio_core::event::Event;
-use blufio_core::ids::{InboxId, SessionKey, TurnNumber};
-use blufio_core::record::{InboxView, MessageView, Pairing, PairingChange, PairingRequest, SessionView, TurnView};
+use blufio_core::ids::{ChannelName, InboxId, OutboxId, SessionKey, TurnNumber};
+use blufio_core::port::ChannelHealth;
+use blufio_core::record::{
+    ApprovalView, ChannelView, InboxView, MessageView, Pairing, PairingRequest, SessionView, TurnView,
+};
 use blufio_core::time::Timestamp;
 use blufio_runtime::{HostStatus, Said};
 use serde::de::DeserializeOwned;
@@ -103,6 +106,39 @@ pub struct ServerStatus {
     pub version: String,
     /// How everything is.
     pub status: HostStatus,
+}
+
+/// How a channel is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelStatus {
+    /// Its own view; `None`: it does not run.
+    pub health: Option<ChannelHealth>,
+    /// Why the process is not ready, if it is for this channel.
+    pub trouble: Option<String>,
+    /// What waits, and what could not be delivered.
+    pub outbox: ChannelView,
+}
+
+/// An owner's decision about people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Lets the holder of a code in.
+    Approve {
+        /// The code.
+        code: String,
+        /// Make them an owner.
+        owner: bool,
+    },
+    /// Turns the request with this code down.
+    Reject {
+        /// The code.
+        code: String,
+    },
+    /// Takes an approval back.
+    Revoke {
+        /// Who.
+        user: i64,
+    },
 }
 
 /// Who is known, and who wants to be.
@@ -260,13 +296,49 @@ impl Client {
     }
 
     /// Decides about somebody. Whether there is an owner already is for the server to know.
-    pub async fn decide(&self, change: &PairingChange) -> Result<Person, CallError> {
-        let (word, body) = match change {
-            PairingChange::Approve { code, owner, .. } => ("approve", json!({"code": code, "owner": owner})),
-            PairingChange::Reject { code } => ("reject", json!({ "code": code })),
-            PairingChange::Revoke { user } => ("revoke", json!({ "user": user })),
+    pub async fn decide(&self, decision: &Decision) -> Result<Person, CallError> {
+        let (word, body) = match decision {
+            Decision::Approve { code, owner } => ("approve", json!({"code": code, "owner": owner})),
+            Decision::Reject { code } => ("reject", json!({ "code": code })),
+            Decision::Revoke { user } => ("revoke", json!({ "user": user })),
         };
         self.post(&["v1", "pairings", word], &body).await
+    }
+
+    /// An address that lets in whoever opens it first.
+    pub async fn link(&self, channel: &ChannelName) -> Result<String, CallError> {
+        #[derive(Deserialize)]
+        struct Made {
+            link: String,
+        }
+        let made: Made = self.post(&["v1", "pairings", "link"], &json!({ "channel": channel })).await?;
+        Ok(made.link)
+    }
+
+    /// Questions that wait for an owner's answer, oldest first.
+    pub async fn approvals(&self) -> Result<Vec<ApprovalView>, CallError> {
+        self.get(&["v1", "approvals"], &[]).await
+    }
+
+    /// How a channel is.
+    pub async fn channel(&self, name: &ChannelName) -> Result<ChannelStatus, CallError> {
+        self.get(&["v1", "channels", name.as_str()], &[]).await
+    }
+
+    /// Sends a given-up message of a channel again, or all of the last day; says how many.
+    pub async fn retry(&self, name: &ChannelName, row: Option<OutboxId>) -> Result<u32, CallError> {
+        #[derive(Deserialize)]
+        struct Done {
+            revived: u32,
+        }
+        let done: Done = self.post(&["v1", "channels", name.as_str(), "retry"], &json!({ "row": row })).await?;
+        Ok(done.revived)
+    }
+
+    /// Sends a message to a chat; when this returns, it is stored and waits for its turn.
+    pub async fn send(&self, name: &ChannelName, chat: i64, text: &str) -> Result<(), CallError> {
+        let body = json!({"chat": chat, "text": text});
+        self.post::<serde_json::Value>(&["v1", "channels", name.as_str(), "send"], &body).await.map(drop)
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, &str)]) -> Result<T, CallError> {
@@ -309,7 +381,6 @@ fn refusal(answer: &Answer) -> CallError {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use blufio_core::ids::ChannelName;
 
     #[test]
     fn people_have_the_servers_form() {

@@ -105,7 +105,8 @@ async fn start(
     let host = Host::start(wired.adapters, wired.settings)
         .await
         .map_err(|error| Failure::internal("the database could not be recovered", &error))?;
-    let app = Arc::new(App { host, metrics, commits: wired.commits, failed: CancellationToken::new() });
+    let (webhook, commits) = (wired.webhook, wired.commits);
+    let app = Arc::new(App { host, metrics, webhook, commits, failed: CancellationToken::new() });
     let stop = CancellationToken::new();
     gateway::serve_socket(&app, &config.data_dir, &stop)?;
     if let Some(listener) = listener {

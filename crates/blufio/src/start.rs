@@ -2,14 +2,10 @@
 
 use crate::cli::Context;
 use crate::config::Environment;
-use crate::secrets::EnvSecrets;
+use crate::secrets::{EnvSecrets, SECRET_VARIABLES};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
-
-/// Environment variables that hold secrets, with the names under which [`EnvSecrets`] knows them.
-const SECRET_VARIABLES: [(&str, &str); 2] =
-    [("ANTHROPIC_API_KEY", "anthropic.api_key"), ("TELEGRAM_BOT_TOKEN", "telegram.bot_token")];
 
 /// Reads arguments and environment once, takes the secrets out of it, and makes the process close-mouthed: new files are
 /// private, no core dump is written, and other processes of the same user cannot read its memory.

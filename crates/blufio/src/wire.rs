@@ -1,19 +1,25 @@
 //! The composition root: the only place that names concrete adapters.
 
-use crate::config::resolved::{Config, DmPolicy, Effort, Streaming};
+use crate::config::resolved::{
+    Config, DmPolicy, Effort, ErrorPolicy, Group, IpFamily, Mode, Queue, Streaming, Topic,
+};
 use crate::failure::Failure;
+use crate::secrets::webhook_secret;
 use blufio_adapters::anthropic::{Anthropic, AnthropicOptions, Limits};
-use blufio_adapters::egress::Egress;
+use blufio_adapters::egress::{self, Egress};
 use blufio_adapters::telegram::{self, Telegram, TelegramOptions, TelegramTimeouts};
-use blufio_core::access::{AccessRules, DirectPolicy};
+use blufio_adapters::transcription::{Transcription, TranscriptionOptions};
+use blufio_core::access::{AccessRules, DirectPolicy, GroupRules, TopicRules};
 use blufio_core::catalogue::Catalogue;
-use blufio_core::ids::{ChannelName, ModelId};
-use blufio_core::port::{AnyChannel, AnyProvider, AnyStorage, Clock, Rates, Rng, SecretStore};
+use blufio_core::ids::{ChannelName, ModelId, ToolName};
+use blufio_core::port::{
+    AnyChannel, AnyProvider, AnyStorage, AnyTranscriber, Blobs, Clock, Rates, Rng, SecretStore, Webhook,
+};
 use blufio_core::record::Retention;
 use blufio_core::time::Timestamp;
 use blufio_runtime::clock::SystemClock;
-use blufio_runtime::{Adapters, Settings, tools};
-use blufio_store::{Executor, OpenError, Options, Role, Store};
+use blufio_runtime::{Adapters, QueueMode, QuietHours, Settings, tools};
+use blufio_store::{Executor, FileBlobs, OpenError, Options, Role, Store};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +28,8 @@ const MODELS: &str = include_str!("../../../data/models/anthropic.toml");
 
 /// A model's end is announced in the log this long before it.
 const RETIRES_SOON: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Messages a group may get at once after a pause; the rate per minute is configured.
+const GROUP_BURST: u32 = 5;
 /// A price list older than this may be wrong.
 const PRICES_OLD: Duration = Duration::from_secs(90 * 24 * 3600);
 
@@ -40,6 +48,8 @@ pub struct Wired {
     pub adapters: Adapters,
     /// The engine's settings.
     pub settings: Settings,
+    /// The way in for a server that calls, if one does.
+    pub webhook: Option<Arc<dyn Webhook>>,
     /// Transactions committed so far, for the metrics.
     pub commits: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
@@ -77,24 +87,62 @@ pub fn wire(config: &Config, secrets: &dyn SecretStore, channels: Channels) -> R
         tracing::warn!("{advice}");
     }
     let egress = Egress::new().map_err(|error| Failure::internal("the HTTP client could not be set up", &error))?;
-    let provider = provider(config, secrets, &egress)?;
-    let channels = match channels {
-        Channels::None => BTreeMap::new(),
-        Channels::Configured => channels_of(config, secrets, &egress, &clock, &rng)?,
-    };
-    let tools = tools::builtin(&config.agent.workspace, clock.clone()).map_err(|error| Failure {
+    let blobs = blobs(config)?;
+    let provider = provider(config, secrets, &egress, &blobs)?;
+    let mut ways_in = WaysIn::default();
+    if channels == Channels::Configured {
+        ways_in = channels_of(config, secrets, &egress, &blobs, (&clock, &rng))?;
+    }
+    let (workspace, send_bytes_max) = (&config.agent.workspace, config.telegram.media_bytes_max);
+    let tools = tools::builtin(workspace, clock.clone(), blobs.clone(), send_bytes_max).map_err(|error| Failure {
         message: format!("the workspace folder {} cannot be used", config.agent.workspace.display()),
         cause: Some(error.to_string()),
         hint: Some("choose another with [agents.main] workspace".to_owned()),
         code: Failure::PERMISSION,
     })?;
+    for name in &config.tools.ask {
+        if !tools.iter().any(|tool| tool.spec().name.as_str() == name) {
+            tracing::warn!(tool = name, "[tools] ask names a tool that does not exist");
+        }
+    }
+    let transcriber = transcriber(config, secrets, &egress)?;
     let store = open(config, Role::Owner, clock.clone())?;
     let counter = store.clone();
+    let (channels, webhook) = (ways_in.channels, ways_in.webhook);
     Ok(Wired {
         commits: Arc::new(move || counter.commits()),
         settings: settings(config, catalogue),
-        adapters: Adapters { storage: store, provider, channels, tools, clock, rng },
+        webhook,
+        adapters: Adapters { storage: store, provider, channels, tools, blobs, transcriber, clock, rng },
     })
+}
+
+fn blobs(config: &Config) -> Result<Arc<dyn Blobs>, Failure> {
+    let folder = config.data_dir.join("attachments");
+    let opened = FileBlobs::open(&folder, config.attachments_bytes_max).map_err(|error| Failure {
+        message: format!("the folder {} cannot be used", folder.display()),
+        cause: Some(error.to_string()),
+        hint: Some("it holds files that were sent, and must belong to the user who runs Blufio".to_owned()),
+        code: Failure::PERMISSION,
+    })?;
+    Ok(Arc::new(opened))
+}
+
+fn transcriber(
+    config: &Config,
+    secrets: &dyn SecretStore,
+    egress: &Egress,
+) -> Result<Option<Arc<dyn AnyTranscriber>>, Failure> {
+    let Some(service) = &config.transcription else { return Ok(None) };
+    let options = TranscriptionOptions {
+        base_url: service.url.as_str(),
+        model: service.model.clone(),
+        key: secrets.get("transcription.api_key"),
+        egress,
+    };
+    let transcriber = Transcription::new(options)
+        .map_err(|error| Failure::internal("the transcriber could not be set up", &error))?;
+    Ok(Some(Arc::new(transcriber)))
 }
 
 fn open(config: &Config, role: Role, clock: Arc<dyn Clock>) -> Result<Arc<Store>, Failure> {
@@ -149,7 +197,12 @@ fn advice(config: &Config, catalogue: &Catalogue, now: Timestamp) -> Vec<String>
     advice
 }
 
-fn provider(config: &Config, secrets: &dyn SecretStore, egress: &Egress) -> Result<Arc<dyn AnyProvider>, Failure> {
+fn provider(
+    config: &Config,
+    secrets: &dyn SecretStore,
+    egress: &Egress,
+    blobs: &Arc<dyn Blobs>,
+) -> Result<Arc<dyn AnyProvider>, Failure> {
     let Some(api_key) = secrets.get("anthropic.api_key") else {
         return Err(Failure {
             message: "there is no key for the model".to_owned(),
@@ -158,8 +211,13 @@ fn provider(config: &Config, secrets: &dyn SecretStore, egress: &Egress) -> Resu
             code: Failure::PERMISSION,
         });
     };
-    let options =
-        AnthropicOptions { base_url: config.anthropic.base_url.as_str(), api_key, egress, limits: Limits::default() };
+    let options = AnthropicOptions {
+        base_url: config.anthropic.base_url.as_str(),
+        api_key,
+        egress,
+        blobs: blobs.clone(),
+        limits: Limits::default(),
+    };
     let provider = Anthropic::new(options).map_err(|error| Failure {
         message: "the model's provider cannot be used".to_owned(),
         cause: Some(error.to_string()),
@@ -169,23 +227,45 @@ fn provider(config: &Config, secrets: &dyn SecretStore, egress: &Egress) -> Resu
     Ok(Arc::new(provider))
 }
 
+/// The channels, and the way in for a server that calls.
+#[derive(Default)]
+struct WaysIn {
+    channels: BTreeMap<ChannelName, Arc<dyn AnyChannel>>,
+    webhook: Option<Arc<dyn Webhook>>,
+}
+
 fn channels_of(
     config: &Config,
     secrets: &dyn SecretStore,
     egress: &Egress,
-    clock: &Arc<dyn Clock>,
-    rng: &Arc<dyn Rng>,
-) -> Result<BTreeMap<ChannelName, Arc<dyn AnyChannel>>, Failure> {
+    blobs: &Arc<dyn Blobs>,
+    (clock, rng): (&Arc<dyn Clock>, &Arc<dyn Rng>),
+) -> Result<WaysIn, Failure> {
     let telegram = &config.telegram;
     let token = secrets.get("telegram.bot_token");
-    let mut channels: BTreeMap<ChannelName, Arc<dyn AnyChannel>> = BTreeMap::new();
+    let mut ways_in = WaysIn::default();
     if !telegram.is_enabled(token.is_some()) {
-        return Ok(channels);
+        return Ok(ways_in);
     }
+    let mode = match &telegram.mode {
+        Mode::Polling => telegram::Mode::Polling,
+        Mode::Webhook(address) => telegram::Mode::Webhook {
+            url: address.url.clone(),
+            secret: webhook_secret(secrets)?,
+        },
+    };
+    let pushed = matches!(mode, telegram::Mode::Webhook { .. });
     let options = TelegramOptions {
         api_root: telegram.api_root.as_str().to_owned(),
         token,
+        mode,
         egress: egress.clone(),
+        ip_family: match telegram.ip_family {
+            IpFamily::Auto => egress::IpFamily::Auto,
+            IpFamily::V4 => egress::IpFamily::V4,
+            IpFamily::V6 => egress::IpFamily::V6,
+        },
+        blobs: blobs.clone(),
         streaming: match telegram.streaming {
             Streaming::Off => telegram::Streaming::Off,
             Streaming::Auto => telegram::Streaming::Auto,
@@ -193,10 +273,15 @@ fn channels_of(
         },
         link_preview: telegram.link_preview,
         text_chunk: telegram.text_chunk,
+        mention_patterns: telegram.mention_patterns.clone(),
+        reaction_ack: telegram.reaction_ack.clone(),
+        reads_groups: telegram.groups.values().any(reads_along),
         rates: telegram.rate.map(|rate| Rates {
             global_per_s: rate.global_per_s,
             chat_per_s: rate.private_per_s,
             chat_burst: rate.private_burst,
+            group_per_min: rate.group_per_min,
+            group_burst: GROUP_BURST,
         }),
         timeouts: TelegramTimeouts::default(),
         clock: clock.clone(),
@@ -204,21 +289,20 @@ fn channels_of(
     };
     // A token that is missing or wrong is the channel's own trouble, which `status` and the readiness check show.
     let channel = Telegram::new(options).map_err(|error| Failure::internal("Telegram could not be set up", &error))?;
-    channels.insert(ChannelName::new("telegram"), Arc::new(channel));
-    Ok(channels)
+    let channel = Arc::new(channel);
+    ways_in.webhook = pushed.then(|| channel.clone() as Arc<dyn Webhook>);
+    ways_in.channels.insert(ChannelName::new("telegram"), channel);
+    Ok(ways_in)
+}
+
+/// Something in the group is read that was not said to the bot.
+fn reads_along(group: &Group) -> bool {
+    let topics = group.topics.values();
+    let topic = |topic: &Topic| topic.require_mention == Some(false) || topic.history_limit.is_some_and(|most| most > 0);
+    !group.require_mention || group.history_limit > 0 || topics.into_iter().any(topic)
 }
 
 fn settings(config: &Config, catalogue: Arc<Catalogue>) -> Settings {
-    let rules = AccessRules {
-        direct: match config.telegram.dm_policy {
-            DmPolicy::Pairing => DirectPolicy::Pairing,
-            DmPolicy::Allowlist => DirectPolicy::Allowlist,
-            DmPolicy::Disabled => DirectPolicy::Disabled,
-        },
-        allow_from: config.telegram.allow_from.clone(),
-        owners: config.telegram.owners.clone(),
-        paired: BTreeMap::new(),
-    };
     let effort = match config.agent.effort {
         Effort::Low => "low",
         Effort::Medium => "medium",
@@ -238,9 +322,59 @@ fn settings(config: &Config, catalogue: Arc<Catalogue>) -> Settings {
         running_turns: config.session.running_turns,
         live_sessions: config.session.live_sessions,
         pending_messages: config.session.pending_messages,
-        access: BTreeMap::from([(ChannelName::new("telegram"), rules)]),
+        access: BTreeMap::from([(ChannelName::new("telegram"), access(config))]),
         retention: Retention { messages_days: config.keep_messages_days.unwrap_or(0) },
         catalogue,
+        queue: match config.session.queue {
+            Queue::Followup => QueueMode::Followup,
+            Queue::Collect => QueueMode::Collect,
+            Queue::Interrupt => QueueMode::Interrupt,
+            Queue::Steer => QueueMode::Steer,
+        },
+        ask: config.tools.ask.iter().map(ToolName::new).collect(),
+        timezone: config.agent.timezone.clone(),
+        quiet: config
+            .notices
+            .quiet_hours
+            .map(|quiet| QuietHours { from_minute: quiet.from_minute, to_minute: quiet.to_minute }),
+        errors: match config.telegram.error_policy {
+            ErrorPolicy::Always => blufio_runtime::ErrorPolicy::Always,
+            ErrorPolicy::Once => blufio_runtime::ErrorPolicy::Once,
+            ErrorPolicy::Silent => blufio_runtime::ErrorPolicy::Silent,
+        },
+        media_bytes_max: config.telegram.media_bytes_max,
+        attachments_days: config.keep_attachments_days,
+        spoken_language: config.transcription.as_ref().and_then(|service| service.language.clone()),
+    }
+}
+
+fn access(config: &Config) -> AccessRules {
+    let telegram = &config.telegram;
+    let topic = |topic: &Topic| TopicRules {
+        enabled: topic.enabled,
+        require_mention: topic.require_mention,
+        allow_from: topic.allow_from.clone(),
+        history_limit: topic.history_limit,
+    };
+    let group = |group: &Group| GroupRules {
+        enabled: group.enabled,
+        require_mention: group.require_mention,
+        allow_from: group.allow_from.clone(),
+        history_limit: group.history_limit,
+        topics: group.topics.iter().map(|(id, rules)| (*id, topic(rules))).collect(),
+    };
+    AccessRules {
+        direct: match telegram.dm_policy {
+            DmPolicy::Pairing => DirectPolicy::Pairing,
+            DmPolicy::Allowlist => DirectPolicy::Allowlist,
+            DmPolicy::Disabled => DirectPolicy::Disabled,
+        },
+        allow_from: telegram.allow_from.clone(),
+        owners: telegram.owners.clone(),
+        paired: BTreeMap::new(),
+        groups: telegram.groups.iter().map(|(id, rules)| (*id, group(rules))).collect(),
+        group_allow_from: telegram.group_allow_from.clone(),
+        aliases: BTreeMap::new(),
     }
 }
 

@@ -13,6 +13,8 @@ use tracing::warn;
 const MESSAGE_CHARS_MAX: usize = 500;
 /// Characters of a body that are logged.
 const LOGGED_CHARS_MAX: usize = 2 * 1024;
+/// Characters of one word that are shown; a longer one is a piece of a file.
+const WORD_CHARS_MAX: usize = 100;
 /// The longest hint that is believed.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
 
@@ -101,6 +103,7 @@ fn failure_of(status: u16, told: &Told) -> Failure {
         ("billing_error", _) => Failure::Billing,
         ("not_found_error", _) => Failure::UnknownModel,
         ("request_too_large", _) => Failure::PromptTooLong,
+        ("invalid_request_error", _) if names_a_file(code, &told.message) => Failure::FileRefused,
         ("invalid_request_error", _) => Failure::Rejected,
         (_, 401 | 403) => Failure::Unauthorized,
         (_, 402) => Failure::Billing,
@@ -113,6 +116,13 @@ fn failure_of(status: u16, told: &Told) -> Failure {
         // A redirect, or a success that is none: not what was asked for.
         _ => Failure::Protocol,
     }
+}
+
+/// The refusal is about a picture or document; the service's sentences for that are not documented, so a request without
+/// files is judged once more by [`super::Anthropic`].
+fn names_a_file(code: &str, message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    code.starts_with("image_") || ["image", "pdf", "document"].iter().any(|word| message.contains(word))
 }
 
 /// The service may say outright whether to try again.
@@ -143,10 +153,20 @@ fn sentence(place: &str, told: &Told, secret: &str) -> String {
     clean(&text, secret, MESSAGE_CHARS_MAX)
 }
 
-/// Without the key, should the service ever repeat it, and not too long.
+/// Without the key and without bytes of files, should the service ever repeat them, and not too long.
 fn clean(text: &str, secret: &str, chars_max: usize) -> String {
     let text = if secret.is_empty() { text.to_owned() } else { text.replace(secret, "[key]") };
-    text.chars().take(chars_max).collect()
+    without_data(&text).chars().take(chars_max).collect()
+}
+
+/// Long runs of base64 become a word.
+fn without_data(text: &str) -> String {
+    let is_data = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '+' | '/' | '=');
+    let shown = |piece: &str| {
+        let data = piece.trim_end_matches(|letter| !is_data(letter));
+        if data.len() > WORD_CHARS_MAX { piece.replacen(data, "[data]", 1) } else { piece.to_owned() }
+    };
+    text.split_inclusive(|letter| !is_data(letter)).map(shown).collect()
 }
 
 #[cfg(test)]
@@ -209,6 +229,15 @@ mod tests {
         check(429, "rate_limit_error", "slow", "enforced_spend_limit_reached", Failure::Billing);
         check(429, "rate_limit_error", "slow", "contract_spend_limit_reached", Failure::Billing);
         check(429, "rate_limit_error", "slow", "ramp_limit_exceeded", Failure::RateLimited);
+        for message in [
+            "messages.0.content.0.image.source.base64: At least one of the image dimensions exceed max allowed size",
+            "Could not process image",
+            "The PDF specified was not valid.",
+            "A maximum of 100 PDF pages may be provided.",
+        ] {
+            check(400, "invalid_request_error", message, "", Failure::Rejected);
+        }
+        check(400, "invalid_request_error", "no", "image_dimensions_too_large", Failure::Rejected);
         check(503, "overloaded_error", "", "", Failure::Overloaded);
         check(404, "not_found_error", "model: x", "", Failure::UnknownModel);
         let event = |kind: &str| from_event(&Told { kind: kind.into(), ..Told::default() }, "").failure;
@@ -243,6 +272,9 @@ mod tests {
         assert!(error.message.chars().count() <= MESSAGE_CHARS_MAX);
         assert!(!error.message.contains("sk-secret") && error.message.contains("[key]"), "{}", error.message);
         assert_eq!(error.request.as_deref(), Some("req_1"));
+        let data = format!("source.data: {} is no picture", "iVBO+/8=".repeat(1_000));
+        let error = answer(400, &[], &body("invalid_request_error", &data, ""));
+        assert!(error.message.ends_with("source.data: [data] is no picture"), "{}", error.message);
         assert_eq!(answer(500, &[], "").message, "the model's provider answered 500");
         assert_eq!(answer(500, &[], r#"{"error":null,"request_id":"req_2"}"#).request.as_deref(), Some("req_2"));
     }

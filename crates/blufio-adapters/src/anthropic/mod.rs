@@ -1,11 +1,12 @@
 //! Claude behind the Messages API of Anthropic, version 2026-10-21, by API key.
 //!
 //! One call of [`Provider::complete`] is one try; what follows a failure is decided elsewhere. Requests are put together
-//! from stored bytes (`request`), checked once more (`validate`), streamed (`sse`, `stream`), and the reply is assembled
+//! from stored bytes (`request`) and stored files (`files`), checked once more (`validate`), streamed (`sse`, `stream`), and the reply is assembled
 //! once (`assemble`). Logins of consumer plans are not supported: their tokens belong to other products.
 
 mod assemble;
 mod errors;
+mod files;
 mod json;
 mod request;
 pub(crate) mod sse;
@@ -20,9 +21,11 @@ use assemble::Assembler;
 use blufio_core::failpoint::{Failpoint, hit};
 use blufio_core::limits;
 use blufio_core::message::{Part, Role};
-use blufio_core::port::{DeltaSink, Failure, Prompt, Provider, ProviderError, Reply, ToolSpec};
+use blufio_core::port::{Blobs, DeltaSink, Failure, Prompt, Provider, ProviderError, Reply, ToolSpec};
 use blufio_core::record::Shared;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 use stream::{Try, failed, unsent};
 use tracing::debug;
@@ -84,6 +87,8 @@ pub struct AnthropicOptions<'a> {
     pub api_key: String,
     /// The HTTP client.
     pub egress: &'a Egress,
+    /// Where the files are that messages show.
+    pub blobs: Arc<dyn Blobs>,
     /// Limits of one try.
     pub limits: Limits,
 }
@@ -108,6 +113,7 @@ pub struct Anthropic {
     origin: Origin,
     headers: HeaderMap,
     api_key: String,
+    blobs: Arc<dyn Blobs>,
     limits: Limits,
 }
 
@@ -134,25 +140,39 @@ impl Anthropic {
             origin: Origin::parse(options.base_url)?,
             headers,
             api_key,
+            blobs: options.blobs,
             limits: options.limits,
         })
     }
 
-    /// The body of the request for this prompt, byte for byte as it is sent. Nothing is checked here.
+    /// The body of the request for this prompt, byte for byte as it is sent. Nothing is checked here. It waits for the disk if
+    /// a message shows files: call it where waiting is allowed.
     #[must_use]
     pub fn request_body(&self, prompt: &Prompt) -> Vec<u8> {
-        request::body(prompt)
+        request::body(prompt, &*self.blobs)
+    }
+
+    /// The request and the ids of its tool calls, on a thread that may wait if there are files to read.
+    async fn ready(&self, prompt: &Prompt) -> Result<(Vec<u8>, HashSet<String>), ProviderError> {
+        let bytes_max = self.limits.request_bytes_max;
+        if !files::any(prompt) {
+            return ready(prompt, &*self.blobs, bytes_max);
+        }
+        let (prompt, blobs) = (prompt.clone(), self.blobs.clone());
+        // Bounded: as many files as a prompt shows, each of a bounded size. If the call is dropped, it ends by itself.
+        #[expect(clippy::disallowed_methods, reason = "stored files are read where waiting is allowed")]
+        let reading = tokio::task::spawn_blocking(move || ready(&prompt, &*blobs, bytes_max));
+        match reading.await {
+            Ok(ready) => ready,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(unsent(Failure::Transport, "the process is ending")),
+            },
+        }
     }
 
     async fn attempt(&self, prompt: &Prompt, mut deltas: DeltaSink) -> Result<Reply, ProviderError> {
-        let body = self.request_body(prompt);
-        if body.len() > self.limits.request_bytes_max {
-            return Err(unsent(Failure::PromptTooLong, "the request has more bytes than allowed"));
-        }
-        let known = check_request(&body).map_err(|illegal| {
-            tracing::error!(%illegal, request = %prompt.request, "an illegal request was not sent");
-            unsent(Failure::Rejected, &illegal.to_string())
-        })?;
+        let (body, known) = self.ready(prompt).await?;
         hit(Failpoint::CallBeforeRequest);
         let request = self.client.post(&self.origin, PATH).headers(self.headers.clone()).body(body);
         let mut one = Try::new(Assembler::new(known), self.limits, &self.api_key);
@@ -187,13 +207,24 @@ impl Provider for Anthropic {
     }
 
     fn estimate_tokens(&self, prompt: &Prompt) -> u64 {
-        let messages = prompt.messages.iter().map(|message| message.wire.len()).sum::<usize>();
-        let bytes = prompt.system.len() + prompt.tools.len() + messages;
-        u64::try_from(bytes).unwrap_or(u64::MAX).div_ceil(BYTES_PER_TOKEN)
+        let (mut bytes, mut tokens) = (prompt.system.len() + prompt.tools.len(), 0_u64);
+        for message in &prompt.messages {
+            let (shown, marks) = files::estimate(message);
+            bytes += message.wire.len().saturating_sub(marks);
+            tokens = tokens.saturating_add(shown);
+        }
+        u64::try_from(bytes).unwrap_or(u64::MAX).div_ceil(BYTES_PER_TOKEN).saturating_add(tokens)
     }
 
     async fn complete(&self, prompt: Prompt, deltas: DeltaSink) -> Result<Reply, ProviderError> {
-        let result = self.attempt(&prompt, deltas).await;
+        let mut result = self.attempt(&prompt, deltas).await;
+        // A sentence about pictures where there are none is about something else.
+        if let Err(error) = &mut result
+            && error.failure == Failure::FileRefused
+            && !files::any(&prompt)
+        {
+            error.failure = Failure::Rejected;
+        }
         let outcome = match &result {
             Ok(_) => "ok",
             Err(error) => {
@@ -204,6 +235,19 @@ impl Provider for Anthropic {
         metrics::counter!("blufio_model_requests_total", "outcome" => outcome).increment(1);
         result
     }
+}
+
+/// Puts a request together and looks at it once more; with the ids of its tool calls.
+fn ready(prompt: &Prompt, blobs: &dyn Blobs, bytes_max: usize) -> Result<(Vec<u8>, HashSet<String>), ProviderError> {
+    let body = request::body(prompt, blobs);
+    if body.len() > bytes_max {
+        return Err(unsent(Failure::PromptTooLong, "the request has more bytes than allowed"));
+    }
+    let known = check_request(&body).map_err(|illegal| {
+        tracing::error!(%illegal, request = %prompt.request, "an illegal request was not sent");
+        unsent(Failure::Rejected, &illegal.to_string())
+    })?;
+    Ok((body, known))
 }
 
 /// The word of a failure in metrics.
@@ -217,6 +261,7 @@ const fn outcome(failure: Failure) -> &'static str {
         Failure::Rejected => "rejected",
         Failure::PromptTooLong => "prompt_too_long",
         Failure::ThinkingMismatch => "thinking_mismatch",
+        Failure::FileRefused => "file_refused",
         Failure::Unauthorized => "unauthorized",
         Failure::Billing => "billing",
         Failure::UnknownModel => "unknown_model",

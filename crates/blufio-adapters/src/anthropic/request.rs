@@ -1,12 +1,14 @@
 //! Requests out of stored bytes: what was rendered once is copied, never rendered again.
 //!
 //! A signed thinking block is bound to every byte before it, and the prompt cache to every block; so `system`, `tools` and
-//! each message have one serialised form for the life of an epoch. Only `cache_control` is put in at send time, which the
-//! service does not count as a change. This file refuses to know whether a conversation is legal (see `validate`).
+//! each message have one serialised form for the life of an epoch. Put in at send time are only `cache_control`, which the
+//! service does not count as a change, and the bytes of files, which are always the same (see `files`). This file refuses to
+//! know whether a conversation is legal (see `validate`).
 
-use super::json;
+use super::{files, json};
+use blufio_core::limits::MODEL_REQUEST_BYTES_MAX;
 use blufio_core::message::{Body as PartBody, Part, Role};
-use blufio_core::port::{Prompt, PromptMessage, ToolSpec};
+use blufio_core::port::{Blobs, Prompt, PromptMessage, ToolSpec};
 use blufio_core::record::Shared;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -82,16 +84,24 @@ fn block(role: Role, body: &PartBody) -> Option<String> {
             let error = if *error { r#","is_error":true"# } else { "" };
             Some(format!(r#"{{"type":"tool_result","tool_use_id":{id},"content":{content}{error}}}"#))
         }
+        (Role::User, PartBody::Image { attachment, media_type, bytes }) => {
+            Some(files::image(attachment, media_type, *bytes))
+        }
+        (Role::User, PartBody::Document { attachment, media_type, bytes, title }) => {
+            Some(files::document(attachment, media_type, *bytes, title))
+        }
         (_, PartBody::Text { .. } | PartBody::Opaque { .. })
         | (Role::User, PartBody::ToolCall { .. })
-        | (Role::Assistant, PartBody::ToolResult { .. }) => None,
+        | (Role::Assistant, PartBody::ToolResult { .. } | PartBody::Image { .. } | PartBody::Document { .. }) => None,
     }
 }
 
-/// Puts a request together. Nothing is checked here.
-pub(super) fn body(prompt: &Prompt) -> Vec<u8> {
+/// Puts a request together. Nothing is checked here. Reads the disk if a message shows files.
+pub(super) fn body(prompt: &Prompt, blobs: &dyn Blobs) -> Vec<u8> {
     let stored = prompt.messages.iter().map(|message| message.wire.len() + MARK.len()).sum::<usize>();
-    let mut body = Vec::with_capacity(HEAD_BYTES + prompt.system.len() + prompt.tools.len() + stored);
+    let shown = prompt.messages.iter().map(files::expanded_bytes).fold(0, u64::saturating_add);
+    let shown = usize::try_from(shown).unwrap_or(usize::MAX).min(MODEL_REQUEST_BYTES_MAX);
+    let mut body = Vec::with_capacity(HEAD_BYTES + prompt.system.len() + prompt.tools.len() + stored + shown);
     body.extend_from_slice(head(prompt).as_bytes());
     let (has_system, has_tools) = (*prompt.system != *b"[]", *prompt.tools != *b"[]");
     if has_system {
@@ -104,7 +114,14 @@ pub(super) fn body(prompt: &Prompt) -> Vec<u8> {
     let marked = marked_messages(&prompt.messages);
     let mut before: &[u8] = br#","messages":["#;
     for (place, message) in prompt.messages.iter().enumerate() {
-        append(&mut body, before, &message.wire, marked.contains(&place).then_some("}]}"));
+        let marked = marked.contains(&place);
+        match files::blocks(message) {
+            None => append(&mut body, before, &message.wire, marked.then_some("}]}")),
+            Some(blocks) => {
+                body.extend_from_slice(before);
+                files::append(&mut body, &blocks, blobs, marked.then_some(MARK));
+            }
+        }
         before = b",";
     }
     body.extend_from_slice(if prompt.messages.is_empty() { br#","messages":[]}"# } else { b"]}" });

@@ -4,6 +4,7 @@
 //! checked once; what the service itself wrote (thinking, server tools, blocks nobody knows) is not judged, only replayed.
 //! This file refuses to know how requests are built.
 
+use super::files::MARK;
 use super::json::text_of;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -98,7 +99,16 @@ struct Block<'a> {
     #[serde(borrow)]
     content: Option<&'a RawValue>,
     #[serde(borrow)]
+    source: Option<&'a RawValue>,
+    #[serde(borrow)]
     cache_control: Option<&'a RawValue>,
+}
+
+/// Where the bytes of a picture or document are.
+#[derive(Deserialize)]
+struct Source<'a> {
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -204,7 +214,16 @@ impl<'a> Walk<'a> {
     fn block(&self, at: &str, block: &'a Block<'a>, side: Side) -> Result<Meaning<'a>, Illegal> {
         match (&*block.kind, side) {
             ("text", _) if string(block.text).trim().is_empty() => illegal(at, "an empty text"),
-            ("text", _) | ("image" | "document", Side::User) => Ok(Meaning::Other),
+            ("text", _) => Ok(Meaning::Other),
+            ("image" | "document", Side::User) => {
+                let source = block.source.and_then(|source| serde_json::from_str::<Source<'_>>(source.get()).ok());
+                let Some(source) = source else { return illegal(at, "a file without a source") };
+                let data = source.data.map_or("", RawValue::get).trim_start_matches('"');
+                if data.is_empty() || data.starts_with(MARK) {
+                    return illegal(at, "a file without its bytes");
+                }
+                Ok(Meaning::Other)
+            }
             ("tool_result", Side::User) => {
                 let empty = match block.content.map(RawValue::get) {
                     None | Some("[]") => true,
@@ -310,6 +329,11 @@ mod tests {
         in_user(r#"{"type":"thinking","thinking":"","signature":"s"}"#, "does not belong");
         in_user(CALL, "does not belong");
         in_user(r#"{"text":"a"}"#, "without a type");
+        in_user(r#"{"type":"image","source":{"type":"base64","media_type":"image/png","data":"iVBO"}}"#, "");
+        in_user(r#"{"type":"image","source":{"data":"blufio-attachment:00:1"}}"#, "without its bytes");
+        in_user(r#"{"type":"document","source":{"data":""}}"#, "without its bytes");
+        in_user(r#"{"type":"document"}"#, "without a source");
+        in_user(r#"{"type":"image","source":7}"#, "without a source");
         let in_model = |block: &str| verdict(&format!("{},{}", user(TEXT), model(block)));
         assert_eq!(in_model(r#"{"type":"future","text":null,"id":{},"name":[1],"content":7}"#), "");
         assert!(in_model(r#"{"type":"tool_use","id":"","name":"now","input":{}}"#).contains("usable id"));

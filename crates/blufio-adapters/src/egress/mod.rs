@@ -4,9 +4,12 @@
 //! this machine only; no proxies, no redirects, HTTP/1.1; names are never looked up through the C library. It refuses to
 //! know any API that is spoken on top of it, and it never tries a request again: only the caller knows whether that is safe.
 
+mod family;
 pub mod local;
 mod resolver;
 mod tls;
+
+pub use family::IpFamily;
 
 use blufio_core::limits::MODEL_CONNECT;
 use reqwest::{Method, RequestBuilder, Response, Url};
@@ -172,7 +175,14 @@ impl Egress {
         Ok(Self { tls: tls::config()?, resolver: resolver::Resolver::default() })
     }
 
-    /// Makes every client look names up again, from the system's configuration of that moment.
+    /// Clients made from the result use addresses of `family` alone for hosts that are given by name.
+    #[must_use]
+    pub fn of_family(self, family: IpFamily) -> Self {
+        Self { resolver: self.resolver.of_family(family), ..self }
+    }
+
+    /// Makes every client look names up again, from the system's configuration of that moment. Said three times without an
+    /// answer in between, it also makes them try the other address family first.
     pub fn forget_addresses(&self) {
         self.resolver.forget();
     }
@@ -221,7 +231,20 @@ impl Client {
 ///
 /// Only the connection has a timeout of its own; the caller wraps the rest.
 pub async fn send(request: RequestBuilder) -> Result<Response, EgressError> {
-    Ok(request.send().await?)
+    match request.send().await {
+        Ok(response) => {
+            if let (Some(host), Some(from)) = (response.url().host_str(), response.remote_addr()) {
+                family::FAMILIES.worked(host, from.ip());
+            }
+            Ok(response)
+        }
+        Err(error) => {
+            if let (true, Some(host)) = (error.is_connect(), error.url().and_then(Url::host_str)) {
+                family::FAMILIES.failed(host);
+            }
+            Err(error.into())
+        }
+    }
 }
 
 /// The next piece of a body; `None` at its end.
@@ -247,8 +270,11 @@ pub async fn read_capped(mut response: Response, max: usize) -> Result<Vec<u8>, 
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
+    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
     #[test]
     fn origins() {
@@ -277,6 +303,75 @@ mod tests {
         assert_eq!(origin.at("/bot1:a_b/getMe").as_str(), "https://example.org/bot1:a_b/getMe");
         assert_eq!(origin.at("/a?b#c").as_str(), "https://example.org/a%3Fb%23c");
         assert_eq!(origin.at("//evil.example/").host_str(), Some("example.org"));
+    }
+
+    /// An HTTP server that answers every request of a connection with nothing.
+    async fn serve(listener: TcpListener) {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1024];
+            while stream.read(&mut request).await.is_ok_and(|bytes| bytes > 0) {
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+            }
+        }
+    }
+
+    /// A port of this machine that answers over IPv4; over IPv6, attempts to connect are never answered: the kernel drops
+    /// them while the queue of a listener that accepts nobody is full. `None` where there is no IPv6.
+    async fn half_dead_port() -> Option<(TcpListener, Vec<TcpStream>, TcpListener)> {
+        for _ in 0..20 {
+            let alive = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            let address = SocketAddr::from((Ipv6Addr::LOCALHOST, alive.local_addr().unwrap().port()));
+            let socket = TcpSocket::new_v6().ok()?;
+            if let Err(error) = socket.bind(address) {
+                if error.kind() == std::io::ErrorKind::AddrInUse {
+                    continue;
+                }
+                return None;
+            }
+            let dead = socket.listen(1).unwrap();
+            let mut waiting = Vec::new();
+            while let Ok(stream) = tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
+                waiting.push(stream.unwrap());
+                assert!(waiting.len() < 100, "the queue never fills");
+            }
+            return Some((alive, waiting, dead));
+        }
+        panic!("no port is free in both families");
+    }
+
+    #[tokio::test]
+    async fn a_family_that_leads_nowhere_costs_a_moment_once() {
+        let Some((alive, _waiting, _dead)) = half_dead_port().await else {
+            eprintln!("skipped: this machine has no IPv6");
+            return;
+        };
+        let origin = Origin::parse(&format!("http://localhost:{}", alive.local_addr().unwrap().port())).unwrap();
+        let egress = Egress::new().unwrap();
+        let get = |egress: &Egress| {
+            let request = egress.client(Purpose::Send).unwrap().get(&origin, "/");
+            tokio::time::timeout(Duration::from_secs(5), send(request))
+        };
+        let order = async || {
+            let name = "localhost".parse().unwrap();
+            let found = reqwest::dns::Resolve::resolve(&egress.resolver, name).await.unwrap();
+            found.map(|address| address.is_ipv6()).collect::<Vec<bool>>()
+        };
+        tokio::select! {
+            () = serve(alive) => {}
+            () = async {
+                assert_eq!(order().await, [false, true]);
+                for _ in 0..3 {
+                    egress.forget_addresses();
+                }
+                assert_eq!(order().await, [true, false], "three doubts without an answer");
+                assert_eq!(get(&egress).await.unwrap().unwrap().status().as_u16(), 200, "first reply within 5 s");
+                assert_eq!(order().await, [false, true], "what answered comes first from now on");
+                assert!(get(&egress.clone().of_family(IpFamily::V4)).await.unwrap().is_ok());
+                let hangs = get(&egress.clone().of_family(IpFamily::V6));
+                assert!(tokio::time::timeout(Duration::from_millis(600), hangs).await.is_err(), "it is a black hole");
+            } => {}
+        }
     }
 
     #[test]

@@ -5,10 +5,12 @@
 //! lookup and thrown away after a failed one or when a caller doubts its answers, so that a changed `/etc/resolv.conf` is read
 //! again.
 
+use super::family::{FAMILIES, Families, IpFamily};
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::LookupIpStrategy;
 use hickory_resolver::net::NetError;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use tracing::debug;
@@ -17,12 +19,25 @@ use tracing::debug;
 const CACHED_ANSWERS_MAX: u64 = 64;
 
 /// The resolver hook of the HTTP client; clones share one cache.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Resolver {
     current: Arc<Mutex<Option<TokioResolver>>>,
+    family: IpFamily,
+    families: &'static Families,
+}
+
+impl Default for Resolver {
+    fn default() -> Self {
+        Self { current: Arc::default(), family: IpFamily::Auto, families: &FAMILIES }
+    }
 }
 
 impl Resolver {
+    /// One with the same cache that gives out addresses of `family` alone.
+    pub(super) fn of_family(self, family: IpFamily) -> Self {
+        Self { family, ..self }
+    }
+
     /// The resolver in use, or a new one from the system's configuration.
     fn current(&self) -> Result<TokioResolver, NetError> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
@@ -40,6 +55,11 @@ impl Resolver {
 
     /// Gives up the remembered answers and the configuration they came by.
     pub(super) fn forget(&self) {
+        self.families.doubted();
+        self.drop_current();
+    }
+
+    fn drop_current(&self) {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -51,7 +71,7 @@ impl Resolver {
             Ok(found) => Ok(found.iter().collect()),
             Err(error) => {
                 debug!(%error, "name lookup");
-                self.forget();
+                self.drop_current();
                 Err(error)
             }
         }
@@ -63,6 +83,11 @@ impl Resolve for Resolver {
         let resolver = self.clone();
         Box::pin(async move {
             let found = resolver.lookup(name.as_str()).await?;
+            let found = resolver.families.arrange(name.as_str(), resolver.family, found);
+            if found.is_empty() {
+                let why = format!("the host has no address of the chosen family ({:?})", resolver.family);
+                return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, why).into());
+            }
             // Port 0 is replaced by the one of the request.
             let addresses: Addrs = Box::new(found.into_iter().map(|address| SocketAddr::new(address, 0)));
             Ok(addresses)
@@ -79,11 +104,24 @@ mod tests {
 
     #[tokio::test]
     async fn forgetting_holds_for_every_clone() {
-        let resolver = Resolver::default();
+        static OWN: Families = Families::new();
+        let resolver = Resolver { families: &OWN, ..Resolver::default() };
         let answers = TokioResolver::builder_with_config(ResolverConfig::default(), TokioRuntimeProvider::default());
         *resolver.current.lock().unwrap() = Some(answers.build().unwrap());
         resolver.clone().forget();
         assert!(resolver.current.lock().unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn only_the_chosen_family_is_given_out() {
+        let first = |family: IpFamily| async move {
+            let name: Name = "localhost".parse().unwrap();
+            let found: Vec<SocketAddr> = Resolver::default().of_family(family).resolve(name).await.unwrap().collect();
+            (found.len(), found[0].is_ipv6())
+        };
+        assert_eq!(first(IpFamily::Auto).await.0, 2);
+        assert_eq!(first(IpFamily::V4).await, (1, false));
+        assert_eq!(first(IpFamily::V6).await, (1, true));
     }
 
     #[tokio::test]

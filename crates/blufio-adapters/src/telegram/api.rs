@@ -3,6 +3,7 @@
 //! The bot's token is part of every address. It leaves this file only inside a request: no error, log line, metric or
 //! `Debug` output holds it, also not when a server repeats it in its answer. What a method means is not known here.
 
+use super::upload::Form;
 use super::wire::{Envelope, ResponseParameters};
 use crate::egress::{self, Client, Egress, EgressError, Origin, Purpose};
 use serde::Serialize;
@@ -39,6 +40,8 @@ pub(super) enum ApiError {
         description: String,
         /// The pause that it asks for.
         retry_after: Option<Duration>,
+        /// The group goes on under this id.
+        migrated: Option<i64>,
     },
     /// An answer that is none of the Bot API's: a proxy's page, half a body, too large a body.
     #[error("an unreadable answer with status {code}")]
@@ -80,6 +83,17 @@ impl ApiError {
             },
         }
     }
+}
+
+/// Why a file was not downloaded.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Download {
+    /// It has more bytes than were allowed.
+    TooLarge,
+    /// The address is not good any more.
+    Gone,
+    /// Anything else; trying again may help.
+    Failed(String),
 }
 
 /// Which connections a call uses. A long poll never shares one with a send.
@@ -157,6 +171,29 @@ impl Api {
         limit: Duration,
         read: impl FnOnce(&RawValue) -> Option<T>,
     ) -> Result<T, ApiError> {
+        let body = serde_json::to_vec(body).map_err(|error| ApiError::NotSent(error.to_string()))?;
+        self.post(lane, method, ("application/json", body), limit, read).await
+    }
+
+    /// Calls a method with a body that holds a file.
+    pub(super) async fn upload<T>(
+        &self,
+        method: &'static str,
+        form: Form,
+        limit: Duration,
+        read: impl FnOnce(&RawValue) -> Option<T>,
+    ) -> Result<T, ApiError> {
+        self.post(Lane::Calls, method, (&form.content_type, form.body), limit, read).await
+    }
+
+    async fn post<T>(
+        &self,
+        lane: Lane,
+        method: &'static str,
+        body: (&str, Vec<u8>),
+        limit: Duration,
+        read: impl FnOnce(&RawValue) -> Option<T>,
+    ) -> Result<T, ApiError> {
         let outcome = match tokio::time::timeout(limit, self.exchange(lane, method, body)).await {
             Ok(Ok((code, bytes))) => self.understand(code, &bytes, read),
             Ok(Err(error)) => Err(error),
@@ -165,6 +202,33 @@ impl Api {
         let label = outcome.as_ref().err().map_or("ok", ApiError::label);
         metrics::counter!("blufio_telegram_requests_total", "method" => method, "outcome" => label).increment(1);
         outcome
+    }
+
+    /// Fetches a file that `getFile` named, at most `bytes_max` of it. Between two pieces at most `stall` may pass.
+    pub(super) async fn download(&self, path: &str, bytes_max: u64, stall: Duration) -> Result<Vec<u8>, Download> {
+        let token = self.token.as_ref().map_err(|why| Download::Failed((*why).to_owned()))?;
+        let failed = |error: EgressError| Download::Failed(self.scrubbed(&error.to_string()));
+        let silent = |_| Download::Failed("it came to a stop".to_owned());
+        let request = self.calls.get(&self.origin, &format!("/file/bot{token}/{path}"));
+        let mut response = tokio::time::timeout(stall, egress::send(request)).await.map_err(silent)?.map_err(failed)?;
+        match response.status().as_u16() {
+            200 => {}
+            404 | 410 => return Err(Download::Gone),
+            code => return Err(Download::Failed(format!("the server answered {code}"))),
+        }
+        if response.content_length().is_some_and(|length| length > bytes_max) {
+            return Err(Download::TooLarge);
+        }
+        let mut bytes = Vec::new();
+        loop {
+            let piece =
+                tokio::time::timeout(stall, egress::chunk(&mut response)).await.map_err(silent)?.map_err(failed)?;
+            let Some(piece) = piece else { return Ok(bytes) };
+            if (bytes.len() + piece.len()) as u64 > bytes_max {
+                return Err(Download::TooLarge);
+            }
+            bytes.extend_from_slice(&piece);
+        }
     }
 
     /// Makes the next poll look its server's name up again and use a new connection.
@@ -184,13 +248,17 @@ impl Api {
     }
 
     /// Sends the request and reads the whole answer, whatever it is.
-    async fn exchange(&self, lane: Lane, method: &str, body: &impl Serialize) -> Result<(u16, Vec<u8>), ApiError> {
+    async fn exchange(
+        &self,
+        lane: Lane,
+        method: &str,
+        (kind, body): (&str, Vec<u8>),
+    ) -> Result<(u16, Vec<u8>), ApiError> {
         let token = self.token.as_ref().map_err(|why| ApiError::NoToken(why))?;
-        let body = serde_json::to_vec(body).map_err(|error| ApiError::NotSent(error.to_string()))?;
         let request = self
             .client(lane)
             .post(&self.origin, &format!("/bot{token}/{method}"))
-            .header(reqwest::header::CONTENT_TYPE, "application/json")
+            .header(reqwest::header::CONTENT_TYPE, kind)
             .body(body);
         let response = egress::send(request).await.map_err(|error| self.failed(&error))?;
         let code = response.status().as_u16();
@@ -214,11 +282,12 @@ impl Api {
         if envelope.ok {
             return envelope.result.and_then(read).ok_or(ApiError::Garbage { code });
         }
-        let ResponseParameters { retry_after } = envelope.parameters.unwrap_or_default();
+        let ResponseParameters { retry_after, migrate_to_chat_id } = envelope.parameters.unwrap_or_default();
         Err(ApiError::Status {
             code: envelope.error_code.and_then(|code| u16::try_from(code).ok()).unwrap_or(code),
             description: self.scrubbed(&envelope.description.unwrap_or_default()),
             retry_after: retry_after.map(Duration::from_secs),
+            migrated: migrate_to_chat_id,
         })
     }
 

@@ -1,7 +1,8 @@
 //! The markup of a received text, written as Markdown, which is what the model reads.
 //!
-//! The Bot API gives a plain text and a list of entities whose offsets count UTF-16 code units. Only bold, italic, struck
-//! out, code, code blocks and labelled links are written; everything else (mentions, commands, bare links) is text already.
+//! The Bot API gives a plain text and a list of entities whose offsets count UTF-16 code units. Bold, italic, struck out,
+//! hidden, code, code blocks, quotes and labelled links are written; everything else (mentions, commands, bare links,
+//! underlines) is text already.
 //! It refuses to know the model and never fails: an entity that makes no sense is left out.
 
 use super::wire::MessageEntity;
@@ -49,6 +50,8 @@ fn marks(entity: &MessageEntity) -> Option<(String, String)> {
         "strikethrough" => same("~~"),
         "code" => same("`"),
         "pre" => Some((format!("```{}\n", entity.language.as_deref().unwrap_or_default()), "\n```".to_owned())),
+        "spoiler" => same("||"),
+        "blockquote" | "expandable_blockquote" => Some(("> ".to_owned(), "\n".to_owned())),
         "text_link" => Some(("[".to_owned(), format!("]({})", entity.url.as_deref()?))),
         _ => None,
     }
@@ -59,11 +62,20 @@ fn insert(text: &str, markers: &[Marker]) -> String {
     let mut written = String::with_capacity(text.len() + 8 * markers.len());
     let mut left = markers.iter().peekable();
     let mut units = 0;
+    let mut quoting = false;
     for character in text.chars() {
         while let Some(marker) = left.next_if(|marker| marker.at <= units) {
+            match marker.text.as_str() {
+                "> " => quoting = true,
+                "\n" => quoting = false,
+                _ => {}
+            }
             written.push_str(&marker.text);
         }
         written.push(character);
+        if quoting && character == '\n' {
+            written.push_str("> ");
+        }
         units += character.len_utf16();
     }
     for marker in left {
@@ -83,6 +95,7 @@ mod tests {
             length,
             url: Some("https://example.org".to_owned()),
             language: None,
+            user: None,
         }
     }
 
@@ -99,6 +112,8 @@ mod tests {
         check("outer inner", &[entity("bold", 0, 11), entity("code", 6, 5)], "**outer `inner`**");
         check("let x", &[entity("pre", 0, 5)], "```\nlet x\n```");
         check("see here", &[entity("text_link", 4, 4)], "see [here](https://example.org)");
+        check("a\nb\nc", &[entity("blockquote", 0, 3)], "> a\n> b\n\nc");
+        check("psst", &[entity("spoiler", 0, 4)], "||psst||");
         check("/stop", &[entity("bot_command", 0, 5)], "/stop");
         check("odd", &[entity("bold", -1, 4), entity("bold", 0, 0), entity("bold", 1, i64::MAX)], "o**dd**");
     }

@@ -10,13 +10,15 @@ use std::time::Duration;
 enum State {
     Starting,
     Ready,
+    Listening,
     Degraded(String),
     Failed(String),
 }
 
 struct Inner {
     state: State,
-    /// When the first request of the poll in flight was sent, or the last answer taken in.
+    /// When the first request of the poll in flight was sent, or the last answer taken in; with a webhook, when all was
+    /// last seen to be well.
     since: Duration,
     /// Whether the last poll was answered and its updates were stored: then the next request is a new poll.
     answered: bool,
@@ -46,6 +48,11 @@ impl Health {
         *self.lock() = Inner { state: State::Ready, since: now, answered: true };
     }
 
+    /// Updates are brought by the server, and nothing is wrong with that.
+    pub(super) fn listening(&self, now: Duration) {
+        *self.lock() = Inner { state: State::Listening, since: now, answered: true };
+    }
+
     /// Trouble that may pass. A channel that was never authenticated stays `Starting`.
     pub(super) fn degraded(&self, reason: impl Into<String>) {
         let mut inner = self.lock();
@@ -64,6 +71,7 @@ impl Health {
         let poll_since_ms = u64::try_from(inner.since.as_millis()).unwrap_or(u64::MAX);
         match &inner.state {
             State::Starting => ChannelHealth::Starting,
+            State::Listening => ChannelHealth::Listening,
             State::Ready => ChannelHealth::Ready { poll_since_ms },
             State::Degraded(reason) => ChannelHealth::Degraded { reason: reason.clone(), poll_since_ms },
             State::Failed(reason) => ChannelHealth::Failed { reason: reason.clone() },

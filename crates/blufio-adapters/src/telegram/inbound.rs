@@ -3,8 +3,14 @@
 //! Every update becomes exactly one [`Inbound`], whatever is in it: an unreadable one is `Malformed` and an unused kind
 //! `Ignored`, so that one odd update never holds up the others. Nothing here decides who may speak.
 
-use super::entities::to_markdown;
-use super::wire::{Marks, Me, Message, RawFields, SERVICE_FIELDS, UPDATE_KINDS, User};
+mod content;
+mod gating;
+
+pub(super) use gating::Mentions;
+
+use super::wire::{
+    Callback, Marks, Me, Membership, Message, RawFields, Reaction, SERVICE_FIELDS, UPDATE_KINDS, User,
+};
 use blufio_core::access::Sender;
 use blufio_core::ids::{ChannelName, SessionKey};
 use blufio_core::limits::UPDATE_BYTES_MAX;
@@ -15,20 +21,20 @@ use sha2::{Digest, Sha256};
 
 /// Accounts in whose name Telegram itself, anonymous administrators and channels write.
 const SERVICE_ACCOUNTS: [i64; 3] = [777_000, 1_087_968_824, 136_817_688];
-/// Characters kept of the name that somebody gives themselves. Longer: cut.
-const NAME_CHARACTERS_MAX: usize = 64;
+/// The thread id of a forum's general topic, whose messages name none.
+const GENERAL_TOPIC: i64 = 1;
 /// The number under which an update without a readable id is stored.
 const NO_UPDATE_ID: i64 = 0;
 
 /// Reads one update.
-pub(super) fn read(raw: &RawValue, bot: &Me) -> Inbound {
+pub(super) fn read(raw: &RawValue, bot: &Me, mentions: &Mentions) -> Inbound {
     let text = raw.get();
     let fields: RawFields<'_> = serde_json::from_str(text).unwrap_or_default();
     let update = id_of(&fields).unwrap_or(NO_UPDATE_ID);
     let too_large = text.len() > UPDATE_BYTES_MAX;
     let stored: Shared = if too_large { Shared::from(&[][..]) } else { Shared::from(text.as_bytes()) };
     let body = if too_large || update == NO_UPDATE_ID { None } else { body_of(&fields) };
-    let judged = body.and_then(|(kind, body)| Some((fingerprint(kind, body)?, judge(kind, body, bot)?)));
+    let judged = body.and_then(|(kind, body)| Some((fingerprint(kind, body)?, judge(kind, body, bot, mentions)?)));
     match judged {
         Some((fingerprint, kind)) => Inbound { update, fingerprint, raw: stored, kind },
         None => Inbound { update, fingerprint: digest(text), raw: stored, kind: InboundKind::Malformed },
@@ -45,6 +51,10 @@ pub(super) fn label(kind: &InboundKind) -> &'static str {
     match kind {
         InboundKind::Message { .. } => "message",
         InboundKind::Edited { .. } => "edited_message",
+        InboundKind::Pressed { .. } => "callback_query",
+        InboundKind::Reacted { .. } => "message_reaction",
+        InboundKind::Membership { .. } => "my_chat_member",
+        InboundKind::Migrated { .. } => "migration",
         InboundKind::Ignored(kind) => kind,
         InboundKind::Malformed => "malformed",
     }
@@ -58,63 +68,118 @@ fn body_of<'a>(fields: &RawFields<'a>) -> Option<(&'static str, &'a RawValue)> {
 }
 
 /// What an update is; `None` if it cannot be read.
-fn judge(kind: &'static str, body: &RawValue, bot: &Me) -> Option<InboundKind> {
+fn judge(kind: &'static str, body: &RawValue, bot: &Me, mentions: &Mentions) -> Option<InboundKind> {
+    let body_text = body.get();
     match kind {
         "message" | "edited_message" => {
-            let message: Message = serde_json::from_str(body.get()).ok()?;
+            let message: Message = serde_json::from_str(body_text).ok()?;
+            if let Some(migrated) = migration(&message) {
+                return Some(migrated);
+            }
             if has_no_words(&message) && is_service(body) {
                 return Some(InboundKind::Ignored("service_message"));
             }
-            Some(if kind == "message" { said(message, bot) } else { changed(message, bot) })
+            let addressed = gating::is_addressed(&message, bot, mentions);
+            Some(if kind == "message" { said(&message, body, bot, addressed) } else { changed(&message, bot, addressed) })
         }
+        "callback_query" => Some(pressed(serde_json::from_str(body_text).ok()?)),
+        "message_reaction" => Some(reacted(serde_json::from_str(body_text).ok()?)),
+        "my_chat_member" => Some(membership(&serde_json::from_str(body_text).ok()?)),
         other => Some(InboundKind::Ignored(other)),
     }
 }
 
-fn said(message: Message, bot: &Me) -> InboundKind {
-    let text = words(&message);
+fn said(message: &Message, body: &RawValue, bot: &Me, addressed: bool) -> InboundKind {
     InboundKind::Message {
-        sender: sender(&message),
+        sender: sender(message, bot, addressed),
         name: message.from.as_ref().map(name).unwrap_or_default(),
         route: Route {
             channel: ChannelName::new(super::CHANNEL),
             account: bot.id,
             chat: message.chat.id,
-            thread: thread(&message),
+            thread: thread(message, bot),
             reply_to: Some(message.message_id),
         },
-        session: session(&message, bot.id),
-        text,
+        session: session(message, bot),
+        content: content::of(message, body, bot),
+        album: message.media_group_id.as_ref().map(|group| format!("{}:{group}", message.chat.id)),
         addressee: bot.username.clone(),
     }
 }
 
-fn changed(message: Message, bot: &Me) -> InboundKind {
+fn changed(message: &Message, bot: &Me, addressed: bool) -> InboundKind {
     InboundKind::Edited {
-        sender: sender(&message),
-        session: session(&message, bot.id),
+        sender: sender(message, bot, addressed),
+        session: session(message, bot),
         message: message.message_id,
-        text: words(&message),
+        text: content::words(message),
     }
 }
 
-fn sender(message: &Message) -> Sender {
+/// A press without a message (of one sent by other means) has no chat, so it is refused; but it is answered.
+fn pressed(callback: Callback) -> InboundKind {
+    let Callback { id, from, message, data } = callback;
+    let chat = message.as_ref().map(|message| &message.chat);
+    let sender = Sender {
+        user: from.id,
+        chat: chat.map_or(0, |chat| chat.id),
+        topic: None,
+        private: chat.is_some_and(|chat| chat.kind == "private"),
+        addressed: true,
+        bot: from.is_bot,
+        impersonal: SERVICE_ACCOUNTS.contains(&from.id),
+    };
+    InboundKind::Pressed { sender, press: id, message: message.map_or(0, |message| message.message_id), data }
+}
+
+fn reacted(reaction: Reaction) -> InboundKind {
+    let user = reaction.user.as_ref();
+    let sender = Sender {
+        user: user.map_or(0, |user| user.id),
+        chat: reaction.chat.id,
+        topic: None,
+        private: reaction.chat.kind == "private",
+        addressed: false,
+        bot: user.is_some_and(|user| user.is_bot),
+        impersonal: user.is_none_or(|user| SERVICE_ACCOUNTS.contains(&user.id)),
+    };
+    let emoji = reaction.new_reaction.first().map_or(String::new(), |first| {
+        first.get("emoji").and_then(|emoji| emoji.as_str()).map_or("a custom emoji", |emoji| emoji).to_owned()
+    });
+    InboundKind::Reacted { sender, name: user.map(name).unwrap_or_default(), message: reaction.message_id, emoji }
+}
+
+fn membership(change: &Membership) -> InboundKind {
+    let private = change.chat.kind == "private";
+    let closed = match (change.new_chat_member.status.as_str(), private) {
+        ("kicked", true) => Some("the bot was blocked by the user"),
+        ("kicked" | "left", _) => Some("the bot was removed from the chat"),
+        ("restricted", _) if !change.new_chat_member.is_member => Some("the bot was removed from the chat"),
+        _ => None,
+    };
+    InboundKind::Membership { chat: change.chat.id, closed }
+}
+
+/// Both of the service messages that tell of an upgrade: the one in the old group and the one in the new.
+fn migration(message: &Message) -> Option<InboundKind> {
+    let here = message.chat.id;
+    match (message.migrate_to_chat_id, message.migrate_from_chat_id) {
+        (Some(new), _) => Some(InboundKind::Migrated { old: here, new }),
+        (None, Some(old)) => Some(InboundKind::Migrated { old, new: here }),
+        (None, None) => None,
+    }
+}
+
+fn sender(message: &Message, bot: &Me, addressed: bool) -> Sender {
     let user = message.from.as_ref().map_or(0, |user| user.id);
     Sender {
         user,
         chat: message.chat.id,
+        topic: thread(message, bot),
         private: message.chat.kind == "private",
+        addressed,
         bot: message.from.as_ref().is_some_and(|user| user.is_bot),
         impersonal: message.from.is_none() || message.sender_chat.is_some() || SERVICE_ACCOUNTS.contains(&user),
-    }
-}
-
-/// The text or the caption, with its markup as Markdown; empty for content without words.
-fn words(message: &Message) -> String {
-    match (&message.text, &message.caption) {
-        (Some(text), _) => to_markdown(text, &message.entities),
-        (None, Some(caption)) => to_markdown(caption, &message.caption_entities),
-        (None, None) => String::new(),
     }
 }
 
@@ -127,24 +192,28 @@ fn is_service(body: &RawValue) -> bool {
     SERVICE_FIELDS.iter().any(|name| fields.contains_key(*name))
 }
 
-/// A topic. Messages of the general topic carry no `is_topic_message`, and replies of plain groups carry a thread id that
-/// is none.
-fn thread(message: &Message) -> Option<i64> {
-    message.message_thread_id.filter(|_| message.is_topic_message)
-}
-
-fn session(message: &Message, bot: i64) -> SessionKey {
-    if message.chat.kind == "private" {
-        return SessionKey::new(format!("tg:{bot}:dm:{}", message.chat.id));
+/// A topic. Messages of a forum's general topic carry no `is_topic_message`, replies in plain groups carry a thread id that
+/// is none, and private chats have topics only where the bot has them switched on.
+fn thread(message: &Message, bot: &Me) -> Option<i64> {
+    let private = message.chat.kind == "private";
+    match message.message_thread_id.filter(|_| message.is_topic_message) {
+        Some(topic) => Some(topic).filter(|_| !private || bot.has_topics_enabled),
+        None => message.chat.is_forum.then_some(GENERAL_TOPIC).filter(|_| !private),
     }
-    let topic = thread(message).map(|topic| format!(":topic:{topic}")).unwrap_or_default();
-    SessionKey::new(format!("tg:{bot}:group:{}{topic}", message.chat.id))
 }
 
-/// First and last name without control characters; it proves nothing and is only shown.
+/// The general topic has no suffix, so that a group keeps its conversation when topics are switched on.
+fn session(message: &Message, bot: &Me) -> SessionKey {
+    let topic = thread(message, bot).filter(|topic| *topic != GENERAL_TOPIC);
+    let topic = topic.map(|topic| format!(":topic:{topic}")).unwrap_or_default();
+    let kind = if message.chat.kind == "private" { "dm" } else { "group" };
+    SessionKey::new(format!("tg:{}:{kind}:{}{topic}", bot.id, message.chat.id))
+}
+
+/// First and last name, as they may be shown.
 fn name(user: &User) -> String {
     let whole = format!("{} {}", user.first_name, user.last_name.as_deref().unwrap_or_default());
-    whole.trim().chars().filter(|character| !character.is_control()).take(NAME_CHARACTERS_MAX).collect()
+    content::label(&whole)
 }
 
 /// Tells a reused update id from a repeat: a hash of what identifies the event. `None` if those fields are unreadable.
@@ -170,10 +239,17 @@ fn digest(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use blufio_core::content::Content;
 
     fn read_text(text: &str) -> Inbound {
         let raw = RawValue::from_string(text.to_owned()).unwrap();
-        read(&raw, &Me { id: 42, username: Some("blufio_bot".to_owned()) })
+        let me = |topics| Me {
+            id: 42,
+            username: Some("blufio_bot".to_owned()),
+            has_topics_enabled: topics,
+            can_read_all_group_messages: false,
+        };
+        read(&raw, &me(text.contains("with topics")), &Mentions::new(&["^hey bot".to_owned()]))
     }
 
     fn message(fields: &str) -> String {
@@ -184,7 +260,7 @@ mod tests {
 
     fn text_of(fields: &str) -> String {
         match read_text(&message(fields)).kind {
-            InboundKind::Message { text, .. } => text,
+            InboundKind::Message { content, .. } => content.text,
             other => panic!("{other:?}"),
         }
     }
@@ -194,9 +270,14 @@ mod tests {
         let inbound = read_text(&message(r#","text":"hi""#));
         assert_eq!(inbound.update, 7);
         assert_eq!(inbound.fingerprint.len(), 16);
-        let InboundKind::Message { sender, name, route, session, text, addressee } = inbound.kind else { panic!() };
-        assert_eq!(sender, Sender { user: 5, chat: 5, private: true, bot: false, impersonal: false });
-        assert_eq!((name.as_str(), text.as_str(), session.as_str()), ("Ann B", "hi", "tg:42:dm:5"));
+        let InboundKind::Message { sender, name, route, session, content, album, addressee } = inbound.kind else {
+            panic!()
+        };
+        let expect =
+            Sender { user: 5, chat: 5, topic: None, private: true, addressed: true, bot: false, impersonal: false };
+        assert_eq!(sender, expect);
+        assert_eq!((name.as_str(), session.as_str(), album), ("Ann B", "tg:42:dm:5", None));
+        assert_eq!(content, Content::words("hi"));
         let expect =
             Route { channel: ChannelName::new("telegram"), account: 42, chat: 5, thread: None, reply_to: Some(3) };
         assert_eq!(route, expect);
@@ -207,7 +288,7 @@ mod tests {
     fn words_come_from_text_or_caption_and_media_without_words_is_an_empty_text() {
         assert_eq!(text_of(r#","text":"b","entities":[{"type":"bold","offset":0,"length":1}]"#), "**b**");
         assert_eq!(text_of(r#","photo":[],"caption":"look""#), "look");
-        assert_eq!(text_of(r#","sticker":{}"#), "");
+        assert_eq!(text_of(r#","sticker":{}"#), "[a sticker]");
         assert_eq!(text_of(r#","something_of_2030":{}"#), "");
     }
 

@@ -6,21 +6,29 @@
 
 mod api;
 mod entities;
+mod files;
 mod health;
 mod inbound;
 mod menu;
 mod poll;
+mod press;
 mod preview;
 mod send;
 pub mod text;
+mod upload;
+mod webhook;
 mod wire;
 
 pub use preview::Streaming;
+pub use webhook::Mode;
 
-use crate::egress::{Egress, EgressError};
+use crate::egress::{Egress, EgressError, IpFamily};
+use blufio_core::content::FileRef;
 use blufio_core::ids::ChannelName;
+use blufio_core::limits::FETCH;
 use blufio_core::port::{
-    Channel, ChannelError, ChannelHealth, Clock, Intake, Preview, PreviewOutcome, Rates, Rng, SendOutcome,
+    Blobs, Channel, ChannelError, ChannelHealth, Clock, FetchError, Intake, Preview, PreviewOutcome, Rates, Rng,
+    SendOutcome,
 };
 use blufio_core::record::{OutboxRow, Rendered, Route};
 use sha2::{Digest, Sha256};
@@ -40,14 +48,26 @@ pub struct TelegramOptions {
     pub api_root: String,
     /// The bot's token. Without one, or with one of another form, the channel is made and says that it has failed.
     pub token: Option<String>,
+    /// How updates come in.
+    pub mode: Mode,
     /// The way out; its connect timeout holds for every call.
     pub egress: Egress,
+    /// Which addresses of the server are used.
+    pub ip_family: IpFamily,
+    /// Files that are sent.
+    pub blobs: Arc<dyn Blobs>,
     /// How unfinished answers are shown.
     pub streaming: Streaming,
     /// Clients may show previews of links.
     pub link_preview: bool,
     /// Length at which an answer is cut, in UTF-16 code units.
     pub text_chunk: usize,
+    /// Regular expressions that address the bot in a group.
+    pub mention_patterns: Vec<String>,
+    /// The emoji that says that a message was read.
+    pub reaction_ack: Option<String>,
+    /// Something in a group is read that is not said to the bot.
+    pub reads_groups: bool,
     /// Sending limits; `None`: no local limit.
     pub rates: Option<Rates>,
     /// How long calls may take.
@@ -63,8 +83,14 @@ pub struct TelegramOptions {
 pub struct TelegramTimeouts {
     /// Sending, editing, removing, and the calls at the start.
     pub send: Duration,
-    /// Showing that somebody is at work.
+    /// Small signs: that somebody is at work, that a message was read, that a press was taken.
     pub action: Duration,
+    /// Uploading a file.
+    pub upload: Duration,
+    /// Fetching a file, with asking where it is.
+    pub fetch: Duration,
+    /// Between two pieces of a file that is fetched.
+    pub stall: Duration,
     /// One long poll. The server holds it open for 50 s.
     pub poll: Duration,
     /// All tries of a poll without any answer. Over: the channel is started anew.
@@ -76,6 +102,9 @@ impl Default for TelegramTimeouts {
         Self {
             send: Duration::from_secs(15),
             action: Duration::from_secs(5),
+            upload: Duration::from_secs(60),
+            fetch: FETCH,
+            stall: Duration::from_secs(10),
             poll: Duration::from_secs(65),
             watchdog: Duration::from_secs(90),
         }
@@ -85,7 +114,12 @@ impl Default for TelegramTimeouts {
 /// The Telegram channel of one bot.
 pub struct Telegram {
     api: api::Api,
-    identity: poll::Identity,
+    identity: poll::start::Identity,
+    mode: Mode,
+    mentions: inbound::Mentions,
+    reaction_ack: Option<String>,
+    reads_groups: bool,
+    blobs: Arc<dyn Blobs>,
     streaming: Streaming,
     link_preview: bool,
     text_chunk: usize,
@@ -97,7 +131,7 @@ pub struct Telegram {
     /// Who the bot is, and since when that is known.
     bot: Mutex<Option<(Duration, wire::Me)>>,
     drafts_refused_until: health::Instant,
-    typing_failures: health::Streak,
+    typing_failures: press::Failures,
     menu_shown: AtomicBool,
 }
 
@@ -114,7 +148,8 @@ impl Telegram {
     /// # Errors
     /// The server's address or the HTTP client is not usable.
     pub fn new(options: TelegramOptions) -> Result<Self, EgressError> {
-        let api = api::Api::new(&options.api_root, options.token, options.egress)?;
+        let egress = options.egress.of_family(options.ip_family);
+        let api = api::Api::new(&options.api_root, options.token, egress)?;
         let health = health::Health::new(options.clock.monotonic());
         if let Some(trouble) = api.trouble() {
             health.failed(trouble);
@@ -122,6 +157,11 @@ impl Telegram {
         Ok(Self {
             identity: Sha256::digest(api.secret_identity().as_bytes()).into(),
             api,
+            mode: options.mode,
+            mentions: inbound::Mentions::new(&options.mention_patterns),
+            reaction_ack: options.reaction_ack,
+            reads_groups: options.reads_groups,
+            blobs: options.blobs,
             streaming: options.streaming,
             link_preview: options.link_preview,
             text_chunk: options.text_chunk,
@@ -132,7 +172,7 @@ impl Telegram {
             rng: options.rng,
             bot: Mutex::new(None),
             drafts_refused_until: health::Instant::default(),
-            typing_failures: health::Streak::default(),
+            typing_failures: press::Failures::default(),
             menu_shown: AtomicBool::new(false),
         })
     }
@@ -142,11 +182,15 @@ impl Telegram {
         (self.clock.monotonic().saturating_sub(since) < IDENTITY_AGE_MAX).then_some(bot)
     }
 
+    /// Who the bot is, as far as that was ever known.
+    fn any_bot(&self) -> Option<wire::Me> {
+        self.bot.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(_, bot)| bot.clone())
+    }
+
     /// Whether a row or preview belongs to another bot, whose chats this one must not write to: the same person has the
     /// same chat id at every bot. Asks who this bot is if that was never known.
     async fn is_foreign(&self, route: &Route) -> Result<bool, api::ApiError> {
-        let known = self.bot.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(_, bot)| bot.id);
-        let bot = match known {
+        let bot = match self.any_bot().map(|bot| bot.id) {
             Some(id) => id,
             None => {
                 let bot = self.ask_who_we_are().await?;
@@ -183,6 +227,28 @@ impl Channel for Telegram {
     fn render(&self, text: &str) -> Vec<Rendered> {
         let chunks = text::render(text, self.text_chunk).into_iter();
         chunks.map(|chunk| Rendered { rich: chunk.html, plain: chunk.plain }).collect()
+    }
+
+    fn private_route(&self, user: i64) -> Option<Route> {
+        let account = self.any_bot()?.id;
+        Some(Route { channel: ChannelName::new(CHANNEL), account, chat: user, thread: None, reply_to: None })
+    }
+
+    fn invitation(&self, code: &str) -> Option<String> {
+        let username = self.any_bot()?.username?;
+        Some(format!("https://t.me/{username}?start={code}"))
+    }
+
+    async fn fetch(&self, file: &FileRef, bytes_max: u64) -> Result<Vec<u8>, FetchError> {
+        self.fetch_file(file, bytes_max).await
+    }
+
+    async fn acknowledge(&self, route: &Route) {
+        self.show_read(route).await;
+    }
+
+    async fn answer_press(&self, press: &str, text: &str) {
+        self.take_press(press, text).await;
     }
 
     /// A draft vanishes, a placeholder is edited, and without previews nothing was shown.

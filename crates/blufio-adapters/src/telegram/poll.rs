@@ -4,17 +4,22 @@
 //! [`Intake::accept`] has returned, and it is always "highest id of the batch + 1": ids may start anew, and then the offset
 //! follows them down. Every failure but a refused token is waited out here. Nothing here looks at what an update says.
 
+pub(super) mod pause;
+pub(super) mod start;
+
+
 use super::api::{ApiError, Lane};
+use super::webhook::{self, Mode};
 use super::wire::{Me, WebhookInfo};
 use super::{Telegram, inbound, menu};
 use blufio_core::failpoint::{Failpoint, hit};
-use blufio_core::port::{ChannelError, Inbound, Intake, Rng};
+use blufio_core::port::{ChannelError, Inbound, Intake};
+use pause::{BACKOFF, Backoff, asked_for, is_due};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use std::collections::BTreeSet;
+use start::{OnlyReceiver, identify, refused, warn_of_privacy_mode};
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::{Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -22,12 +27,10 @@ use std::time::Duration;
 const BATCH_MAX: u32 = 100;
 /// Seconds that the server holds a poll open, its maximum.
 const LONG_POLL_S: u64 = 50;
-/// Sent with every poll, since the server remembers the last list it was given.
-const ALLOWED_UPDATES: [&str; 5] =
+/// Sent with every poll, and with the webhook, since the server remembers the last list it was given.
+pub(super) const ALLOWED_UPDATES: [&str; 5] =
     ["message", "edited_message", "callback_query", "message_reaction", "my_chat_member"];
 
-/// First and longest pause after a failure.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// First and longest pause after the intake refused a batch: it costs the server nothing to be asked again, and a disk that
 /// has room again should be noticed within seconds.
 const INTAKE_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(4));
@@ -37,8 +40,6 @@ const CONFLICT_PAUSE: Duration = Duration::from_secs(55);
 const CONFLICT_TOLD_EVERY: Duration = Duration::from_secs(3600);
 /// How often a webhook is removed that somebody sets again and again.
 const WEBHOOK_CLEARED_EVERY: Duration = Duration::from_secs(600);
-/// Pause after a 429 that names none.
-const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// A long poll that comes back empty sooner than this was not held open; the next one waits for [`EMPTY_PAUSE`].
 const EMPTY_TOO_SOON: Duration = Duration::from_millis(500);
 /// See [`EMPTY_TOO_SOON`].
@@ -63,12 +64,24 @@ struct DeleteWebhook {
     drop_pending_updates: bool,
 }
 
-/// Receives until the future is dropped or only a person, or a new start, can help.
+/// Receives, in the way that was chosen, until the future is dropped or only a person, or a new start, can help.
 pub(super) async fn receive(telegram: &Telegram, intake: &dyn Intake) -> ChannelError {
-    let Some(_only) = OnlyPoller::claim(telegram.identity) else {
-        return ChannelError::Restart("another task of this process polls this bot".to_owned());
+    let Some(receiver) = OnlyReceiver::claim(telegram.identity) else {
+        return ChannelError::Restart("another task of this process receives for this bot".to_owned());
     };
-    let mut poller = match Poller::start(telegram, intake).await {
+    let bot = match identify(telegram).await {
+        Ok(bot) => bot,
+        Err(error) => return error,
+    };
+    warn_of_privacy_mode(telegram, &bot, intake);
+    match &telegram.mode {
+        Mode::Polling => poll(telegram, intake, bot).await,
+        Mode::Webhook { url, secret } => webhook::receive(telegram, intake, &bot, &receiver, (url, secret)).await,
+    }
+}
+
+async fn poll(telegram: &Telegram, intake: &dyn Intake, bot: Me) -> ChannelError {
+    let mut poller = match Poller::start(telegram, intake, bot).await {
         Ok(poller) => poller,
         Err(error) => return error,
     };
@@ -96,11 +109,10 @@ struct Poller<'a> {
 }
 
 impl<'a> Poller<'a> {
-    /// Learns who the bot is, and makes sure that its updates are not pushed elsewhere.
-    async fn start(telegram: &'a Telegram, intake: &'a dyn Intake) -> Result<Self, ChannelError> {
-        let bot = identify(telegram).await?;
+    /// Makes sure that the updates are not brought elsewhere.
+    async fn start(telegram: &'a Telegram, intake: &'a dyn Intake, bot: Me) -> Result<Self, ChannelError> {
         let mut poller = Self {
-            offset: intake.cursor(bot.id).filter(|offset| *offset >= 0),
+            offset: intake.cursor(bot.id).filter(|offset| *offset > 0),
             telegram,
             intake,
             bot,
@@ -115,6 +127,7 @@ impl<'a> Poller<'a> {
         while let Err(error) = poller.clear_webhook_if_set().await {
             poller.recover(&error).await?;
         }
+        poller.backoff.reset();
         Ok(poller)
     }
 
@@ -168,7 +181,7 @@ impl<'a> Poller<'a> {
         };
         let read = |result: &RawValue| {
             let updates: Vec<&RawValue> = serde_json::from_str(result.get()).ok()?;
-            Some(updates.into_iter().map(|update| inbound::read(update, &self.bot)).collect())
+            Some(updates.into_iter().map(|update| inbound::read(update, &self.bot, &self.telegram.mentions)).collect())
         };
         self.telegram.api.call_in(Lane::Poll, "getUpdates", &request, limit, read).await
     }
@@ -216,7 +229,7 @@ impl<'a> Poller<'a> {
             ApiError::Status { code: 409, description, .. } => self.conflict(description).await,
             ApiError::Status { code: 429, retry_after, .. } => {
                 self.telegram.health.degraded("telegram asks to wait");
-                let pause = longer(retry_after.unwrap_or(DEFAULT_RETRY_AFTER), self.telegram.rng.as_ref());
+                let pause = asked_for(*retry_after, self.telegram.rng.as_ref());
                 tracing::warn!(?pause, "telegram asks to poll less often");
                 self.sleep(pause).await;
             }
@@ -240,11 +253,12 @@ impl<'a> Poller<'a> {
     /// Somebody else receives this bot's updates: another process that polls, or a webhook.
     async fn conflict(&mut self, description: &str) {
         let now = self.now();
-        if description.to_ascii_lowercase().contains("webhook")
-            && is_due(self.webhook_cleared, now, WEBHOOK_CLEARED_EVERY)
-        {
+        let webhook = description.to_ascii_lowercase().contains("webhook");
+        if webhook && is_due(self.webhook_cleared, now, WEBHOOK_CLEARED_EVERY) {
             self.telegram.health.degraded("a webhook is set for this bot");
-            self.webhook_cleared = Some(now);
+            if self.webhook_cleared.replace(now).is_some() {
+                self.tell_of_webhook();
+            }
             return self.clear_webhook_or_wait().await;
         }
         self.telegram.health.degraded("another program receives this bot's updates");
@@ -252,9 +266,26 @@ impl<'a> Poller<'a> {
             self.conflict_told = Some(now);
             tracing::warn!(%description, "another program receives this bot's updates; waiting for it to stop");
         }
+        if webhook {
+            self.tell_of_webhook();
+        } else {
+            self.tell_of_conflict();
+        }
         self.telegram.api.reconnect_poll();
         let pause = self.backoff.next(self.telegram.rng.as_ref()).max(CONFLICT_PAUSE);
         self.sleep(pause).await;
+    }
+
+    fn tell_of_conflict(&self) {
+        let words = "Another program fetches this bot's messages from Telegram, and only one can. Some may reach that one \
+                     and not me. Stop it, or give it a bot of its own (@BotFather); I go on as soon as it has stopped.";
+        self.intake.tell_owner("telegram conflict", words.to_owned());
+    }
+
+    fn tell_of_webhook(&self) {
+        let words = "Another program sets a webhook for this bot again and again, so messages go there and not to me. I \
+                     remove it, but at most every ten minutes. Stop that program, or give it a bot of its own (@BotFather).";
+        self.intake.tell_owner("telegram webhook", words.to_owned());
     }
 
     async fn clear_webhook_or_wait(&mut self) {
@@ -287,140 +318,5 @@ impl<'a> Poller<'a> {
 
     async fn sleep(&self, pause: Duration) {
         self.telegram.clock.sleep(pause).await;
-    }
-}
-
-/// Asks who the bot is until there is an answer; a known one is good for a day.
-async fn identify(telegram: &Telegram) -> Result<Me, ChannelError> {
-    let mut backoff = Backoff::new(BACKOFF);
-    loop {
-        if let Some(known) = telegram.known_bot() {
-            return Ok(known);
-        }
-        let error = match telegram.ask_who_we_are().await {
-            Ok(bot) => {
-                telegram.remember_bot(bot);
-                continue;
-            }
-            Err(error) if error.is_unauthorized() => return Err(refused(telegram, &error)),
-            Err(error) => error,
-        };
-        let pause = match &error {
-            ApiError::Status { code: 429, retry_after, .. } => {
-                longer(retry_after.unwrap_or(DEFAULT_RETRY_AFTER), telegram.rng.as_ref())
-            }
-            _ => backoff.next(telegram.rng.as_ref()),
-        };
-        tracing::warn!(%error, ?pause, "telegram did not say who the bot is");
-        telegram.clock.sleep(pause).await;
-    }
-}
-
-/// The token is refused: nothing is asked again before a person has acted.
-fn refused(telegram: &Telegram, error: &ApiError) -> ChannelError {
-    telegram.forget_bot();
-    if let ApiError::NoToken(reason) = error {
-        telegram.health.failed(reason);
-        return ChannelError::Fatal((*reason).to_owned());
-    }
-    let reason = "telegram refuses the bot token";
-    telegram.health.failed(reason);
-    ChannelError::Fatal(format!("{reason} ({error})"))
-}
-
-fn is_due(last: Option<Duration>, now: Duration, every: Duration) -> bool {
-    last.is_none_or(|last| now.saturating_sub(last) >= every)
-}
-
-/// A pause that is asked for, and up to a tenth more.
-fn longer(pause: Duration, rng: &dyn Rng) -> Duration {
-    scaled(pause, 1_000 + rng.bits() % 101)
-}
-
-fn scaled(pause: Duration, thousandths: u64) -> Duration {
-    let milliseconds = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-    Duration::from_millis(milliseconds.saturating_mul(thousandths) / 1_000)
-}
-
-/// Pauses that double up to a limit, each a tenth shorter or longer by chance.
-struct Backoff {
-    first: Duration,
-    longest: Duration,
-    next: Duration,
-}
-
-impl Backoff {
-    fn new((first, longest): (Duration, Duration)) -> Self {
-        Self { first, longest, next: first }
-    }
-
-    fn next(&mut self, rng: &dyn Rng) -> Duration {
-        let pause = self.next;
-        self.next = pause.saturating_mul(2).min(self.longest);
-        scaled(pause, 900 + rng.bits() % 201)
-    }
-
-    fn reset(&mut self) {
-        self.next = self.first;
-    }
-}
-
-/// What a bot is known by in [`POLLERS`]: a hash of its address with the token.
-pub(super) type Identity = [u8; 32];
-
-/// The bots that this process polls. Two polls of one bot would end each other in turns.
-static POLLERS: Mutex<BTreeSet<Identity>> = Mutex::new(BTreeSet::new());
-
-/// The right to poll a bot, given back when it is dropped.
-struct OnlyPoller(Identity);
-
-impl OnlyPoller {
-    fn claim(identity: Identity) -> Option<Self> {
-        let new = POLLERS.lock().unwrap_or_else(PoisonError::into_inner).insert(identity);
-        // Lazily: a claim that is made and dropped would give back the right of the one who has it.
-        new.then(|| Self(identity))
-    }
-}
-
-impl Drop for OnlyPoller {
-    fn drop(&mut self) {
-        POLLERS.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    struct Fixed(u64);
-
-    impl Rng for Fixed {
-        fn bits(&self) -> u64 {
-            self.0
-        }
-    }
-
-    #[test]
-    fn pauses_double_up_to_their_limit() {
-        let mut backoff = Backoff::new(BACKOFF);
-        let pauses: Vec<u64> = (0..7).map(|_| backoff.next(&Fixed(100)).as_secs()).collect();
-        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
-        backoff.reset();
-        assert_eq!(backoff.next(&Fixed(0)), Duration::from_millis(900));
-        backoff.reset();
-        assert_eq!(backoff.next(&Fixed(200)), Duration::from_millis(1_100));
-        assert_eq!(longer(Duration::from_secs(10), &Fixed(100)), Duration::from_secs(11));
-        assert_eq!(longer(Duration::from_secs(10), &Fixed(101)), Duration::from_secs(10));
-    }
-
-    #[test]
-    fn a_bot_is_polled_once_per_process() {
-        let first = OnlyPoller::claim([7; 32]);
-        assert!(first.is_some());
-        assert!(OnlyPoller::claim([7; 32]).is_none());
-        assert!(OnlyPoller::claim([8; 32]).is_some());
-        drop(first);
-        assert!(OnlyPoller::claim([7; 32]).is_some());
     }
 }

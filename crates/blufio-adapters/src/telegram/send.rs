@@ -2,16 +2,22 @@
 //!
 //! What a server's answer means for a row is decided here; when a row is sent, and how often, is decided by the runtime.
 //! The only tries made here are those that change the request: plain text for refused markup, the chat itself for a
-//! deleted topic, a new message for one that cannot be edited any more. Each is made at most once.
+//! deleted topic, a new message for one that cannot be edited any more, a document for a refused picture, pieces of a text
+//! that is too long. Each is made at most once.
+
+mod file;
+mod request;
+
+pub(super) use request::TextRequest;
 
 use super::Telegram;
 use super::api::ApiError;
-use super::wire::Sent;
+use super::text;
 use blufio_core::failpoint::{Failpoint, hit};
 use blufio_core::port::SendOutcome;
-use blufio_core::record::{OutboxRow, Rendered, Route};
-use serde::Serialize;
-use serde_json::value::RawValue;
+use blufio_core::record::{OutboxRow, Payload, Rendered, Route};
+use file::Loaded;
+use request::{InlineButton, Keyboard};
 use std::time::Duration;
 
 /// The thread id of a forum's general topic: the server refuses it in a send, and clients need it in a chat action.
@@ -20,6 +26,8 @@ const GENERAL_TOPIC: i64 = 1;
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// The longest pause that is waited for. Longer: the row is given up.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+/// Length of the pieces of a text that the server finds too long, against our counting, in UTF-16 code units.
+const PIECE_UNITS: usize = 2_000;
 /// The number of a message that was sent and has none.
 const NO_MESSAGE_ID: i64 = 0;
 
@@ -27,52 +35,16 @@ const NO_MESSAGE_ID: i64 = 0;
 const GONE: [&str; 2] = ["message to edit not found", "message_id_invalid"];
 /// Answers to an edit of a message that stays as it is.
 const FIXED: [&str; 1] = ["message can't be edited"];
+/// Answers to a message for a topic that is gone or closed.
+const NO_TOPIC: [&str; 3] = ["message thread not found", "topic_deleted", "topic_closed"];
+/// Answers to a picture that the server does not show as one.
+const NO_PICTURE: [&str; 3] = ["photo_", "image_process_failed", "too big for a photo"];
+/// Answers to a text that is longer than the server takes.
+const TOO_LONG: [&str; 2] = ["message is too long", "message_too_long"];
 /// Answers to markup that the server does not read.
 pub(super) const UNPARSABLE: [&str; 1] = ["can't parse entities"];
 /// Answers to an edit that changes nothing.
 pub(super) const UNCHANGED: [&str; 1] = ["message is not modified"];
-
-/// The body of `sendMessage` and `editMessageText`.
-#[derive(Clone, Copy, Serialize)]
-pub(super) struct TextRequest<'a> {
-    pub(super) chat_id: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) message_id: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) message_thread_id: Option<i64>,
-    pub(super) text: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) parse_mode: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) link_preview_options: Option<LinkPreviewOptions>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) reply_parameters: Option<ReplyParameters>,
-}
-
-#[derive(Clone, Copy, Serialize)]
-pub(super) struct LinkPreviewOptions {
-    is_disabled: bool,
-}
-
-#[derive(Clone, Copy, Serialize)]
-pub(super) struct ReplyParameters {
-    message_id: i64,
-    allow_sending_without_reply: bool,
-}
-
-#[derive(Serialize)]
-struct MessageRequest {
-    chat_id: i64,
-    message_id: i64,
-}
-
-#[derive(Serialize)]
-struct ActionRequest {
-    chat_id: i64,
-    action: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message_thread_id: Option<i64>,
-}
 
 /// What is still open to change when the server refuses a request.
 #[derive(Clone, Copy)]
@@ -80,8 +52,23 @@ struct Shape {
     plain: bool,
     thread: Option<i64>,
     edit: Option<i64>,
+    /// A file that is shown as a picture.
+    picture: bool,
     /// A message that could not be changed and must not stay beside its successor.
     left_over: Option<i64>,
+}
+
+impl Shape {
+    /// As it was wished. A file does not take the place of a text: it is sent, and the text goes.
+    fn wished(row: &OutboxRow, file: Option<&Loaded>) -> Self {
+        Self {
+            plain: false,
+            thread: thread_to_send(&row.route),
+            edit: row.replaces.filter(|_| file.is_none()),
+            picture: file.is_some_and(Loaded::is_picture),
+            left_over: row.replaces.filter(|_| file.is_some()),
+        }
+    }
 }
 
 impl Telegram {
@@ -92,86 +79,96 @@ impl Telegram {
             Ok(true) => return SendOutcome::Dead("it belongs to another bot account".to_owned()),
             Err(error) => return self.not_begun(error),
         }
-        let mut shape = Shape { plain: false, thread: thread_to_send(&row.route), edit: row.replaces, left_over: None };
+        let file = match &row.payload {
+            Payload::File(file) => match self.load(file).await {
+                Ok(loaded) => Some(loaded),
+                Err(outcome) => return outcome,
+            },
+            Payload::Text | Payload::Notice | Payload::Question { .. } => None,
+        };
+        let mut shape = Shape::wished(row, file.as_ref());
         hit(Failpoint::SendBeforeRequest);
         let outcome = loop {
-            let result = self.try_row(row, shape).await;
-            let Err(error) = result else { break result };
+            let error = match self.try_row(row, file.as_ref(), shape).await {
+                Ok(message) => break SendOutcome::Sent(message),
+                Err(error) => error,
+            };
             match reshaped(shape, &error) {
                 Some(next) => shape = next,
-                None => break Err(error),
+                None if error.is_bad_request(&TOO_LONG) => break self.send_in_pieces(row, shape).await,
+                None => break self.judge(shape.edit, error),
             }
         };
         hit(Failpoint::SendAfterResponse);
-        match outcome {
-            Ok(message) => {
-                if let Some(old) = shape.left_over {
-                    self.remove_message(&row.route, old).await;
-                }
-                SendOutcome::Sent(message)
+        self.tidied(row, shape, outcome).await
+    }
+
+    /// Removes what must not stay beside a message that was sent, and says if it is not where it was to be.
+    async fn tidied(&self, row: &OutboxRow, shape: Shape, outcome: SendOutcome) -> SendOutcome {
+        let SendOutcome::Sent(message) = outcome else { return outcome };
+        if let Some(old) = shape.left_over {
+            self.remove_message(&row.route, old).await;
+        }
+        match thread_to_send(&row.route).filter(|_| shape.thread.is_none()) {
+            Some(topic) => {
+                let chat = row.route.chat;
+                let remark = format!(
+                    "The topic {topic} of chat {chat} is gone or closed; what was for it is in the chat itself."
+                );
+                SendOutcome::SentBeside { message, remark }
             }
-            Err(error) => self.judge(shape.edit, error),
+            None => SendOutcome::Sent(message),
         }
     }
 
-    /// Best effort: what is not removed is an old message too much, and nothing is lost.
-    pub(super) async fn remove_message(&self, route: &Route, message: i64) {
-        let request = MessageRequest { chat_id: route.chat, message_id: message };
-        if let Err(error) = self.api.call::<bool>("deleteMessage", &request, self.timeouts.send).await {
-            tracing::debug!(%error, "a telegram message was not removed");
+    async fn try_row(&self, row: &OutboxRow, file: Option<&Loaded>, shape: Shape) -> Result<i64, ApiError> {
+        match file {
+            Some(file) => self.send_file(row, file, shape).await,
+            None => self.try_text(&row.route, &row.body, shape, &buttons(row)).await,
         }
     }
 
-    /// Shows "typing…". False if the server does not want it, or three failures came in a row.
-    pub(super) async fn show_typing(&self, route: &Route) -> bool {
-        let request = ActionRequest { chat_id: route.chat, action: "typing", message_thread_id: route.thread };
-        match self.api.call::<bool>("sendChatAction", &request, self.timeouts.action).await {
-            Ok(_) => {
-                self.typing_failures.reset();
-                true
-            }
-            Err(ApiError::Status { code: 400..=499, .. }) => false,
-            Err(_) => !self.typing_failures.add_and_reached(3),
-        }
-    }
-
-    /// The request for a text in a chat.
-    pub(super) fn text_request<'a>(&self, route: &Route, body: &'a Rendered, plain: bool) -> TextRequest<'a> {
-        let quoted = route.reply_to.filter(|_| !is_private(route));
-        TextRequest {
-            chat_id: route.chat,
-            message_id: None,
-            message_thread_id: thread_to_send(route),
-            text: if plain { &body.plain } else { &body.rich },
-            parse_mode: if plain { None } else { Some("HTML") },
-            link_preview_options: (!self.link_preview).then_some(LinkPreviewOptions { is_disabled: true }),
-            reply_parameters: quoted
-                .map(|message_id| ReplyParameters { message_id, allow_sending_without_reply: true }),
-        }
-    }
-
-    /// Sends a new message; gives its number, or zero if it has none (the server sends it later).
-    pub(super) async fn send_text(&self, request: &TextRequest<'_>) -> Result<i64, ApiError> {
-        let read = |result: &RawValue| {
-            Some(serde_json::from_str::<Sent>(result.get()).map_or(NO_MESSAGE_ID, |sent| sent.message_id))
+    async fn try_text(
+        &self,
+        route: &Route,
+        body: &Rendered,
+        shape: Shape,
+        buttons: &[InlineButton<'_>],
+    ) -> Result<i64, ApiError> {
+        let request = TextRequest {
+            message_thread_id: shape.thread,
+            reply_markup: Keyboard::of(buttons),
+            ..self.text_request(route, body, shape.plain)
         };
-        self.api.call_in(super::api::Lane::Calls, "sendMessage", request, self.timeouts.send, read).await
-    }
-
-    /// Changes a message.
-    pub(super) async fn edit_text(&self, request: TextRequest<'_>, message: i64) -> Result<(), ApiError> {
-        let request =
-            TextRequest { message_id: Some(message), message_thread_id: None, reply_parameters: None, ..request };
-        self.api.call_in(super::api::Lane::Calls, "editMessageText", &request, self.timeouts.send, |_| Some(())).await
-    }
-
-    async fn try_row(&self, row: &OutboxRow, shape: Shape) -> Result<i64, ApiError> {
-        let request =
-            TextRequest { message_thread_id: shape.thread, ..self.text_request(&row.route, &row.body, shape.plain) };
         match shape.edit {
             Some(message) => self.edit_text(request, message).await.map(|()| message),
             None => self.send_text(&request).await,
         }
+    }
+
+    /// The last resort for a text that our counting found short enough and the server did not: as plain text, in pieces,
+    /// the buttons below the last one, whose number it gets.
+    async fn send_in_pieces(&self, row: &OutboxRow, shape: Shape) -> SendOutcome {
+        tracing::error!("telegram found a message too long that was cut to its limit; it is cut again");
+        let pieces = text::chunks(&text::Document::literal(&row.body.plain), PIECE_UNITS, usize::MAX);
+        let (buttons, count) = (buttons(row), pieces.len());
+        let mut sent = None;
+        for (place, piece) in pieces.iter().enumerate() {
+            let body = Rendered { rich: String::new(), plain: piece.plain() };
+            let shape = Shape { plain: true, edit: shape.edit.filter(|_| place == 0), ..shape };
+            let buttons = if place + 1 == count { buttons.as_slice() } else { &[] };
+            let outcome = match self.try_text(&row.route, &body, shape, buttons).await {
+                Ok(message) => SendOutcome::Sent(message),
+                Err(error) => self.judge(shape.edit, error),
+            };
+            match outcome {
+                SendOutcome::Sent(message) => sent = Some(message),
+                // A part of it is there: to send all of it again is what is done when nobody knows whether it arrived.
+                SendOutcome::NotSent { error, .. } if sent.is_some() => return SendOutcome::Uncertain(error),
+                outcome => return outcome,
+            }
+        }
+        sent.map_or_else(|| SendOutcome::Dead("nothing in it can be seen".to_owned()), SendOutcome::Sent)
     }
 
     /// What it means for a row that the server did not say who this bot is: the row was not sent, whatever the error.
@@ -196,9 +193,6 @@ impl Telegram {
             tracing::error!("telegram found nothing visible in a text; it was skipped");
             return SendOutcome::Sent(edit.unwrap_or(NO_MESSAGE_ID));
         }
-        if error.is_bad_request(&["message is too long", "message_too_long"]) {
-            tracing::error!("telegram found a message too long that was cut to its limit");
-        }
         match error {
             // Nobody is reached, so nothing is wrong with this row, and no other chat fares better.
             ApiError::NotSent(_) => SendOutcome::NotSent { after: None, everywhere: true, error: words },
@@ -215,6 +209,7 @@ impl Telegram {
                 self.health.failed("the bot token is refused");
                 SendOutcome::Unauthorized(words)
             }
+            ApiError::Status { code: 400, migrated: Some(new), .. } => SendOutcome::Migrated(new),
             ApiError::Status { code: 403, .. } => SendOutcome::ChatClosed(words),
             ApiError::Status { code: 400..=499, .. } => SendOutcome::Dead(words),
             ApiError::Status { .. } => SendOutcome::NotSent { after: None, everywhere: false, error: words },
@@ -229,9 +224,13 @@ fn reshaped(shape: Shape, error: &ApiError) -> Option<Shape> {
         tracing::warn!(%error, "telegram refused the markup of a message; sending it as plain text");
         return Some(Shape { plain: true, ..shape });
     }
-    if shape.thread.is_some() && error.is_bad_request(&["message thread not found"]) {
-        tracing::warn!("the telegram topic of a message is gone; sending it to the chat");
+    if shape.thread.is_some() && error.is_bad_request(&NO_TOPIC) {
+        tracing::warn!(%error, "the telegram topic of a message is gone; sending it to the chat");
         return Some(Shape { thread: None, ..shape });
+    }
+    if shape.picture && error.is_bad_request(&NO_PICTURE) {
+        tracing::info!(%error, "telegram does not show a picture; sending it as a document");
+        return Some(Shape { picture: false, ..shape });
     }
     if shape.edit.is_some() && error.is_bad_request(&GONE) {
         return Some(Shape { edit: None, ..shape });
@@ -240,6 +239,13 @@ fn reshaped(shape: Shape, error: &ApiError) -> Option<Shape> {
         return Some(Shape { edit: None, left_over: shape.edit, ..shape });
     }
     None
+}
+
+fn buttons(row: &OutboxRow) -> Vec<InlineButton<'_>> {
+    match &row.payload {
+        Payload::Question { buttons, .. } => buttons.iter().map(InlineButton::from).collect(),
+        Payload::Text | Payload::Notice | Payload::File(_) => Vec::new(),
+    }
 }
 
 /// Every request that is judged here names a chat, so the pause is that chat's and not the bot's.

@@ -5,6 +5,7 @@
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
@@ -23,6 +24,7 @@ pub(super) struct Envelope<'a> {
 #[derive(Default, Deserialize)]
 pub(super) struct ResponseParameters {
     pub(super) retry_after: Option<u64>,
+    pub(super) migrate_to_chat_id: Option<i64>,
 }
 
 /// The answer to `getMe`.
@@ -30,6 +32,24 @@ pub(super) struct ResponseParameters {
 pub(super) struct Me {
     pub(super) id: i64,
     pub(super) username: Option<String>,
+    #[serde(default)]
+    pub(super) has_topics_enabled: bool,
+    #[serde(default)]
+    pub(super) can_read_all_group_messages: bool,
+}
+
+/// The answer to `getFile`.
+#[derive(Deserialize)]
+pub(super) struct RemoteFile {
+    pub(super) file_path: Option<String>,
+    pub(super) file_size: Option<u64>,
+}
+
+/// A command in the menu.
+#[derive(PartialEq, Eq, Deserialize)]
+pub(super) struct MenuEntry {
+    pub(super) command: String,
+    pub(super) description: String,
 }
 
 /// The answer to `getWebhookInfo`.
@@ -69,6 +89,20 @@ pub(super) struct Message {
     pub(super) from: Option<User>,
     pub(super) sender_chat: Option<IgnoredAny>,
     pub(super) chat: Chat,
+    pub(super) media_group_id: Option<String>,
+    pub(super) migrate_to_chat_id: Option<i64>,
+    pub(super) migrate_from_chat_id: Option<i64>,
+    // What comes along is read leniently: a shape that is not known must not cost the words.
+    pub(super) forward_origin: Option<Value>,
+    pub(super) reply_to_message: Option<Value>,
+    pub(super) external_reply: Option<Value>,
+    pub(super) quote: Option<Value>,
+    pub(super) photo: Option<Value>,
+    pub(super) document: Option<Value>,
+    #[serde(default)]
+    pub(super) animation: Option<Value>,
+    pub(super) voice: Option<Value>,
+    pub(super) audio: Option<Value>,
     pub(super) text: Option<String>,
     #[serde(default)]
     pub(super) entities: Vec<MessageEntity>,
@@ -94,6 +128,50 @@ pub(super) struct Chat {
     pub(super) id: i64,
     #[serde(rename = "type", default)]
     pub(super) kind: String,
+    #[serde(default)]
+    pub(super) is_forum: bool,
+}
+
+/// A `CallbackQuery`.
+#[derive(Deserialize)]
+pub(super) struct Callback {
+    pub(super) id: String,
+    pub(super) from: User,
+    pub(super) message: Option<CallbackMessage>,
+    #[serde(default)]
+    pub(super) data: String,
+}
+
+/// The message with the pressed button; of an inaccessible one only these fields are there.
+#[derive(Deserialize)]
+pub(super) struct CallbackMessage {
+    pub(super) chat: Chat,
+    pub(super) message_id: i64,
+}
+
+/// A `MessageReactionUpdated`.
+#[derive(Deserialize)]
+pub(super) struct Reaction {
+    pub(super) chat: Chat,
+    pub(super) message_id: i64,
+    pub(super) user: Option<User>,
+    #[serde(default)]
+    pub(super) new_reaction: Vec<Value>,
+}
+
+/// A `ChatMemberUpdated` about the bot itself.
+#[derive(Deserialize)]
+pub(super) struct Membership {
+    pub(super) chat: Chat,
+    pub(super) new_chat_member: Member,
+}
+
+/// How the bot stands in a chat.
+#[derive(Deserialize)]
+pub(super) struct Member {
+    pub(super) status: String,
+    #[serde(default)]
+    pub(super) is_member: bool,
 }
 
 /// Markup of a part of a text; offsets and lengths are UTF-16 code units.
@@ -105,6 +183,7 @@ pub(super) struct MessageEntity {
     pub(super) length: i64,
     pub(super) url: Option<String>,
     pub(super) language: Option<String>,
+    pub(super) user: Option<User>,
 }
 
 /// The kinds of update there are in Bot API 10.1. Any other is counted as `unknown`.

@@ -8,9 +8,9 @@ use blufio_core::ids::ModelId;
 use blufio_core::message::{Body as PartBody, Part, Role, StopReason, Usage, visible_text};
 use blufio_core::port::{Failure, ProviderError, Reply};
 use blufio_core::time::Timestamp;
-use blufio_testkit::contract::provider::{self, Conversation, calls};
+use blufio_testkit::contract::provider::{self, Conversation, Shelf, calls};
 use blufio_testkit::http::{Handler, HttpServer, Request, Responder};
-use blufio_testkit::messages::{Block, Chunking, FakeMessagesApi, Fault, FaultKind, MessagesConfig, Script};
+use blufio_testkit::messages::{Block, Chunking, FakeMessagesApi, Fault, FaultKind, MessagesConfig, Script, media};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,9 +26,13 @@ async fn fake() -> FakeMessagesApi {
     FakeMessagesApi::start(MessagesConfig::default()).await.unwrap()
 }
 
+fn provider_with(base_url: &str, limits: Limits, shelf: &Arc<Shelf>) -> Anthropic {
+    let (egress, blobs) = (Egress::new().unwrap(), shelf.clone());
+    Anthropic::new(AnthropicOptions { base_url, api_key: "sk-test".into(), egress: &egress, blobs, limits }).unwrap()
+}
+
 fn provider_at(base_url: &str, limits: Limits) -> Anthropic {
-    let egress = Egress::new().unwrap();
-    Anthropic::new(AnthropicOptions { base_url, api_key: "sk-test".into(), egress: &egress, limits }).unwrap()
+    provider_with(base_url, limits, &Arc::default())
 }
 
 fn provider(api: &FakeMessagesApi) -> Anthropic {
@@ -65,8 +69,10 @@ async fn replayed(api: &FakeMessagesApi, provider: &Anthropic) -> Reply {
 #[tokio::test]
 async fn it_keeps_the_contract() {
     let api = fake().await;
+    let shelf = Arc::new(Shelf::default());
+    let provider = provider_with(&api.base_url(), Limits::default(), &shelf);
     for model in [MODEL, "claude-haiku-5-5", "claude-haiku-4-5"] {
-        provider::run(&provider(&api), model).await;
+        provider::run(&provider, model, &shelf).await;
     }
     assert_eq!(api.violations(), [""; 0]);
 }
@@ -142,6 +148,83 @@ async fn requests_only_ever_grow() {
         assert!(after.cache_read >= before.cache_read + before.cache_write_5m, "{usages:?}");
         assert!(after.input < 50, "nearly all of a prompt is cached: {usages:?}");
     }
+}
+
+/// Pictures in the middle and at the end of a thinking model's conversation: signatures fit, the cache serves what was shown
+/// before, and the mark of the cache stands on a picture that comes last.
+#[tokio::test]
+async fn requests_with_pictures_only_ever_grow() {
+    let (api, shelf) = (fake().await, Arc::new(Shelf::default()));
+    let provider = provider_with(&api.base_url(), Limits::default(), &shelf);
+    let mut talk = Conversation::new(&provider, MODEL);
+    talk.prompt.thinking = Some("adaptive".into());
+    let text = |text: &str| Part::text(blufio_core::message::Origin::Owner, text);
+    let photo = |number: u16| {
+        let bytes = [media::jpeg(1_000 + number, 750), vec![number.to_le_bytes()[0]; 100_000]].concat();
+        shelf.image(&bytes)
+    };
+    let turns = [
+        vec![photo(1), text("[think] [describe] [tool:now {}]")],
+        vec![text("[think] [describe]"), shelf.document("a.pdf"), photo(2)],
+        vec![photo(3)],
+        vec![text("[think] [describe:all]")],
+    ];
+    let (mut before, mut read) = (String::new(), 0);
+    for parts in turns {
+        talk.show(&parts);
+        loop {
+            let body = conversation(&provider.request_body(&talk.prompt));
+            assert!(body.starts_with(&before), "a request begins with the one before");
+            before = body;
+            let reply = talk.answer().await;
+            let usage = reply.usage.unwrap();
+            assert!(usage.cache_read >= read && usage.input < 50, "{usage:?} after {read}");
+            read = usage.cache_read + usage.cache_write_5m;
+            if calls(&reply).is_empty() {
+                println!("{}", visible_text(&reply.parts));
+                break;
+            }
+            talk.answer_calls(&reply, "noon");
+        }
+    }
+    assert_eq!(api.violations(), [""; 0]);
+    let requests = api.requests();
+    let last = &requests[2].body["messages"][4]["content"][2];
+    assert_eq!((&last["type"], &last["cache_control"]["type"]), (&"image".into(), &"ephemeral".into()));
+    let said = requests.last().unwrap().body["messages"].to_string();
+    assert!(!said.contains("blufio-attachment"), "marks stay at home");
+}
+
+/// Bytes that were sent count, not the marks that stand for them.
+#[tokio::test]
+async fn files_count_by_their_bytes() {
+    let (api, shelf) = (fake().await, Arc::new(Shelf::default()));
+    let picture = shelf.image(&[media::png(10, 10), vec![0; 100_000]].concat());
+    for (request_bytes_max, fits) in [(130_000, false), (140_000, true)] {
+        let limits = Limits { request_bytes_max, ..Limits::default() };
+        let provider = provider_with(&api.base_url(), limits, &shelf);
+        let mut talk = Conversation::new(&provider, MODEL);
+        talk.show(std::slice::from_ref(&picture));
+        match talk.ask().await.0 {
+            Ok(_) => assert!(fits),
+            Err(error) => assert_eq!((error.failure, error.reached, fits), (Failure::PromptTooLong, false, false)),
+        }
+    }
+    assert_eq!(api.requests().len(), 1);
+}
+
+/// A picture that the service does not take: the request is refused as it is, and nothing of the file is repeated.
+#[tokio::test]
+async fn a_refused_picture_is_a_rejection() {
+    let (api, shelf) = (fake().await, Arc::new(Shelf::default()));
+    let provider = provider_with(&api.base_url(), Limits::default(), &shelf);
+    for bytes in [media::png(9_000, 1), vec![0; 1_000]] {
+        let mut talk = Conversation::new(&provider, MODEL);
+        talk.show(&[shelf.image(&bytes)]);
+        let error = talk.ask().await.0.unwrap_err();
+        assert_eq!((error.failure, error.reached, error.usage), (Failure::Rejected, false, None));
+    }
+    assert_eq!(api.violations().len(), 2);
 }
 
 /// What two requests of one epoch have in common: everything from `system` on, without the marks, which do not count, and
@@ -523,7 +606,8 @@ async fn what_is_too_long_or_illegal_is_not_sent() {
 fn keys_and_addresses_are_checked() {
     let egress = Egress::new().unwrap();
     let new = |base_url: &str, key: &str| {
-        let options = AnthropicOptions { base_url, api_key: key.into(), egress: &egress, limits: Limits::default() };
+        let (blobs, limits) = (Arc::new(Shelf::default()), Limits::default());
+        let options = AnthropicOptions { base_url, api_key: key.into(), egress: &egress, blobs, limits };
         Anthropic::new(options).err()
     };
     let api = "https://api.anthropic.com";
@@ -537,14 +621,8 @@ fn keys_and_addresses_are_checked() {
 
 #[test]
 fn user_messages_are_rendered_in_the_order_that_is_legal() {
-    let egress = Egress::new().unwrap();
-    let options = AnthropicOptions {
-        base_url: "http://[::1]:1",
-        api_key: "k".into(),
-        egress: &egress,
-        limits: Limits::default(),
-    };
-    let provider = Anthropic::new(options).unwrap();
+    let shelf = Arc::new(Shelf::default());
+    let provider = provider_with("http://[::1]:1", Limits::default(), &shelf);
     let text = Part::text(blufio_core::message::Origin::Owner, "then \"this\"");
     let result = |content: &str, error| Part {
         body: PartBody::ToolResult { id: blufio_core::ids::CallId::new("a"), content: content.into(), error },
@@ -561,6 +639,10 @@ fn user_messages_are_rendered_in_the_order_that_is_legal() {
             r#"{"type":"text","text":"then \"this\""}]}"#
         )
     );
+    let picture = r#"{"type":"image","source":{"type":"base64","media_type":"image/png","data":"blufio-attachment:"#;
+    let rendered = render(&[text.clone(), shelf.image(&media::png(1, 1)), result("x", false)]);
+    let places = [r#"{"type":"tool_result""#, r#"{"type":"text""#, picture].map(|block| rendered.find(block));
+    assert!(places.is_sorted() && places[0].is_some(), "{rendered}");
     assert_eq!(
         render(&[result("x", false)]),
         r#"{"role":"user","content":[{"type":"tool_result","tool_use_id":"a","content":"x"}]}"#

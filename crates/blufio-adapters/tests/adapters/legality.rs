@@ -7,14 +7,18 @@
 
 use blufio_adapters::anthropic::{Anthropic, AnthropicOptions, Limits, check_request};
 use blufio_adapters::egress::Egress;
+use blufio_core::approval::Verdict;
 use blufio_core::ids::{Boot, CallId, ModelId, ToolName};
 use blufio_core::message::{Body, Origin, Part, Role, StopReason, visible_text};
 use blufio_core::port::{Failure, Prompt, PromptMessage, Provider, Replay};
 use blufio_core::record::{Shared, Step, ToolRun, ToolState};
 use blufio_core::session::{CallFacts, Effect, Input, Timer, Turn, note, results};
 use blufio_core::time::Timestamp;
+use blufio_testkit::contract::provider::Shelf;
 use blufio_testkit::messages::history::{Context, judge_messages};
+use blufio_testkit::messages::media;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 
 const CONVERSATIONS: u64 = 100_000;
@@ -22,14 +26,11 @@ const SEED: u64 = 0x0b1f_1005_eed0_0001;
 
 #[test]
 fn every_generated_conversation_is_legal() {
-    let egress = Egress::new().unwrap();
-    let base_url = "https://api.anthropic.com";
-    let options = AnthropicOptions { base_url, api_key: "k".into(), egress: &egress, limits: Limits::default() };
-    let provider = Anthropic::new(options).unwrap();
+    let (provider, files) = provider();
     let (mut judged, mut longest) = (0, 0);
     for number in 0..CONVERSATIONS {
         let seed = SEED.wrapping_add(number);
-        let mut world = World::new(&provider, seed);
+        let mut world = World::new(&provider, &files, seed);
         world.live();
         judged += world.judged;
         longest = longest.max(world.messages.len());
@@ -38,14 +39,29 @@ fn every_generated_conversation_is_legal() {
     assert!(judged > CONVERSATIONS && longest > 20, "the generator has become tame");
 }
 
+/// A provider that sends nothing, and pictures, a document and one picture that is gone, which it finds or misses.
+fn provider() -> (Anthropic, Vec<Part>) {
+    let (egress, shelf) = (Egress::new().unwrap(), Arc::new(Shelf::default()));
+    let files = vec![
+        shelf.image(&media::png(800, 600)),
+        shelf.image(&media::jpeg(1, 1)),
+        shelf.document("a \"b\".pdf"),
+        shelf.image(&media::png(2, 2)),
+    ];
+    if let Body::Image { attachment, .. } = &files[3].body {
+        shelf.forget(attachment);
+    }
+    let base_url = "https://api.anthropic.com";
+    let limits = Limits::default();
+    let options = AnthropicOptions { base_url, api_key: "k".into(), egress: &egress, blobs: shelf, limits };
+    (Anthropic::new(options).unwrap(), files)
+}
+
 /// The judges are awake: a conversation with any one message taken out of a tool round is refused by all of them.
 #[test]
 fn the_judges_find_what_is_wrong() {
-    let egress = Egress::new().unwrap();
-    let options =
-        AnthropicOptions { base_url: "http://[::1]", api_key: "k".into(), egress: &egress, limits: Limits::default() };
-    let provider = Anthropic::new(options).unwrap();
-    let mut world = World::new(&provider, 1);
+    let (provider, files) = provider();
+    let mut world = World::new(&provider, &files, 1);
     let call = Part {
         origin: Origin::Model,
         private: false,
@@ -80,6 +96,7 @@ struct Message {
 /// One conversation and the turn that runs in it.
 struct World<'a> {
     provider: &'a Anthropic,
+    files: &'a [Part],
     seed: u64,
     chance: u64,
     messages: Vec<Message>,
@@ -88,12 +105,15 @@ struct World<'a> {
     next_id: u32,
     tools: Vec<ToolRun>,
     reply: Option<(Vec<Part>, Paused)>,
+    /// The conversation of the last request, to be the beginning of the next one; nothing after it was rendered anew.
+    sent: Vec<u8>,
 }
 
 impl<'a> World<'a> {
-    fn new(provider: &'a Anthropic, seed: u64) -> Self {
+    fn new(provider: &'a Anthropic, files: &'a [Part], seed: u64) -> Self {
         Self {
             provider,
+            files,
             seed,
             chance: seed,
             messages: Vec::new(),
@@ -102,6 +122,7 @@ impl<'a> World<'a> {
             next_id: 0,
             tools: Vec::new(),
             reply: None,
+            sent: Vec::new(),
         }
     }
 
@@ -122,7 +143,16 @@ impl<'a> World<'a> {
     fn live(&mut self) {
         for _ in 0..=self.below(4) {
             let text = self.one(&["hello", " indented\n", "\u{1F600}\"quoted\\\"", "[stopped]"]);
-            self.push(Role::User, vec![Part::text(Origin::Owner, text)], Paused::No);
+            let mut parts = vec![Part::text(Origin::Owner, text)];
+            for _ in 0..self.below(6).saturating_sub(3) {
+                let place = usize::try_from(self.below(parts.len() as u64 + 1)).unwrap();
+                parts.insert(place, self.one(self.files));
+            }
+            if parts.len() > 2 && self.below(2) == 0 {
+                // Pictures without a word.
+                parts.retain(|part| !matches!(part.body, Body::Text { .. }));
+            }
+            self.push(Role::User, parts, Paused::No);
             self.turn();
         }
     }
@@ -167,9 +197,13 @@ impl<'a> World<'a> {
         ];
         match self.below(100) {
             0..=44 => self.answer(),
-            45..=79 => match self.started() {
+            45..=74 => match self.in_state(|state| matches!(state, ToolState::Started(_))) {
                 Some(call) => self.tool_done(call),
                 None => self.answer(),
+            },
+            75..=79 => match self.in_state(|state| *state == ToolState::AwaitingApproval) {
+                Some(call) => Input::Decided { call, verdict: self.one(&[Verdict::Allow, Verdict::Deny]) },
+                None => Input::Fired { timer: Timer::Approval },
             },
             80..=85 => Input::CallFailed {
                 failure: self.one(&failure),
@@ -185,10 +219,9 @@ impl<'a> World<'a> {
         }
     }
 
-    fn started(&mut self) -> Option<CallId> {
-        let started = |run: &&ToolRun| matches!(run.state, ToolState::Started(_));
-        let running: Vec<CallId> = self.tools.iter().filter(started).map(|run| run.call.clone()).collect();
-        (!running.is_empty()).then(|| self.one(&running))
+    fn in_state(&mut self, is: impl Fn(&ToolState) -> bool) -> Option<CallId> {
+        let calls: Vec<CallId> = self.tools.iter().filter(|run| is(&run.state)).map(|run| run.call.clone()).collect();
+        (!calls.is_empty()).then(|| self.one(&calls))
     }
 
     fn tool_done(&mut self, call: CallId) -> Input {
@@ -282,8 +315,17 @@ impl<'a> World<'a> {
             }
             Effect::AppendNote(which) => self.push(Role::Assistant, note(*which), Paused::No),
             Effect::DropThinking => self.drop_thinking(),
+            Effect::DropFiles => {
+                for part in self.messages.iter_mut().flat_map(|message| &mut message.parts) {
+                    if matches!(part.body, Body::Image { .. } | Body::Document { .. }) {
+                        *part = Part::text(Origin::Engine, "[a file]");
+                    }
+                }
+                self.drop_thinking();
+            }
             Effect::CallModel { .. } => self.judge_request(),
-            Effect::Finish { .. } | Effect::Arm { .. } | Effect::Cancel => {}
+            Effect::AskApproval { call } => self.set(call, ToolState::AwaitingApproval),
+            Effect::Finish { .. } | Effect::Arm { .. } | Effect::Cancel | Effect::CloseApprovals => {}
         }
     }
 
@@ -309,6 +351,7 @@ impl<'a> World<'a> {
 
     /// Everything is rendered anew from the neutral parts; what was nothing but thinking becomes a note of ours.
     fn drop_thinking(&mut self) {
+        self.sent.clear();
         for message in &mut self.messages {
             let nothing = || self.provider.render_message(message.role, &note(blufio_core::session::Note::NoReply));
             let wire = self.provider.render_message(message.role, &message.parts).or_else(nothing);
@@ -318,8 +361,11 @@ impl<'a> World<'a> {
 
     fn judge_request(&mut self) {
         self.judged += 1;
-        let verdicts = self.verdicts();
-        assert_eq!(verdicts, [None, None], "seed {:#x}: {}", self.seed, self.shown());
+        let body = self.provider.request_body(&self.prompt());
+        assert_eq!(self.verdicts_on(&body), [None, None], "seed {:#x}: {}", self.seed, self.shown());
+        let sent = conversation(&body);
+        assert!(sent.starts_with(&self.sent), "seed {:#x}: a request does not begin with the one before", self.seed);
+        self.sent = sent;
     }
 
     fn shown(&self) -> String {
@@ -327,9 +373,8 @@ impl<'a> World<'a> {
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    /// What the two judges find wrong: the provider, the fake.
-    fn verdicts(&self) -> [Option<String>; 2] {
-        let prompt = Prompt {
+    fn prompt(&self) -> Prompt {
+        Prompt {
             request: String::new(),
             model: ModelId::new("claude-sonnet-5-5"),
             max_tokens: 1,
@@ -343,9 +388,16 @@ impl<'a> World<'a> {
                 .iter()
                 .map(|message| PromptMessage { role: message.role, wire: message.wire.clone() })
                 .collect(),
-        };
-        let body = self.provider.request_body(&prompt);
-        let sent: Value = serde_json::from_slice(&body).expect("a request is JSON");
+        }
+    }
+
+    fn verdicts(&self) -> [Option<String>; 2] {
+        self.verdicts_on(&self.provider.request_body(&self.prompt()))
+    }
+
+    /// What the two judges find wrong: the provider, the fake.
+    fn verdicts_on(&self, body: &[u8]) -> [Option<String>; 2] {
+        let sent: Value = serde_json::from_slice(body).expect("a request is JSON");
         let paused = |content: &Value| {
             let same =
                 |message: &&Message| serde_json::from_slice::<Value>(&message.wire).unwrap()["content"] == *content;
@@ -353,10 +405,18 @@ impl<'a> World<'a> {
         };
         let context = Context { paused: &paused, system_role: true, compaction: false };
         [
-            check_request(&body).err().map(|illegal| illegal.to_string()),
+            check_request(body).err().map(|illegal| illegal.to_string()),
             judge_messages(&sent["messages"], &context).err(),
         ]
     }
+}
+
+/// What two requests of one epoch have in common: the messages without the marks of the cache, which do not count, and
+/// without the brackets that close them.
+fn conversation(body: &[u8]) -> Vec<u8> {
+    let body = std::str::from_utf8(body).unwrap().replace(r#","cache_control":{"type":"ephemeral"}"#, "");
+    let (_, messages) = body.split_once(r#","messages":["#).expect("there are messages");
+    messages.strip_suffix("]}").expect("messages come last").as_bytes().to_vec()
 }
 
 fn is_call(part: &Part) -> bool {

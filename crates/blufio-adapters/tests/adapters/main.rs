@@ -5,3 +5,4 @@ mod anthropic;
 mod legality;
 mod markdown;
 mod telegram;
+mod transcription;

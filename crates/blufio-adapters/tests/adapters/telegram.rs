@@ -1,18 +1,26 @@
 //! The Telegram channel against the fake Bot API server. Time is virtual: a pause only moves the clock.
 
+mod files;
+mod menu;
 mod polling;
 mod previews;
+mod questions;
 mod secrecy;
 mod sending;
+mod uploads;
+mod webhook;
 
-use blufio_adapters::egress::{Egress, Origin, Purpose};
-use blufio_adapters::telegram::{Streaming, Telegram, TelegramOptions, TelegramTimeouts};
+use blufio_adapters::egress::{Egress, IpFamily, Origin, Purpose};
+use blufio_adapters::telegram::{Mode, Streaming, Telegram, TelegramOptions, TelegramTimeouts};
 use blufio_core::ids::ChannelName;
-use blufio_core::port::{AnyChannel, Boxed, Channel, ChannelError, ChannelHealth, Clock, Rates, Rng, SendOutcome};
+use blufio_core::port::{
+    AnyChannel, Blobs, Boxed, Channel, ChannelError, ChannelHealth, Clock, Rates, Rng, SendOutcome,
+};
 use blufio_core::record::{Rendered, Route};
 use blufio_core::time::Timestamp;
 use blufio_testkit::botapi::{BotApiConfig, FakeBotApi, State};
 use blufio_testkit::contract::channel::{self, MemoryIntake, Outside, outbox_row};
+use blufio_testkit::contract::provider::Shelf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -69,6 +77,8 @@ impl Rng for Middle {
 struct World {
     server: FakeBotApi,
     clock: Arc<TestClock>,
+    /// The files that can be sent.
+    shelf: Arc<Shelf>,
     channel: Arc<Telegram>,
 }
 
@@ -82,10 +92,12 @@ impl World {
         let server = FakeBotApi::start(config).await.unwrap();
         server.open_private(ANN);
         let clock = Arc::new(TestClock::default());
+        let shelf = Arc::new(Shelf::default());
         let mut options = options(&server.base_url(), Arc::clone(&clock));
+        options.blobs = Arc::clone(&shelf) as Arc<dyn Blobs>;
         change(&mut options);
         let channel = Arc::new(Telegram::new(options).unwrap());
-        Self { server, clock, channel }
+        Self { server, clock, shelf, channel }
     }
 
     fn any(&self) -> Arc<dyn AnyChannel> {
@@ -134,11 +146,17 @@ fn options(api_root: &str, clock: Arc<TestClock>) -> TelegramOptions {
     TelegramOptions {
         api_root: api_root.to_owned(),
         token: Some(TOKEN.to_owned()),
+        mode: Mode::Polling,
         egress: egress(),
+        ip_family: IpFamily::Auto,
+        blobs: Arc::new(Shelf::default()),
         streaming: Streaming::Auto,
         link_preview: false,
         text_chunk: 4000,
-        rates: Some(Rates { global_per_s: 25, chat_per_s: 1, chat_burst: 3 }),
+        mention_patterns: Vec::new(),
+        reaction_ack: None,
+        reads_groups: false,
+        rates: Some(Rates { global_per_s: 25, chat_per_s: 1, chat_burst: 3, group_per_min: 20, group_burst: 5 }),
         timeouts: TelegramTimeouts::default(),
         clock,
         rng: Arc::new(Middle),

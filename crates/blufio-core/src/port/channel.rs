@@ -5,6 +5,7 @@
 
 use super::Boxed;
 use crate::access::Sender;
+use crate::content::{Content, FileRef};
 use crate::ids::{ChannelName, SessionKey};
 use crate::record::{OutboxRow, Rendered, Route, Shared};
 use serde::{Deserialize, Serialize};
@@ -38,8 +39,10 @@ pub enum InboundKind {
         route: Route,
         /// The conversation it belongs to.
         session: SessionKey,
-        /// What was said; empty for content this release cannot read.
-        text: String,
+        /// What was said; empty for content that cannot be described.
+        content: Content,
+        /// Messages with the same word are one message, sent in pieces.
+        album: Option<String>,
         /// The bot's own username, for `/command@name`.
         addressee: Option<String>,
     },
@@ -53,6 +56,42 @@ pub enum InboundKind {
         message: i64,
         /// The new text.
         text: String,
+    },
+    /// Somebody pressed a button.
+    Pressed {
+        /// Who.
+        sender: Sender,
+        /// The channel's handle for answering the press; answered in any case.
+        press: String,
+        /// The message with the button.
+        message: i64,
+        /// What the button stands for.
+        data: String,
+    },
+    /// Somebody reacted to a message.
+    Reacted {
+        /// Who.
+        sender: Sender,
+        /// The name they give themselves.
+        name: String,
+        /// The message they reacted to.
+        message: i64,
+        /// With what; empty if the reaction was taken back.
+        emoji: String,
+    },
+    /// The bot was let in or shut out.
+    Membership {
+        /// The chat.
+        chat: i64,
+        /// Why it is shut out; `None` if it is in.
+        closed: Option<&'static str>,
+    },
+    /// A group goes on under another id.
+    Migrated {
+        /// Its old id.
+        old: i64,
+        /// Its new id.
+        new: i64,
     },
     /// A kind that is not used; the word names it.
     Ignored(&'static str),
@@ -73,6 +112,16 @@ pub trait Intake: Send + Sync + 'static {
     fn cursor(&self, account: i64) -> Option<i64>;
     /// Waits until the inbox takes more; returns at once if it does.
     fn ready(&self) -> Boxed<'_, ()>;
+    /// Something that the owner should know; told at most once an hour per `topic`, however often it is said.
+    fn tell_owner(&self, topic: &'static str, text: String);
+}
+
+/// The other way in: the server calls. Implemented by channels that can be reached so.
+pub trait Webhook: Send + Sync + 'static {
+    /// Whether a caller knows the secret; takes the same time for every wrong one.
+    fn admits(&self, secret: &[u8]) -> bool;
+    /// Takes one update; when this returns, it is stored.
+    fn take(&self, body: &[u8]) -> Boxed<'_, Result<(), IntakeError>>;
 }
 
 /// How a channel is.
@@ -86,6 +135,8 @@ pub enum ChannelHealth {
         /// When the poll that is in flight was first sent; retries do not reset it.
         poll_since_ms: u64,
     },
+    /// Authenticated; updates are brought by the server.
+    Listening,
     /// Trouble that may pass.
     Degraded {
         /// What.
@@ -105,6 +156,15 @@ pub enum ChannelHealth {
 pub enum SendOutcome {
     /// Delivered under this number.
     Sent(i64),
+    /// Delivered under this number, but not quite as it was wished.
+    SentBeside {
+        /// The number.
+        message: i64,
+        /// What the owner should know.
+        remark: String,
+    },
+    /// The chat goes on under this id.
+    Migrated(i64),
     /// Provably not delivered. `after` is the server's wish, if it has one; then the try does not count. Without a wish but
     /// `everywhere`, the server was not reached at all, and the try does not count either.
     NotSent {
@@ -157,6 +217,20 @@ pub enum PreviewOutcome {
     Stop,
 }
 
+/// Why a file could not be fetched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// It is larger than was allowed.
+    #[error("it is too large")]
+    TooLarge,
+    /// The server does not have it (any more).
+    #[error("it is no longer there")]
+    Gone,
+    /// The server could not be reached, or failed; trying again may help.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
 /// Why a channel's task ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
@@ -178,6 +252,21 @@ pub trait Channel: Send + Sync + 'static {
 
     /// Renders an answer into what is sent, in order; never empty for visible text.
     fn render(&self, text: &str) -> Vec<Rendered>;
+
+    /// The private conversation with somebody, once it is known who we are.
+    fn private_route(&self, user: i64) -> Option<Route>;
+
+    /// The address that opens a private conversation with `code` as its first word, once it is known who we are.
+    fn invitation(&self, code: &str) -> Option<String>;
+
+    /// Fetches a file, at most `bytes_max` bytes of it.
+    fn fetch(&self, file: &FileRef, bytes_max: u64) -> impl Future<Output = Result<Vec<u8>, FetchError>> + Send;
+
+    /// Shows that a message was read, if that is wanted; best effort.
+    fn acknowledge(&self, route: &Route) -> impl Future<Output = ()> + Send;
+
+    /// Answers the press of a button with a few words (at most 200 UTF-16 units); best effort.
+    fn answer_press(&self, press: &str, text: &str) -> impl Future<Output = ()> + Send;
 
     /// What was shown of an unfinished answer can be replaced in that chat.
     fn can_replace_preview(&self, route: &Route) -> bool;
@@ -211,6 +300,10 @@ pub struct Rates {
     pub chat_per_s: u32,
     /// Messages a chat may get at once.
     pub chat_burst: u32,
+    /// Messages per minute in one group.
+    pub group_per_min: u32,
+    /// Messages a group may get at once.
+    pub group_burst: u32,
 }
 
 /// The erased twin of [`Channel`].
@@ -221,6 +314,16 @@ pub trait AnyChannel: Send + Sync + 'static {
     fn receive(&self, intake: Arc<dyn Intake>) -> Boxed<'_, ChannelError>;
     /// See [`Channel::render`].
     fn render(&self, text: &str) -> Vec<Rendered>;
+    /// See [`Channel::private_route`].
+    fn private_route(&self, user: i64) -> Option<Route>;
+    /// See [`Channel::invitation`].
+    fn invitation(&self, code: &str) -> Option<String>;
+    /// See [`Channel::fetch`].
+    fn fetch<'a>(&'a self, file: &'a FileRef, bytes_max: u64) -> Boxed<'a, Result<Vec<u8>, FetchError>>;
+    /// See [`Channel::acknowledge`].
+    fn acknowledge<'a>(&'a self, route: &'a Route) -> Boxed<'a, ()>;
+    /// See [`Channel::answer_press`].
+    fn answer_press<'a>(&'a self, press: &'a str, text: &'a str) -> Boxed<'a, ()>;
     /// See [`Channel::can_replace_preview`].
     fn can_replace_preview(&self, route: &Route) -> bool;
     /// See [`Channel::preview`].
@@ -246,6 +349,21 @@ impl<C: Channel> AnyChannel for C {
     }
     fn render(&self, text: &str) -> Vec<Rendered> {
         Channel::render(self, text)
+    }
+    fn private_route(&self, user: i64) -> Option<Route> {
+        Channel::private_route(self, user)
+    }
+    fn invitation(&self, code: &str) -> Option<String> {
+        Channel::invitation(self, code)
+    }
+    fn fetch<'a>(&'a self, file: &'a FileRef, bytes_max: u64) -> Boxed<'a, Result<Vec<u8>, FetchError>> {
+        Box::pin(Channel::fetch(self, file, bytes_max))
+    }
+    fn acknowledge<'a>(&'a self, route: &'a Route) -> Boxed<'a, ()> {
+        Box::pin(Channel::acknowledge(self, route))
+    }
+    fn answer_press<'a>(&'a self, press: &'a str, text: &'a str) -> Boxed<'a, ()> {
+        Box::pin(Channel::answer_press(self, press, text))
     }
     fn can_replace_preview(&self, route: &Route) -> bool {
         Channel::can_replace_preview(self, route)

@@ -3,20 +3,24 @@
 //! Each is small, has native async functions, and one erased twin (`Any…`) that the registry holds. Only the composition
 //! root names a concrete adapter.
 
+mod blobs;
 mod channel;
 mod clock;
 mod provider;
 mod storage;
 mod tool;
+mod transcriber;
 
+pub use blobs::{BlobError, Blobs};
 pub use channel::{
-    AnyChannel, Channel, ChannelError, ChannelHealth, Inbound, InboundKind, Intake, IntakeError, Preview,
-    PreviewOutcome, Rates, SendOutcome,
+    AnyChannel, Channel, ChannelError, ChannelHealth, FetchError, Inbound, InboundKind, Intake, IntakeError, Preview,
+    PreviewOutcome, Rates, SendOutcome, Webhook,
 };
 pub use clock::{Clock, Rng, SecretStore};
 pub use provider::{AnyProvider, Delta, DeltaSink, Failure, Prompt, PromptMessage, Provider, ProviderError, Reply};
 pub use storage::{AnyStorage, Storage, StoreError};
-pub use tool::{AnyTool, ArgRole, Replay, Tool, ToolCall, ToolError, ToolLimits, ToolSpec};
+pub use tool::{AnyTool, ArgRole, Replay, Tool, ToolCall, ToolError, ToolLimits, ToolOutput, ToolSpec};
+pub use transcriber::{AnyTranscriber, Recording, Transcriber, TranscriberError};
 
 use std::future::Future;
 use std::pin::Pin;

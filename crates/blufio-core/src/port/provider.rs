@@ -115,6 +115,8 @@ pub enum Failure {
     PromptTooLong,
     /// Signed thinking no longer fits what is before it.
     ThinkingMismatch,
+    /// A picture or document in the request cannot be used.
+    FileRefused,
     /// The key is wrong or may not do this.
     Unauthorized,
     /// The vendor's own spending limit or an unpaid bill.

@@ -1,10 +1,11 @@
 //! Durable state: narrow and transactional. Every writing call is one transaction; when it returns, it is on disk.
 
 use super::Boxed;
-use crate::ids::{ChannelName, MessageSeq, SessionId, SessionKey};
+use crate::content::{Content, Overheard};
+use crate::ids::{ChannelName, InboxId, MessageSeq, OutboxId, SessionId, SessionKey, TurnNumber};
 use crate::record::{
-    Accepted, Batch, Commit, Committed, InboxRow, NeutralMessage, OutboxMark, OutboxRow, Pairing, PairingChange, Query,
-    Recovered, Retention, Snapshot, View,
+    Accepted, Batch, Commit, Committed, Decided, InboxRow, NeutralMessage, OutboxMark, OutboxRow, Pairing,
+    PairingChange, Query, Recovered, Retention, Snapshot, Telling, View,
 };
 use crate::time::Timestamp;
 use std::future::Future;
@@ -50,16 +51,47 @@ pub trait Storage: Send + Sync + 'static {
         first: MessageSeq,
     ) -> impl Future<Output = Result<Vec<NeutralMessage>, StoreError>> + Send;
 
-    /// The oldest waiting row of a session.
-    fn next(&self, session: SessionId) -> impl Future<Output = Result<Option<InboxRow>, StoreError>> + Send;
+    /// The waiting rows of a session, oldest first.
+    fn waiting(&self, session: SessionId, limit: u32)
+    -> impl Future<Output = Result<Vec<InboxRow>, StoreError>> + Send;
+
+    /// What was said in a session's chat, and not to us, before this row and since the last answer; oldest first.
+    fn overheard(
+        &self,
+        session: SessionId,
+        before: InboxId,
+    ) -> impl Future<Output = Result<Vec<Overheard>, StoreError>> + Send;
+
+    /// What the last turn of a session answered, unless that is too long ago to be stored.
+    fn last_request(&self, session: SessionId) -> impl Future<Output = Result<Option<Content>, StoreError>> + Send;
+
+    /// The answered questions of a turn whose calls still wait.
+    fn decisions(
+        &self,
+        session: SessionId,
+        turn: TurnNumber,
+    ) -> impl Future<Output = Result<Vec<Decided>, StoreError>> + Send;
 
     /// The next unsent row of each chat of a channel, oldest first: rows in state `queued` with no earlier unfinished row in
-    /// their chat. Also those whose `not_before` lies ahead, so that nobody overtakes them.
+    /// their chat. Also those whose `not_before` lies ahead, so that nobody overtakes them; only notices that must wait are
+    /// left out, and hold up nobody.
     fn outbox(
         &self,
         channel: ChannelName,
         limit: u32,
+        at: Timestamp,
     ) -> impl Future<Output = Result<Vec<OutboxRow>, StoreError>> + Send;
+
+    /// Writes messages that belong to no turn, unless the same was told a short while ago. False if it was.
+    fn tell(&self, telling: Telling, at: Timestamp) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Sends given-up rows of a channel again, one or all that were given up within the last day. Says how many.
+    fn revive(
+        &self,
+        channel: ChannelName,
+        row: Option<OutboxId>,
+        at: Timestamp,
+    ) -> impl Future<Output = Result<u32, StoreError>> + Send;
 
     /// Changes outbox rows, in one transaction.
     fn mark(&self, marks: Vec<OutboxMark>, at: Timestamp) -> impl Future<Output = Result<(), StoreError>> + Send;
@@ -103,8 +135,13 @@ erased! {
     commit(commit: Commit) -> Committed;
     open(key: SessionKey, at: Timestamp) -> Snapshot;
     parts(session: SessionId, first: MessageSeq) -> Vec<NeutralMessage>;
-    next(session: SessionId) -> Option<InboxRow>;
-    outbox(channel: ChannelName, limit: u32) -> Vec<OutboxRow>;
+    waiting(session: SessionId, limit: u32) -> Vec<InboxRow>;
+    overheard(session: SessionId, before: InboxId) -> Vec<Overheard>;
+    last_request(session: SessionId) -> Option<Content>;
+    decisions(session: SessionId, turn: TurnNumber) -> Vec<Decided>;
+    outbox(channel: ChannelName, limit: u32, at: Timestamp) -> Vec<OutboxRow>;
+    tell(telling: Telling, at: Timestamp) -> bool;
+    revive(channel: ChannelName, row: Option<OutboxId>, at: Timestamp) -> u32;
     mark(marks: Vec<OutboxMark>, at: Timestamp) -> ();
     pairing(change: PairingChange, at: Timestamp) -> Pairing;
     view(query: Query, at: Timestamp) -> View;

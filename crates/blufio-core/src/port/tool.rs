@@ -1,6 +1,7 @@
 //! Something the model may call.
 
 use super::Boxed;
+use crate::content::OutgoingFile;
 use crate::ids::{CallId, ToolName};
 use serde::{Deserialize, Serialize};
 use std::future::Future;
@@ -73,6 +74,25 @@ pub struct ToolCall {
     pub key: Arc<str>,
     /// The arguments, an object.
     pub input: serde_json::Value,
+    /// The time zone of the conversation (IANA name); `None`: the machine's.
+    pub zone: Option<String>,
+    /// Files can be sent in this conversation.
+    pub sends_files: bool,
+}
+
+/// What a tool gives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ToolOutput {
+    /// What the model reads.
+    pub text: String,
+    /// Files for the person, stored already; committed together with the result and then sent.
+    pub files: Vec<OutgoingFile>,
+}
+
+impl From<String> for ToolOutput {
+    fn from(text: String) -> Self {
+        Self { text, files: Vec::new() }
+    }
 }
 
 /// Why a tool did not do it.
@@ -91,7 +111,7 @@ pub trait Tool: Send + Sync + 'static {
     /// Its declaration, the same for the life of the process.
     fn spec(&self) -> &ToolSpec;
     /// Runs once. Cancelled by dropping the future.
-    fn run(&self, call: ToolCall) -> impl Future<Output = Result<String, ToolError>> + Send;
+    fn run(&self, call: ToolCall) -> impl Future<Output = Result<ToolOutput, ToolError>> + Send;
 }
 
 /// The erased twin of [`Tool`].
@@ -99,14 +119,14 @@ pub trait AnyTool: Send + Sync + 'static {
     /// See [`Tool::spec`].
     fn spec(&self) -> &ToolSpec;
     /// See [`Tool::run`].
-    fn run(&self, call: ToolCall) -> Boxed<'_, Result<String, ToolError>>;
+    fn run(&self, call: ToolCall) -> Boxed<'_, Result<ToolOutput, ToolError>>;
 }
 
 impl<T: Tool> AnyTool for T {
     fn spec(&self) -> &ToolSpec {
         Tool::spec(self)
     }
-    fn run(&self, call: ToolCall) -> Boxed<'_, Result<String, ToolError>> {
+    fn run(&self, call: ToolCall) -> Boxed<'_, Result<ToolOutput, ToolError>> {
         Box::pin(Tool::run(self, call))
     }
 }

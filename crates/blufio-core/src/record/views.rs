@@ -1,7 +1,10 @@
 //! What is read for showing: questions and answers of the store, also the JSON of the control socket.
 
 use super::{Pairing, PairingRequest};
-use crate::ids::{Boot, InboxId, MessageSeq, ModelId, SessionKey, TurnNumber};
+use crate::ids::{
+    ApprovalId, AttachmentId, Boot, ChannelName, InboxId, MessageSeq, ModelId, OutboxId, SessionKey, ToolName,
+    TurnNumber,
+};
 use crate::message::{Part, Role};
 use crate::money::MicroUsd;
 use crate::session::Input;
@@ -36,6 +39,14 @@ pub enum Query {
     Pairings,
     /// What became of an inbox row.
     Inbox(InboxId),
+    /// What waits in a session, oldest first.
+    Waiting(SessionKey),
+    /// Questions to an owner that are open.
+    Approvals,
+    /// What a channel could not deliver, and which chats are shut.
+    Channel(ChannelName),
+    /// Files that a running conversation or an unsent message shows.
+    Attachments,
 }
 
 /// The answer to a [`Query`]; the variant matches.
@@ -53,6 +64,66 @@ pub enum View {
     Pairings(Vec<Pairing>, Vec<PairingRequest>),
     /// To [`Query::Inbox`].
     Inbox(Option<InboxView>),
+    /// To [`Query::Waiting`]: the words of each.
+    Waiting(Vec<String>),
+    /// To [`Query::Approvals`].
+    Approvals(Vec<ApprovalView>),
+    /// To [`Query::Channel`].
+    Channel(ChannelView),
+    /// To [`Query::Attachments`].
+    Attachments(std::collections::BTreeSet<AttachmentId>),
+}
+
+/// An open question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalView {
+    /// Its id.
+    pub id: ApprovalId,
+    /// The conversation that waits.
+    pub session: SessionKey,
+    /// The tool.
+    pub tool: ToolName,
+    /// The exact arguments.
+    pub input: String,
+    /// Counts as a no from then on.
+    pub expires: Timestamp,
+}
+
+/// A channel's way out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelView {
+    /// Rows that wait.
+    pub waiting: u64,
+    /// Rows given up, newest first, at most a hundred.
+    pub dead: Vec<DeadView>,
+    /// Chats that are shut.
+    pub closed: Vec<ChatView>,
+}
+
+/// A message that was given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadView {
+    /// Its row.
+    pub id: OutboxId,
+    /// The chat.
+    pub chat: i64,
+    /// Its text without markup, the first 200 characters.
+    pub text: String,
+    /// Why.
+    pub error: String,
+    /// When it was given up.
+    pub at: Timestamp,
+}
+
+/// A chat that is shut.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatView {
+    /// Which.
+    pub chat: i64,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// Counts and sums of the whole store.

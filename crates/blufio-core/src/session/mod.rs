@@ -6,190 +6,28 @@
 //!
 //! One session runs one turn at a time; what waits is in the inbox, and this file knows nothing of it.
 
+mod effect;
+mod input;
 mod results;
 mod retry;
 mod trouble;
 
+pub use effect::{Effect, Note};
+pub use input::{CallFacts, Input, JOURNAL_VERSION, Timer};
 pub use results::{note, results};
 pub use trouble::{Notice, Outcome, Trouble};
 
-use crate::ids::{CallId, ToolName};
-use crate::limits::{IDENTICAL_CALLS_MAX, PARALLEL_TOOLS_MAX, PAUSES_MAX, POISON_ATTEMPTS, TOOL_CALLS_MAX};
+use crate::approval::Verdict;
+use crate::ids::CallId;
+use crate::limits::{
+    APPROVAL_TTL, IDENTICAL_CALLS_MAX, PARALLEL_TOOLS_MAX, PAUSES_MAX, POISON_ATTEMPTS, TOOL_CALLS_MAX,
+};
 use crate::message::StopReason;
 use crate::port::{Failure, Replay};
 use crate::record::Step;
 use crate::time::Timestamp;
 use retry::Plan;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// A fact. The serialised form is the journal's, version [`JOURNAL_VERSION`]; `journal_entries_keep_their_form` pins it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum Input {
-    /// The turn begins.
-    Admitted {
-        /// Rounds of tool calls it may take.
-        rounds_max: u8,
-        /// Another model may be asked when the first is not available.
-        fallback: bool,
-        /// When it must be over.
-        deadline: Timestamp,
-    },
-    /// The model has answered.
-    CallDone {
-        /// Why it stopped.
-        stop: StopReason,
-        /// The tools it asks for, judged.
-        calls: Vec<CallFacts>,
-        /// It wrote something a person can read.
-        text: bool,
-        /// There is anything at all to keep.
-        content: bool,
-        /// The last tool call is cut off.
-        cut: bool,
-    },
-    /// A try failed.
-    CallFailed {
-        /// How.
-        failure: Failure,
-        /// The vendor's wish.
-        retry_after_ms: Option<u64>,
-        /// Text was shown that cannot be taken back.
-        shown: bool,
-        /// 0 to 1,000, so that the pause is decided here and chance is not.
-        jitter: u16,
-    },
-    /// A tool has ended; its result is in its row.
-    ToolDone {
-        /// Which.
-        call: CallId,
-    },
-    /// A timer has rung.
-    Fired {
-        /// Which.
-        timer: Timer,
-    },
-    /// The person said stop.
-    Stop,
-    /// The process has started anew while the turn ran.
-    Restarted {
-        /// Starts in which it ran without getting anywhere.
-        attempts: u32,
-    },
-    /// The code that ran the turn panicked; the process lives.
-    Panicked,
-}
-
-/// Version of the serialised [`Input`].
-pub const JOURNAL_VERSION: u32 = 1;
-
-/// The timers of a turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Timer {
-    /// The turn has run for too long.
-    Deadline,
-    /// The pause before the next try is over.
-    Retry,
-}
-
-/// A tool call as far as it matters here.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CallFacts {
-    /// The model's id.
-    pub id: CallId,
-    /// The tool.
-    pub name: ToolName,
-    /// What may happen after a crash.
-    pub replay: Replay,
-    /// Equal for calls with the same name and arguments.
-    pub fingerprint: u64,
-    /// Why it may not run: unknown tool, arguments that are no JSON or do not fit, denied by policy.
-    pub refused: Option<String>,
-    /// An owner has to say yes first.
-    pub ask: bool,
-}
-
-/// An order. Rows are committed with the input that caused it; actions follow the commit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Row: the model's answer joins the conversation.
-    KeepReply,
-    /// Row: the tool gets this error as its result and does not run.
-    RefuseTool {
-        /// Which.
-        call: CallId,
-        /// What the model reads.
-        why: String,
-    },
-    /// Row: the tool was interrupted; nobody knows whether it took effect.
-    ForgetTool {
-        /// Which.
-        call: CallId,
-    },
-    /// Row: the results of the round join the conversation.
-    AppendResults {
-        /// Tell the model that there will be no more rounds.
-        last: bool,
-    },
-    /// Row: a line of ours stands where the model's answer is missing.
-    AppendNote(Note),
-    /// Rows and action: the turn is over.
-    Finish {
-        /// How.
-        outcome: Outcome,
-        /// Something to add to the answer.
-        notice: Option<Notice>,
-    },
-    /// Row: the prompt is rendered anew without any thinking.
-    DropThinking,
-    /// Row and action: ask the model.
-    CallModel {
-        /// The other model.
-        fallback: bool,
-        /// With more room for the answer than usual.
-        more_room: bool,
-    },
-    /// Row and action: run the tool.
-    StartTool {
-        /// Which.
-        call: CallId,
-    },
-    /// Action: wake me then.
-    Arm {
-        /// The timer.
-        timer: Timer,
-        /// When.
-        at: Timestamp,
-    },
-    /// Action: whatever runs for this turn ends now.
-    Cancel,
-}
-
-/// Our line in place of an answer, so that roles always alternate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Note {
-    /// The person stopped it.
-    Stopped,
-    /// The model said nothing, or declined.
-    NoReply,
-    /// Something failed.
-    Error,
-}
-
-impl Note {
-    /// The text in the conversation.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Stopped => "[stopped]",
-            Self::NoReply => "[no reply]",
-            Self::Error => "[error]",
-        }
-    }
-}
 
 /// An input that does not fit the state: late news of something already given up. It is not journaled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -210,6 +48,7 @@ pub struct Turn {
     fallback: bool,
     more_room: bool,
     thinking_dropped: bool,
+    files_dropped: bool,
     /// Something readable has been kept.
     said: bool,
     /// How often each call was made.
@@ -227,9 +66,21 @@ enum Phase {
     /// Between two tries.
     Waiting(Tries),
     /// Tools run.
-    Tools { runs: Vec<Run>, end: Option<Trouble> },
+    Tools {
+        runs: Vec<Run>,
+        end: Option<Trouble>,
+        /// Since when, and until when, an owner is asked; that time is not the turn's.
+        asking: Option<Asking>,
+    },
     /// Over.
     Done(Outcome),
+}
+
+/// An owner is being asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Asking {
+    since: Timestamp,
+    until: Timestamp,
 }
 
 /// The tries of one call on one model.
@@ -267,6 +118,7 @@ impl Default for Turn {
             fallback: false,
             more_room: false,
             thinking_dropped: false,
+            files_dropped: false,
             said: false,
             seen: BTreeMap::new(),
             phase: Phase::New,
@@ -301,6 +153,12 @@ impl Turn {
         self.deadline
     }
 
+    /// It waits for an owner's answer.
+    #[must_use]
+    pub const fn is_asking(&self) -> bool {
+        matches!(self.phase, Phase::Tools { asking: Some(_), .. })
+    }
+
     /// The round of tool calls it is in, from 0.
     #[must_use]
     pub const fn round(&self) -> u8 {
@@ -322,8 +180,36 @@ impl Turn {
                 self.failed(tries, &Failed { failure, retry_after_ms, shown, jitter }, now, out);
             }
             (Phase::Waiting(tries), Input::Fired { timer: Timer::Retry }) => self.call_again(tries, out),
-            (Phase::Tools { runs, end }, Input::ToolDone { call }) if is_started(&runs, &call) => {
-                self.tool_done(runs, end, &call, now, out);
+            (Phase::Tools { mut runs, end, asking }, Input::ToolDone { call })
+                if is_in(&runs, &call, RunState::Started) =>
+            {
+                set(&mut runs, &call, RunState::Over);
+                self.go_on(runs, end, asking, now, out);
+            }
+            (Phase::Tools { mut runs, end, asking }, Input::Decided { call, verdict })
+                if is_in(&runs, &call, RunState::AwaitingApproval) =>
+            {
+                match verdict {
+                    Verdict::Allow => set(&mut runs, &call, RunState::Planned),
+                    Verdict::Deny => refuse(&mut runs, &call, "not run: the owner said no", out),
+                }
+                self.go_on(runs, end, asking, now, out);
+            }
+            (Phase::Tools { mut runs, end, asking: Some(asking) }, Input::Fired { timer: Timer::Approval }) => {
+                let waiting: Vec<CallId> = awaiting(&runs).map(|run| run.call.clone()).collect();
+                for call in waiting {
+                    refuse(&mut runs, &call, "not run: nobody answered the question in time", out);
+                }
+                out.push(Effect::CloseApprovals);
+                self.go_on(runs, end, Some(asking), now, out);
+            }
+            // While an owner is asked, the turn's time stands still.
+            (Phase::Tools { runs, end, asking: Some(asking) }, Input::Fired { timer: Timer::Deadline }) => {
+                out.push(Effect::Arm {
+                    timer: Timer::Deadline,
+                    at: asking.until.plus(self.deadline.since(asking.since)),
+                });
+                self.phase = Phase::Tools { runs, end, asking: Some(asking) };
             }
             (phase, Input::Stop) if !matches!(phase, Phase::New | Phase::Done(_)) => {
                 self.abort(phase, Note::Stopped, Outcome::Stopped, out);
@@ -343,6 +229,7 @@ impl Turn {
                 | Input::CallDone { .. }
                 | Input::CallFailed { .. }
                 | Input::ToolDone { .. }
+                | Input::Decided { .. }
                 | Input::Fired { .. }
                 | Input::Stop
                 | Input::Restarted { .. }
@@ -459,30 +346,35 @@ impl Turn {
                     out.push(Effect::RefuseTool { call: facts.id.clone(), why });
                     RunState::Over
                 }
-                None if facts.ask => RunState::AwaitingApproval,
+                None if facts.ask => {
+                    out.push(Effect::AskApproval { call: facts.id.clone() });
+                    RunState::AwaitingApproval
+                }
                 None => RunState::Planned,
             };
             runs.push(Run { call: facts.id, replay: facts.replay, state });
         }
-        self.go_on(runs, end, now, out);
-    }
-
-    fn tool_done(
-        &mut self,
-        mut runs: Vec<Run>,
-        end: Option<Trouble>,
-        call: &CallId,
-        now: Timestamp,
-        out: &mut Vec<Effect>,
-    ) {
-        for run in runs.iter_mut().filter(|run| run.call == *call) {
-            run.state = RunState::Over;
+        let asking = awaiting(&runs).next().is_some().then(|| Asking { since: now, until: now.plus(APPROVAL_TTL) });
+        if let Some(asking) = asking {
+            out.push(Effect::Arm { timer: Timer::Approval, at: asking.until });
         }
-        self.go_on(runs, end, now, out);
+        self.go_on(runs, end, asking, now, out);
     }
 
     /// Starts what may start; if nothing is left, the round is over.
-    fn go_on(&mut self, mut runs: Vec<Run>, end: Option<Trouble>, now: Timestamp, out: &mut Vec<Effect>) {
+    fn go_on(
+        &mut self,
+        mut runs: Vec<Run>,
+        end: Option<Trouble>,
+        mut asking: Option<Asking>,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
+        if let Some(asked) = asking.filter(|_| awaiting(&runs).next().is_none()) {
+            self.deadline = self.deadline.plus(now.since(asked.since));
+            out.push(Effect::Arm { timer: Timer::Deadline, at: self.deadline });
+            asking = None;
+        }
         let mut free = PARALLEL_TOOLS_MAX.saturating_sub(count(&runs, RunState::Started));
         for run in runs.iter_mut().filter(|run| run.state == RunState::Planned) {
             if free == 0 {
@@ -493,7 +385,7 @@ impl Turn {
             out.push(Effect::StartTool { call: run.call.clone() });
         }
         if count(&runs, RunState::Over) < runs.len() {
-            self.phase = Phase::Tools { runs, end };
+            self.phase = Phase::Tools { runs, end, asking };
             return;
         }
         out.push(Effect::AppendResults { last: self.rounds >= self.rounds_max });
@@ -514,6 +406,11 @@ impl Turn {
             out.push(Effect::DropThinking);
             return self.call(now, out);
         }
+        if failed.failure == Failure::FileRefused && !self.files_dropped {
+            self.files_dropped = true;
+            out.push(Effect::DropFiles);
+            return self.call(now, out);
+        }
         match retry::plan(tries.failed, tries.since, failed, now) {
             Plan::Again(until) => {
                 out.push(Effect::Arm { timer: Timer::Retry, at: until });
@@ -530,7 +427,10 @@ impl Turn {
     /// Ends the turn from outside, leaving a conversation that can go on.
     fn abort(&mut self, phase: Phase, note: Note, outcome: Outcome, out: &mut Vec<Effect>) {
         out.push(Effect::Cancel);
-        if let Phase::Tools { runs, .. } = phase {
+        if let Phase::Tools { runs, asking, .. } = phase {
+            if asking.is_some() {
+                out.push(Effect::CloseApprovals);
+            }
             for run in runs {
                 match run.state {
                     RunState::Started => out.push(Effect::ForgetTool { call: run.call }),
@@ -556,7 +456,12 @@ impl Turn {
         out.push(Effect::Arm { timer: Timer::Deadline, at: self.deadline });
         match phase {
             Phase::Calling(_) | Phase::Waiting(_) => self.call(now, out),
-            Phase::Tools { mut runs, end } => {
+            Phase::Tools { mut runs, end, asking } => {
+                // A question stays open for as long as it was meant to be, whoever was away meanwhile.
+                let asking = asking.map(|asking| Asking { since: now, ..asking });
+                if let Some(asking) = asking {
+                    out.push(Effect::Arm { timer: Timer::Approval, at: asking.until });
+                }
                 for run in runs.iter_mut().filter(|run| run.state == RunState::Started) {
                     match run.replay {
                         Replay::Pure | Replay::Idempotent => out.push(Effect::StartTool { call: run.call.clone() }),
@@ -566,7 +471,7 @@ impl Turn {
                         }
                     }
                 }
-                self.go_on(runs, end, now, out);
+                self.go_on(runs, end, asking, now, out);
             }
             Phase::New | Phase::Done(_) => self.phase = phase,
         }
@@ -576,7 +481,12 @@ impl Turn {
     fn check(&self, out: &[Effect]) {
         let finishes = out.iter().filter(|effect| matches!(effect, Effect::Finish { .. })).count();
         assert_eq!(finishes, usize::from(self.outcome().is_some()), "one Finish exactly when the turn is over");
-        if let Phase::Tools { runs, .. } = &self.phase {
+        if let Phase::Tools { runs, asking, .. } = &self.phase {
+            assert_eq!(
+                asking.is_some(),
+                awaiting(runs).next().is_some(),
+                "somebody is asked exactly when a call waits"
+            );
             assert!(count(runs, RunState::Started) <= PARALLEL_TOOLS_MAX, "too many tools at once");
             assert!(count(runs, RunState::Over) < runs.len(), "a finished round must not linger");
         }
@@ -603,8 +513,23 @@ fn count(runs: &[Run], state: RunState) -> usize {
     runs.iter().filter(|run| run.state == state).count()
 }
 
-fn is_started(runs: &[Run], call: &CallId) -> bool {
-    runs.iter().any(|run| run.call == *call && run.state == RunState::Started)
+fn is_in(runs: &[Run], call: &CallId, state: RunState) -> bool {
+    runs.iter().any(|run| run.call == *call && run.state == state)
+}
+
+fn awaiting(runs: &[Run]) -> impl Iterator<Item = &Run> {
+    runs.iter().filter(|run| run.state == RunState::AwaitingApproval)
+}
+
+fn set(runs: &mut [Run], call: &CallId, state: RunState) {
+    for run in runs.iter_mut().filter(|run| run.call == *call) {
+        run.state = state;
+    }
+}
+
+fn refuse(runs: &mut [Run], call: &CallId, why: &str, out: &mut Vec<Effect>) {
+    set(runs, call, RunState::Over);
+    out.push(Effect::RefuseTool { call: call.clone(), why: why.to_owned() });
 }
 
 #[cfg(test)]

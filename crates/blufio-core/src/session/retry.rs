@@ -25,6 +25,7 @@ pub(super) fn plan(failed_tries: u8, since: Timestamp, failed: &Failed, now: Tim
         Failure::Rejected
         | Failure::PromptTooLong
         | Failure::ThinkingMismatch
+        | Failure::FileRefused
         | Failure::Unauthorized
         | Failure::Billing => return Plan::GiveUp,
     }

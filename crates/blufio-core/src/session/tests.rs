@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::*;
-use crate::ids::Boot;
+use crate::ids::{Boot, ToolName};
 use proptest::prelude::*;
 
 const START: Timestamp = Timestamp(1_000_000);
@@ -25,6 +25,10 @@ fn asks(calls: Vec<CallFacts>) -> Input {
 
 fn done(id: &str) -> Input {
     Input::ToolDone { call: CallId::new(id) }
+}
+
+fn decided(id: &str, verdict: Verdict) -> Input {
+    Input::Decided { call: CallId::new(id), verdict }
 }
 
 fn fails(failure: Failure) -> Input {
@@ -217,6 +221,13 @@ fn thinking_is_dropped_once() {
 }
 
 #[test]
+fn files_that_are_refused_are_described_once() {
+    let refused = || fails(Failure::FileRefused);
+    assert_eq!(last(&[admitted(), refused()]), [Effect::DropFiles, call_model(false, false)]);
+    assert_eq!(last(&[admitted(), refused(), refused()]), error(Note::Error, Trouble::Call(Failure::FileRefused)));
+}
+
+#[test]
 fn stop_leaves_a_conversation_that_can_go_on() {
     let calls = vec![facts("a", Replay::Effectful, 1), facts("b", Replay::Pure, 2)];
     assert_eq!(
@@ -242,6 +253,57 @@ fn after_a_restart_only_harmless_tools_run_again() {
     assert_eq!(effects[1..], [Effect::ForgetTool { call: CallId::new("a") }, start("b"), start("c")]);
     assert_eq!(last(&[admitted(), Input::Restarted { attempts: 4 }])[1..], [call_model(false, false)]);
     assert_eq!(last(&[admitted(), Input::Restarted { attempts: 5 }])[1..], error(Note::Error, Trouble::Poison));
+}
+
+/// Two calls of which one needs a yes.
+fn one_asks() -> Input {
+    asks(vec![facts("a", Replay::Effectful, 1), CallFacts { ask: true, ..facts("b", Replay::Effectful, 2) }])
+}
+
+#[test]
+fn a_call_runs_after_a_yes_and_not_after_a_no() {
+    let ask = Effect::AskApproval { call: CallId::new("b") };
+    let asked = last(&[admitted(), one_asks()]);
+    let until = START.plus(APPROVAL_TTL);
+    assert_eq!(asked, [Effect::KeepReply, ask, Effect::Arm { timer: Timer::Approval, at: until }, start("a")]);
+    let deadline = Effect::Arm { timer: Timer::Deadline, at: Timestamp(1_900_000) };
+    let allowed = last(&[admitted(), one_asks(), decided("b", Verdict::Allow)]);
+    assert_eq!(allowed, [deadline.clone(), start("b")]);
+    let denied = last(&[admitted(), one_asks(), done("a"), decided("b", Verdict::Deny)]);
+    let refused = Effect::RefuseTool { call: CallId::new("b"), why: "not run: the owner said no".into() };
+    assert_eq!(denied, [refused, deadline, Effect::AppendResults { last: false }, call_model(false, false)]);
+}
+
+#[test]
+fn silence_is_a_no_and_the_time_of_waiting_is_not_the_turns() {
+    let mut turn = Turn::default();
+    let mut out = Vec::new();
+    let mut at = |input, now| {
+        out.clear();
+        turn.step(input, Timestamp(now), &mut out).unwrap();
+        out.clone()
+    };
+    at(admitted(), 1_000_000);
+    at(one_asks(), 1_000_000);
+    at(done("a"), 1_500_000);
+    // The deadline of the turn (900 s) rings while an owner is asked: it is put off.
+    let until = 1_000_000 + i64::try_from(APPROVAL_TTL.as_millis()).unwrap();
+    let put_off = at(Input::Fired { timer: Timer::Deadline }, 1_550_000);
+    assert_eq!(put_off, [Effect::Arm { timer: Timer::Deadline, at: Timestamp(until + 900_000) }]);
+    let silent = at(Input::Fired { timer: Timer::Approval }, until);
+    assert!(matches!(&silent[..2], [Effect::RefuseTool { .. }, Effect::CloseApprovals]), "{silent:?}");
+    assert!(silent.contains(&Effect::Arm { timer: Timer::Deadline, at: Timestamp(until + 900_000) }), "{silent:?}");
+    assert!(!turn.is_asking());
+}
+
+#[test]
+fn a_question_outlives_a_restart_and_not_a_stop() {
+    let until = START.plus(APPROVAL_TTL);
+    let restarted = last(&[admitted(), one_asks(), Input::Restarted { attempts: 1 }]);
+    assert!(restarted.contains(&Effect::Arm { timer: Timer::Approval, at: until }), "{restarted:?}");
+    let stopped = last(&[admitted(), one_asks(), Input::Stop]);
+    assert!(stopped.contains(&Effect::CloseApprovals), "{stopped:?}");
+    assert_eq!(stopped.last(), Some(&finish(Outcome::Stopped)));
 }
 
 #[test]
@@ -271,6 +333,8 @@ fn journal_entries_keep_their_form() {
         ),
         (done("a"), r#"{"type":"tool_done","call":"a"}"#),
         (Input::Fired { timer: Timer::Deadline }, r#"{"type":"fired","timer":"deadline"}"#),
+        (decided("a", Verdict::Allow), r#"{"type":"decided","call":"a","verdict":"allow"}"#),
+        (Input::Fired { timer: Timer::Approval }, r#"{"type":"fired","timer":"approval"}"#),
         (Input::Stop, r#"{"type":"stop"}"#),
         (Input::Restarted { attempts: 2 }, r#"{"type":"restarted","attempts":2}"#),
         (Input::Panicked, r#"{"type":"panicked"}"#),
@@ -292,11 +356,12 @@ fn any_input() -> impl Strategy<Value = Input> {
         Just(StopReason::ContextWindow)
     ];
     let replay = prop_oneof![Just(Replay::Pure), Just(Replay::Idempotent), Just(Replay::Effectful)];
-    let call = (0..12_u32, replay, 0..4_u64, any::<bool>()).prop_map(|(id, replay, print, refused)| {
-        let mut call = facts(&id.to_string(), replay, print);
-        call.refused = refused.then(|| "no".to_owned());
-        call
-    });
+    let call =
+        (0..12_u32, replay, 0..4_u64, any::<bool>(), any::<bool>()).prop_map(|(id, replay, print, refused, ask)| {
+            let mut call = CallFacts { ask, ..facts(&id.to_string(), replay, print) };
+            call.refused = refused.then(|| "no".to_owned());
+            call
+        });
     let failure = prop_oneof![
         Just(Failure::RateLimited),
         Just(Failure::Overloaded),
@@ -310,6 +375,9 @@ fn any_input() -> impl Strategy<Value = Input> {
         2 => (failure, proptest::option::of(0..200_000_u64), any::<bool>(), 0..1_000_u16)
             .prop_map(|(failure, retry_after_ms, shown, jitter)| Input::CallFailed { failure, retry_after_ms, shown, jitter }),
         6 => (0..12_u32).prop_map(|id| done(&id.to_string())),
+        4 => (0..12_u32, any::<bool>())
+            .prop_map(|(id, yes)| decided(&id.to_string(), if yes { Verdict::Allow } else { Verdict::Deny })),
+        1 => Just(Input::Fired { timer: Timer::Approval }),
         2 => Just(Input::Fired { timer: Timer::Retry }),
         1 => Just(Input::Fired { timer: Timer::Deadline }),
         1 => Just(Input::Stop),

@@ -1,15 +1,16 @@
 //! One actor per live session: takes the oldest waiting row, answers it, takes the next.
 
 use super::session::Session;
-use super::{Engine, turn};
+use super::{Engine, QueueMode, content, turn};
 use crate::sessions::Seat;
-use crate::tasks::guarded;
+use crate::tasks::{blocking, guarded};
 use blufio_core::command::{self, Command};
 use blufio_core::failpoint::{Failpoint, hit};
-use blufio_core::ids::{ModelId, SessionKey};
-use blufio_core::limits::PROBATION_ATTEMPTS;
+use blufio_core::ids::{InboxId, ModelId, SessionKey};
+use blufio_core::limits::{ALBUM_PARTS_MAX, ALBUM_WAIT, JOINED_MESSAGES_MAX, PROBATION_ATTEMPTS};
 use blufio_core::port::StoreError;
 use blufio_core::record::{Commit, InboxRow, Record};
+use jiff::tz::TimeZone;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
@@ -85,7 +86,8 @@ async fn live(
             return Ok(engine.sessions.gone(key));
         }
         engine.sessions.looks(key);
-        if let Some(row) = engine.adapters.storage.next(session.id).await? {
+        seat.passed = *seat.stop.borrow();
+        if let Some(row) = engine.adapters.storage.waiting(session.id, 1).await?.pop() {
             if std::mem::take(&mut unopened) {
                 turn::give_up(engine, &mut session, row).await?;
                 continue;
@@ -109,25 +111,161 @@ async fn live(
 }
 
 async fn answer(engine: &Arc<Engine>, session: &mut Session, seat: &mut Seat, row: InboxRow) -> Result<(), StoreError> {
-    match command::parse(&row.text, None) {
+    match command::parse(&row.content.text, None) {
         Some(Command::New) => {
             let first = session.last_message.next();
             let epoch = session.render_epoch(engine, first).await?;
             carry_out(engine, session, &row, epoch, "New conversation. What is on your mind?".to_owned()).await
         }
         Some(Command::Model(wish)) => choose_model(engine, session, &row, wish).await,
-        Some(Command::Start | Command::Help | Command::Stop | Command::Status) | None => {
-            let (permit, waited) = admit(engine, row.attempts).await;
-            // While it waited it may have been edited, or stopped (then the store has dropped it).
-            let row = if waited { engine.adapters.storage.next(session.id).await? } else { Some(row) };
-            let Some(row) = row.filter(|row| !engine.is_draining() && *seat.stop.borrow() <= row.id) else {
-                return Ok(());
-            };
-            turn::begin(engine, session, seat, row).await?;
-            drop(permit);
-            Ok(())
+        Some(Command::Timezone(wish)) => choose_zone(engine, session, &row, wish).await,
+        Some(Command::Retry) => match engine.adapters.storage.last_request(session.id).await? {
+            Some(content) => open_turn(engine, session, seat, vec![InboxRow { content, ..row }]).await,
+            None => {
+                say(engine, session, &[row], "There is no message of yours that I could answer again.".to_owned()).await
+            }
+        },
+        Some(
+            Command::Start(_)
+            | Command::Help
+            | Command::Stop
+            | Command::Status
+            | Command::Queue
+            | Command::Whoami
+            | Command::Approve(_),
+        )
+        | None => {
+            let rows = together(engine, session, row).await?;
+            open_turn(engine, session, seat, rows).await
         }
     }
+}
+
+/// The rows that one turn answers: the pieces of an album, and whatever else the queue mode puts together.
+async fn together(engine: &Arc<Engine>, session: &Session, first: InboxRow) -> Result<Vec<InboxRow>, StoreError> {
+    let collects = matches!(engine.settings.queue, QueueMode::Collect | QueueMode::Interrupt);
+    if first.album.is_none() && !collects {
+        return Ok(vec![first]);
+    }
+    loop {
+        let waiting = engine.adapters.storage.waiting(session.id, JOINED_MESSAGES_MAX).await?;
+        // Stopped, or edited away, since it was read.
+        if waiting.first().is_none_or(|row| row.id != first.id) {
+            return Ok(Vec::new());
+        }
+        let belongs = |row: &InboxRow| {
+            row.id == first.id
+                || row.principal == first.principal && row.album.is_some() && row.album == first.album
+                || collects && row.principal == first.principal
+        };
+        let ends = |row: &InboxRow| command::parse(&row.content.text, None).is_some();
+        let mut rows: Vec<InboxRow> = waiting.into_iter().take_while(|row| !ends(row)).filter(belongs).collect();
+        if !collects {
+            rows.truncate(usize::try_from(ALBUM_PARTS_MAX).unwrap_or(usize::MAX));
+        }
+        let now = engine.adapters.clock.now();
+        // The pieces of an album arrive one after the other, and nothing says which one is the last.
+        let newest = rows.iter().filter(|row| row.album.is_some()).map(|row| row.at).max();
+        let full = rows.len() >= usize::try_from(ALBUM_PARTS_MAX).unwrap_or(usize::MAX);
+        // After a start, pieces that came while nobody listened have not arrived yet, however old the others are.
+        let started = ALBUM_WAIT.saturating_sub(engine.adapters.clock.monotonic());
+        let wait = newest.map_or(Duration::ZERO, |at| at.plus(ALBUM_WAIT).since(now).min(ALBUM_WAIT).max(started));
+        if wait.is_zero() || full {
+            return Ok(rows);
+        }
+        tokio::select! {
+            () = engine.adapters.clock.sleep(wait) => {}
+            () = engine.draining() => return Ok(Vec::new()),
+        }
+    }
+}
+
+/// Waits for its place, reads what was sent, and runs the turn.
+async fn open_turn(
+    engine: &Arc<Engine>,
+    session: &mut Session,
+    seat: &mut Seat,
+    rows: Vec<InboxRow>,
+) -> Result<(), StoreError> {
+    let (Some(first), Some(last)) = (rows.first(), rows.iter().map(|row| row.id).max()) else { return Ok(()) };
+    let (permit, waited) = admit(engine, first.attempts).await;
+    // A stop of something else's turn does not count: a newer message may interrupt what this one waited for.
+    let mine = last.max(seat.passed);
+    if engine.is_draining() || *seat.stop.borrow() > mine {
+        return Ok(());
+    }
+    // While it waited it may have been edited, or stopped (then the store has dropped it): it is read again.
+    if waited && !unchanged(engine, session, &rows).await? {
+        return Ok(());
+    }
+    let overheard = engine.adapters.storage.overheard(session.id, last).await?;
+    let reading = tokio::select! {
+        reading = content::read(engine, &rows, &overheard) => reading,
+        stopped = stopped(&mut seat.stop, mine) => {
+            tracing::debug!(session = %session.key, stopped, "stopped while files were fetched");
+            return Ok(());
+        }
+        () = engine.draining() => return Ok(()),
+    };
+    if reading.usable {
+        turn::begin(engine, session, seat, rows, reading.parts).await?;
+    } else {
+        say(engine, session, &rows, reading.notes.join("\n\n")).await?;
+    }
+    drop(permit);
+    Ok(())
+}
+
+/// The rows still wait, as they were read.
+async fn unchanged(engine: &Engine, session: &Session, rows: &[InboxRow]) -> Result<bool, StoreError> {
+    let retried = rows.len() == 1;
+    let waiting = engine.adapters.storage.waiting(session.id, JOINED_MESSAGES_MAX).await?;
+    let still = |row: &InboxRow| {
+        let retry = |now: &InboxRow| retried && command::parse(&now.content.text, None) == Some(Command::Retry);
+        waiting.iter().any(|now| now.id == row.id && (now.content == row.content || retry(now)))
+    };
+    Ok(rows.iter().all(still))
+}
+
+/// True once a `/stop` after row `mine` was given.
+async fn stopped(stop: &mut tokio::sync::watch::Receiver<InboxId>, mine: InboxId) -> bool {
+    let stopped = stop.wait_for(|at| *at > mine).await.is_ok();
+    if !stopped {
+        // Nobody can stop it any more.
+        std::future::pending::<()>().await;
+    }
+    stopped
+}
+
+async fn choose_zone(
+    engine: &Arc<Engine>,
+    session: &mut Session,
+    row: &InboxRow,
+    wish: Option<String>,
+) -> Result<(), StoreError> {
+    let current = session.zone.clone().or_else(|| engine.settings.timezone.clone());
+    let text = match wish {
+        None => match current {
+            Some(zone) => format!("This conversation uses the time zone `{zone}`."),
+            None => {
+                "This conversation uses the time zone of the machine I live on. `/timezone Europe/Berlin` changes it."
+                    .to_owned()
+            }
+        },
+        Some(wish) => {
+            let name = wish.clone();
+            // The tables of the time zones are files.
+            if blocking(move || TimeZone::get(&name).is_ok()).await == Some(true) {
+                session.zone = Some(wish.clone());
+                format!("From now on this conversation uses the time zone `{wish}`.")
+            } else {
+                format!(
+                    "I do not know the time zone `{wish}`. Try a name such as `Europe/Berlin` or `America/New_York`."
+                )
+            }
+        }
+    };
+    carry_out(engine, session, row, Record::ZoneChosen(session.zone.clone()), text).await
 }
 
 async fn choose_model(
@@ -159,9 +297,24 @@ async fn carry_out(
     change: Record,
     text: String,
 ) -> Result<(), StoreError> {
-    let drafts = engine.drafts(&row.route, &text, None);
-    let records =
-        vec![change, Record::Outbox { drafts, first_sending: false }, Record::CommandDone { inbox: row.id, text }];
+    close(engine, session, std::slice::from_ref(row), vec![change], text).await
+}
+
+/// Answers rows without a turn.
+async fn say(engine: &Arc<Engine>, session: &Session, rows: &[InboxRow], text: String) -> Result<(), StoreError> {
+    close(engine, session, rows, Vec::new(), text).await
+}
+
+async fn close(
+    engine: &Arc<Engine>,
+    session: &Session,
+    rows: &[InboxRow],
+    mut records: Vec<Record>,
+    text: String,
+) -> Result<(), StoreError> {
+    let Some(row) = rows.last() else { return Ok(()) };
+    records.push(Record::Outbox { drafts: engine.drafts(&row.route, &text, None), first_sending: false });
+    records.extend(rows.iter().map(|row| Record::CommandDone { inbox: row.id, text: text.clone() }));
     hit(Failpoint::StepBeforeCommit);
     let (turn, at) = (session.last_turn, engine.adapters.clock.now());
     engine.adapters.storage.commit(Commit { session: session.id, turn, steps: Vec::new(), records, at }).await?;

@@ -1,7 +1,9 @@
 //! The one turn engine. Every entrance leads to an inbox row; every row is answered here.
 
 mod actor;
+mod asking;
 mod booking;
+mod content;
 mod live;
 mod session;
 mod toolwork;
@@ -10,18 +12,25 @@ mod turn;
 use crate::dispatch::Dispatchers;
 use crate::events::Hub;
 use crate::health::Health;
+use crate::herald::Herald;
+use crate::quiet::QuietHours;
 use crate::sessions::{Sessions, Woken};
 use crate::tasks::Tasks;
 use blufio_core::access::AccessRules;
 use blufio_core::catalogue::Catalogue;
 use blufio_core::ids::{Boot, ChannelName, ModelId, SessionKey, ToolName};
-use blufio_core::port::{AnyChannel, AnyProvider, AnyStorage, AnyTool, Clock, Rng, ToolSpec};
-use blufio_core::record::{Draft, Pairing, Retention, Route, Shared};
-use std::collections::BTreeMap;
+use blufio_core::port::{AnyChannel, AnyProvider, AnyStorage, AnyTool, AnyTranscriber, Blobs, Clock, Rng, ToolSpec};
+use blufio_core::record::{Draft, Pairing, Recovered, Retention, Route, Shared};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
+
+/// See [`ErrorPolicy::Once`].
+const ERRORS_TOLD_EVERY: Duration = Duration::from_secs(600);
+/// Error texts that are remembered. Full: all are forgotten, and may be told again.
+const TOLD_ERRORS_MAX: usize = 1_000;
 
 /// The adapters a process runs with.
 #[derive(Clone)]
@@ -34,10 +43,38 @@ pub struct Adapters {
     pub channels: BTreeMap<ChannelName, Arc<dyn AnyChannel>>,
     /// What the model may call.
     pub tools: Vec<Arc<dyn AnyTool>>,
+    /// Files that were sent or will be.
+    pub blobs: Arc<dyn Blobs>,
+    /// Writes down what is said in recordings, if there is one.
+    pub transcriber: Option<Arc<dyn AnyTranscriber>>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub rng: Arc<dyn Rng>,
+}
+
+/// What happens to a message that arrives while a turn runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueMode {
+    /// It gets a turn of its own, first in, first out.
+    Followup,
+    /// What waits when a turn begins is answered together.
+    Collect,
+    /// It ends the running turn and is answered then, together with whatever else waits.
+    Interrupt,
+    /// It joins the running turn when that next reads results of tools; otherwise as [`QueueMode::Followup`].
+    Steer,
+}
+
+/// Which errors are told in a chat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorPolicy {
+    /// Every one.
+    Always,
+    /// The same text at most once in ten minutes per chat.
+    Once,
+    /// None; the log has them.
+    Silent,
 }
 
 /// How the engine behaves; every value is checked by the configuration.
@@ -71,6 +108,22 @@ pub struct Settings {
     pub retention: Retention,
     /// Models and prices.
     pub catalogue: Arc<Catalogue>,
+    /// What happens to a message that arrives while a turn runs.
+    pub queue: QueueMode,
+    /// Tools that wait for an owner's yes.
+    pub ask: BTreeSet<ToolName>,
+    /// The time zone (IANA name); `None`: the machine's.
+    pub timezone: Option<String>,
+    /// When notices wait.
+    pub quiet: Option<QuietHours>,
+    /// Which errors are told in a chat.
+    pub errors: ErrorPolicy,
+    /// Bytes of one file from a person.
+    pub media_bytes_max: u64,
+    /// How long files are kept that no conversation shows, in days.
+    pub attachments_days: u32,
+    /// The language that recordings are in; `None`: the transcriber finds out.
+    pub spoken_language: Option<String>,
 }
 
 /// Everything turns share.
@@ -83,8 +136,17 @@ pub(crate) struct Engine {
     pub hub: Arc<Hub>,
     pub health: Arc<Health>,
     pub dispatchers: Dispatchers,
+    pub herald: Herald,
     /// Approved pairings.
     people: Mutex<Vec<Pairing>>,
+    /// Groups that go on under another id: by channel and account, the new id and the one it is known as.
+    aliases: Mutex<BTreeMap<(ChannelName, i64), BTreeMap<i64, i64>>>,
+    /// When each error text was last told in a chat, on the monotonic clock.
+    told_errors: Mutex<HashMap<(i64, &'static str), Duration>>,
+    /// The questions of the last hour.
+    questions: asking::Questions,
+    /// One picture at a time: decoding one takes a hundred megabytes at worst.
+    pub pictures: Semaphore,
     pub tools: BTreeMap<ToolName, Arc<dyn AnyTool>>,
     /// The system text and the tools as they are sent in a new epoch.
     pub system: Shared,
@@ -100,34 +162,42 @@ impl Engine {
     pub fn new(
         adapters: Adapters,
         settings: Settings,
-        boot: Boot,
         tasks: Tasks,
         health: Arc<Health>,
-        dispatchers: Dispatchers,
-        people: Vec<Pairing>,
+        (dispatchers, herald): (Dispatchers, Herald),
+        recovered: &Recovered,
     ) -> Arc<Self> {
         let tools: BTreeMap<ToolName, Arc<dyn AnyTool>> =
             adapters.tools.iter().map(|tool| (tool.spec().name.clone(), tool.clone())).collect();
         let specs: Vec<&ToolSpec> = tools.values().map(|tool| tool.spec()).collect();
         let system = adapters.provider.render_system(&settings.instructions);
         let rendered_tools = adapters.provider.render_tools(&specs);
-        Arc::new(Self {
+        let engine = Arc::new(Self {
             sessions: Sessions::new(settings.live_sessions),
             hub: Arc::default(),
-            people: Mutex::new(people),
+            people: Mutex::new(recovered.paired.clone()),
+            aliases: Mutex::default(),
+            told_errors: Mutex::default(),
+            questions: asking::Questions::default(),
+            pictures: Semaphore::new(1),
+            herald,
             permits: Arc::new(Semaphore::new(settings.running_turns.max(1))),
             draining: AtomicBool::new(false),
             drained: watch::Sender::new(false),
             adapters,
             settings,
-            boot,
+            boot: recovered.boot,
             tasks,
             health,
             dispatchers,
             tools,
             system,
             rendered_tools,
-        })
+        });
+        for (channel, account, new, known_as) in &recovered.aliases {
+            engine.alias(channel, *account, *known_as, *new);
+        }
+        engine
     }
 
     /// There is, or may be, work for a session.
@@ -146,7 +216,59 @@ impl Engine {
         let people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
         let here = people.iter().filter(|pairing| pairing.channel == *channel && pairing.account == account);
         rules.paired = here.map(|pairing| (pairing.user, pairing.owner)).collect();
+        let aliases = self.aliases.lock().unwrap_or_else(PoisonError::into_inner);
+        rules.aliases = aliases.get(&(channel.clone(), account)).cloned().unwrap_or_default();
         rules
+    }
+
+    /// A group goes on under the id `new`.
+    pub fn alias(&self, channel: &ChannelName, account: i64, old: i64, new: i64) {
+        let mut aliases = self.aliases.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = aliases.entry((channel.clone(), account)).or_default();
+        let known_as = here.get(&old).copied().unwrap_or(old);
+        if known_as != new {
+            here.insert(new, known_as);
+        }
+    }
+
+    /// The id under which a group goes on that was upgraded.
+    pub fn goes_on_as(&self, route: &Route) -> Option<i64> {
+        let aliases = self.aliases.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = aliases.get(&(route.channel.clone(), route.account))?;
+        here.iter().find(|(_, known_as)| **known_as == route.chat).map(|(new, _)| *new)
+    }
+
+    /// A text for the owners, in their private conversations, by channel.
+    pub fn for_owners(&self, text: &str) -> Vec<(ChannelName, Vec<Draft>)> {
+        let on = |(name, channel): (&ChannelName, &Arc<dyn AnyChannel>)| {
+            // Until it is known which account this is, nobody can be told.
+            let account = channel.private_route(1).map(|route| route.account)?;
+            let owners = self.rules(name, account).all_owners();
+            let routes = owners.into_iter().filter_map(|owner| channel.private_route(owner));
+            Some((name.clone(), routes.flat_map(|route| self.drafts(&route, text, None)).collect()))
+        };
+        self.adapters.channels.iter().filter_map(on).collect()
+    }
+
+    /// Whether an error text is told in this chat now.
+    pub fn tells_error(&self, chat: i64, text: &'static str) -> bool {
+        match self.settings.errors {
+            ErrorPolicy::Always => true,
+            ErrorPolicy::Silent => false,
+            ErrorPolicy::Once => {
+                let now = self.adapters.clock.monotonic();
+                let mut told = self.told_errors.lock().unwrap_or_else(PoisonError::into_inner);
+                told.retain(|_, at| now.saturating_sub(*at) < ERRORS_TOLD_EVERY);
+                if told.len() >= TOLD_ERRORS_MAX {
+                    told.clear();
+                }
+                if told.contains_key(&(chat, text)) {
+                    return false;
+                }
+                told.insert((chat, text), now);
+                true
+            }
+        }
     }
 
     /// Somebody was let in, or is `gone`.
@@ -165,7 +287,7 @@ impl Engine {
     pub fn drafts(&self, route: &Route, text: &str, replaces: Option<i64>) -> Vec<Draft> {
         let Some(channel) = self.adapters.channels.get(&route.channel) else { return Vec::new() };
         let mut replaces = replaces;
-        let draft = |body| Draft { route: route.clone(), body, replaces: replaces.take() };
+        let draft = |body| Draft { replaces: replaces.take(), ..Draft::text(route.clone(), body) };
         channel.render(text).into_iter().map(draft).collect()
     }
 

@@ -3,22 +3,24 @@
 //! The decisions are [`blufio_core::session::Turn`]'s. This file turns orders into rows, commits input and rows together, and
 //! only then lets anything happen.
 
+mod acting;
 mod ending;
+mod steering;
+
+use acting::Action;
 
 use super::live::{LiveText, Previews};
 use super::session::Session;
-use super::toolwork::{digest, judge_calls, run_tool};
-use super::{Engine, booking};
-use crate::dispatch::Permit;
+use super::toolwork::{digest, judge_calls};
+use super::{Engine, QueueMode, asking, booking};
 use crate::sessions::Seat;
+use blufio_core::content::OutgoingFile;
 use blufio_core::event::EventKind;
 use blufio_core::failpoint::{Failpoint, hit};
-use blufio_core::ids::{CallId, CallNumber, InboxId, ModelId, SessionKey, TurnNumber};
-use blufio_core::message::{Body, Origin, Part, Role, visible_text};
+use blufio_core::ids::{CallId, CallNumber, InboxId, ModelId, TurnNumber};
+use blufio_core::message::{Body, Part, Role, visible_text};
 use blufio_core::port::{Boxed, Failure, PreviewOutcome, Prompt, ProviderError, Replay, Reply, StoreError};
-use blufio_core::record::{
-    CallCost, Commit, Committed, InboxRow, OpenCall, OutboxRow, Record, RunningTurn, Step, ToolRun, ToolState,
-};
+use blufio_core::record::{CallCost, InboxRow, OpenCall, Record, RunningTurn, ToolRun, ToolState};
 use blufio_core::session::{Effect, Input, Note, Outcome, Timer, Trouble, Turn, note, results};
 use blufio_core::time::Timestamp;
 use futures_util::StreamExt;
@@ -31,15 +33,13 @@ use tokio::sync::watch;
 const PREVIEW_WAIT: Duration = Duration::from_secs(2);
 /// The same when the person said stop.
 const PREVIEW_WAIT_STOPPED: Duration = Duration::from_millis(200);
-/// How often a commit is tried that fails for another reason than a full disk.
-const COMMIT_TRIES: u32 = 5;
 
 /// What a running turn waits for.
 pub(super) enum News {
     /// The model's try is over.
     Call(Result<Reply, ProviderError>),
-    /// A tool is over.
-    Tool(CallId, ToolState),
+    /// A tool is over; these files are for the person.
+    Tool(CallId, ToolState, Vec<OutgoingFile>),
     /// A preview was shown, or not.
     Preview { outcome: PreviewOutcome, text: watch::Receiver<String> },
     /// The typing sign is gone.
@@ -47,66 +47,62 @@ pub(super) enum News {
 }
 
 /// A turn being run.
-struct Run<'a> {
-    engine: &'a Arc<Engine>,
-    session: &'a mut Session,
-    row: InboxRow,
-    number: TurnNumber,
+pub(super) struct Run<'a> {
+    pub(super) engine: &'a Arc<Engine>,
+    pub(super) session: &'a mut Session,
+    pub(super) row: InboxRow,
+    /// Rows that are answered together with it.
+    joined: Vec<InboxId>,
+    pub(super) number: TurnNumber,
     turn: Turn,
     steps: u32,
     /// Rows that go with the next commit.
-    records: Vec<Record>,
+    pub(super) records: Vec<Record>,
     /// Things to do after it.
     actions: Vec<Action>,
-    tools: Vec<ToolRun>,
+    /// After it, rows wait in chats other than this one.
+    pub(super) poke_all: bool,
+    pub(super) tools: Vec<ToolRun>,
     /// Tool runs that changed since the last commit.
     changed: Vec<CallId>,
     said: Vec<String>,
     placeholder: Option<i64>,
     call: CallNumber,
     open: Option<OpenCall>,
-    live: Arc<LiveText>,
+    pub(super) live: Arc<LiveText>,
     previews: Option<Previews>,
     showing: Option<Boxed<'static, News>>,
     news: FuturesUnordered<Boxed<'static, News>>,
     /// When the timers ring, on the monotonic clock.
     retry_at: Option<Duration>,
+    approval_at: Option<Duration>,
     deadline_at: Duration,
 }
 
-enum Action {
-    Call(Prompt),
-    Refused(Failure, ModelId),
-    Tool(ToolRun),
-    /// The turn is over. `sending`: its first row goes out at once; `waiting`: others are in the outbox.
-    Finished {
-        outcome: Outcome,
-        text: String,
-        sending: Option<(Permit, OutboxRow)>,
-        waiting: bool,
-    },
-}
-
-/// Answers a row.
+/// Answers rows together; `parts` is what they come to.
 pub(super) async fn begin(
     engine: &Arc<Engine>,
     session: &mut Session,
     seat: &mut Seat,
-    row: InboxRow,
+    rows: Vec<InboxRow>,
+    parts: Vec<Part>,
 ) -> Result<(), StoreError> {
+    let mut rows = rows.into_iter();
+    let Some(row) = rows.next() else { return Ok(()) };
     let settings = &engine.settings;
-    let epoch = session.refresh(engine).await?;
+    let epoch = session.refresh(engine, &parts).await?;
     let deadline = engine.adapters.clock.now().plus(settings.turn_deadline);
     session.last_turn = session.last_turn.next();
-    let origin = match row.principal {
-        blufio_core::access::Principal::Owner => Origin::Owner,
-        blufio_core::access::Principal::Person(_) => Origin::Person,
-    };
-    let parts = vec![Part::text(origin, row.text.clone())];
     let mut run = Run::new(engine, session, row);
-    run.records.push(Record::TurnOpened { inbox: run.row.id, deadline });
+    for also in rows {
+        // The answer goes to the last of them.
+        run.joined.push(also.id);
+        run.row.route = also.route;
+    }
+    run.records.push(Record::TurnOpened { inbox: run.row.id, also: run.joined.clone(), deadline });
     run.records.extend(epoch);
     run.records.extend(run.session.append(engine, Role::User, parts));
+    run.acknowledge();
     run.start_showing();
     hit(Failpoint::TurnBeforeOpen);
     let fallback = settings.fallback.as_ref().is_some_and(|model| model != run.session.wanted_model(engine));
@@ -120,8 +116,8 @@ pub(super) async fn give_up(engine: &Arc<Engine>, session: &mut Session, row: In
     session.last_turn = session.last_turn.next();
     let mut run = Run::new(engine, session, row);
     let deadline = run.now();
-    run.records.push(Record::TurnOpened { inbox: run.row.id, deadline });
-    run.finish(Outcome::Error(Trouble::Internal), None);
+    run.records.push(Record::TurnOpened { inbox: run.row.id, also: Vec::new(), deadline });
+    run.finish(Outcome::Error(Trouble::Internal), None).await;
     run.commit(None).await
 }
 
@@ -134,9 +130,14 @@ pub(super) async fn resume(
     panics: u32,
 ) -> Result<(), StoreError> {
     let panicked = panics > 0;
-    let stopped = session.stop_before.max(*seat.stop.borrow()) > running.inbox.id;
+    let stopped = session.stop_before.max(*seat.stop.borrow()) > running.last_inbox
+        || engine.settings.queue == QueueMode::Interrupt
+            && !engine.adapters.storage.waiting(session.id, 1).await?.is_empty();
     let attempts = running.inbox.attempts;
     let mut run = Run::new(engine, session, running.inbox);
+    if running.last_inbox > run.row.id {
+        run.joined.push(running.last_inbox);
+    }
     run.number = running.turn;
     run.steps = running.steps.last().map_or(0, |step| step.seq);
     run.call = running.last_call;
@@ -181,10 +182,12 @@ impl<'a> Run<'a> {
             engine,
             session,
             row,
+            joined: Vec::new(),
             turn: Turn::default(),
             steps: 0,
             records: Vec::new(),
             actions: Vec::new(),
+            poke_all: false,
             tools: Vec::new(),
             changed: Vec::new(),
             said: Vec::new(),
@@ -196,12 +199,26 @@ impl<'a> Run<'a> {
             showing: None,
             news: FuturesUnordered::new(),
             retry_at: None,
+            approval_at: None,
             deadline_at: Duration::MAX,
         }
     }
 
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         self.engine.adapters.clock.now()
+    }
+
+    /// The last row that it answers.
+    fn last_inbox(&self) -> InboxId {
+        self.joined.iter().copied().fold(self.row.id, InboxId::max)
+    }
+
+    /// Shows that the message was read, if that is wanted.
+    fn acknowledge(&self) {
+        if let Some(channel) = self.engine.adapters.channels.get(&self.row.route.channel).cloned() {
+            let route = self.row.route.clone();
+            drop(self.engine.tasks.spawn("acknowledge", async move { channel.acknowledge(&route).await }));
+        }
     }
 
     fn start_showing(&mut self) {
@@ -214,10 +231,14 @@ impl<'a> Run<'a> {
 
     /// Until the turn is over.
     async fn drive(&mut self, seat: &mut Seat) -> Result<(), StoreError> {
+        // What was answered while nobody ran it.
+        if self.turn.is_asking() {
+            self.take_decisions().await?;
+        }
         while self.turn.outcome().is_none() {
             let wait = self.next_timer();
             let clock = self.engine.adapters.clock.clone();
-            let mine = self.row.id;
+            let mine = self.last_inbox().max(seat.passed);
             tokio::select! {
                 biased;
                 stopped = stopped(&mut seat.stop, mine) => {
@@ -226,6 +247,7 @@ impl<'a> Run<'a> {
                     }
                     self.apply(Input::Stop).await?;
                 }
+                () = seat.decided.notified() => self.take_decisions().await?,
                 Some(news) = self.news.next() => self.take(news).await?,
                 Some(news) = showing(&mut self.showing) => self.take(news).await?,
                 () = clock.sleep(wait) => self.ring().await?,
@@ -241,7 +263,8 @@ impl<'a> Run<'a> {
     }
 
     fn next_timer(&self) -> Duration {
-        let at = self.retry_at.map_or(self.deadline_at, |retry| retry.min(self.deadline_at));
+        let timers = [self.retry_at, self.approval_at];
+        let at = timers.into_iter().flatten().fold(self.deadline_at, Duration::min);
         at.saturating_sub(self.engine.adapters.clock.monotonic())
     }
 
@@ -257,6 +280,9 @@ impl<'a> Run<'a> {
         } else if self.retry_at.is_some_and(|at| now >= at) && !self.engine.is_draining() {
             self.retry_at = None;
             Timer::Retry
+        } else if self.approval_at.is_some_and(|at| now >= at) {
+            self.approval_at = None;
+            Timer::Approval
         } else {
             return Ok(());
         };
@@ -267,8 +293,9 @@ impl<'a> Run<'a> {
         match news {
             News::Call(Ok(reply)) => self.answered(reply).await,
             News::Call(Err(error)) => self.failed(error).await,
-            News::Tool(call, state) => {
+            News::Tool(call, state, files) => {
                 hit(Failpoint::ToolAfterRun);
+                self.send_files(files);
                 let error = !matches!(state, ToolState::Done { error: false, .. });
                 if let Some(name) = self.set_tool(&call, state) {
                     self.live.publish(EventKind::ToolDone { tool: name, error });
@@ -301,7 +328,9 @@ impl<'a> Run<'a> {
     // ------------------------------------------------------------ the model's answers
 
     async fn answered(&mut self, reply: Reply) -> Result<(), StoreError> {
-        let calls = judge_calls(self.engine, &self.row.principal, &reply.parts);
+        let questions =
+            if self.engine.settings.ask.is_empty() { 0 } else { asking::questions_left(self.engine).await? };
+        let calls = judge_calls(self.engine, &self.row.principal, &reply.parts, questions);
         let input = Input::CallDone {
             stop: reply.stop,
             calls,
@@ -369,7 +398,7 @@ impl<'a> Run<'a> {
 
     // ------------------------------------------------------------ facts to rows
 
-    async fn apply(&mut self, input: Input) -> Result<(), StoreError> {
+    pub(super) async fn apply(&mut self, input: Input) -> Result<(), StoreError> {
         self.apply_reply(input, None).await
     }
 
@@ -426,7 +455,9 @@ impl<'a> Run<'a> {
             Effect::AppendResults { last } => {
                 let round = self.turn.round();
                 let runs: Vec<ToolRun> = self.tools.iter().filter(|run| run.round == round).cloned().collect();
-                let record = self.session.append(self.engine, Role::User, results(&runs, last));
+                let mut parts = results(&runs, last);
+                parts.extend(self.steer().await?);
+                let record = self.session.append(self.engine, Role::User, parts);
                 self.records.extend(record);
             }
             Effect::AppendNote(line) => {
@@ -439,9 +470,24 @@ impl<'a> Run<'a> {
                 let epoch = self.session.render_epoch(self.engine, first).await?;
                 self.records.push(epoch);
             }
+            Effect::DropFiles => {
+                tracing::warn!(session = %self.session.key, "the vendor refused a file of the prompt; files are described from now on");
+                let first = self.session.epoch.as_ref().map_or(blufio_core::ids::MessageSeq(1), |epoch| epoch.first);
+                let epoch = self.session.render(self.engine, first, 0).await?;
+                self.records.push(epoch);
+            }
             Effect::CallModel { fallback, more_room } => self.call_model(fallback, more_room),
             Effect::StartTool { call } => self.start_tool(&call),
+            Effect::AskApproval { call } => {
+                self.set_tool(&call, ToolState::AwaitingApproval);
+                self.ask(&call).await;
+            }
+            Effect::CloseApprovals => {
+                self.records.push(Record::ApprovalsClosed { why: "Nobody waits for an answer any more." });
+                self.poke_all = true;
+            }
             Effect::Arm { timer: Timer::Retry, at } => self.retry_at = Some(self.instant(at)),
+            Effect::Arm { timer: Timer::Approval, at } => self.approval_at = Some(self.instant(at)),
             Effect::Arm { timer: Timer::Deadline, at } => self.deadline_at = self.instant(at),
             Effect::Cancel => {
                 hit(Failpoint::StopBeforeCancel);
@@ -452,7 +498,7 @@ impl<'a> Run<'a> {
                 }
                 hit(Failpoint::StopAfterCancel);
             }
-            Effect::Finish { outcome, notice } => self.finish(outcome, notice),
+            Effect::Finish { outcome, notice } => self.finish(outcome, notice).await,
         }
         Ok(())
     }
@@ -554,91 +600,8 @@ impl<'a> Run<'a> {
         }
         let record = self.session.append(self.engine, Role::Assistant, note(Note::Error));
         self.records.extend(record);
-        self.finish(Outcome::Error(Trouble::Internal), None);
+        self.finish(Outcome::Error(Trouble::Internal), None).await;
         self.commit(None).await
-    }
-
-    // ------------------------------------------------------------ commit, then act
-
-    async fn commit(&mut self, step: Option<(Input, Timestamp)>) -> Result<(), StoreError> {
-        let mut records = std::mem::take(&mut self.records);
-        let changed = std::mem::take(&mut self.changed);
-        let runs = self.tools.iter().filter(|run| changed.contains(&run.call)).cloned().map(Record::ToolRun);
-        // Tool rows come before the end of the turn and after the message that asked for them.
-        let end = records.iter().position(|record| matches!(record, Record::Outbox { .. } | Record::TurnClosed { .. }));
-        let tail = records.split_off(end.unwrap_or(records.len()));
-        records.extend(runs);
-        records.extend(tail);
-        let at = self.now();
-        let mut steps = Vec::new();
-        if let Some((input, at)) = step {
-            self.steps += 1;
-            steps.push(Step { seq: self.steps, at, boot: self.engine.boot, input });
-        }
-        let commit = Commit { session: self.session.id, turn: self.number, steps, records, at };
-        hit(Failpoint::StepBeforeCommit);
-        let committed = commit_durably(self.engine, &self.session.key, commit).await?;
-        hit(Failpoint::StepAfterCommit);
-        let progress = self.engine.adapters.clock.monotonic();
-        self.engine.sessions.running(&self.session.key, Some(progress));
-        for action in std::mem::take(&mut self.actions) {
-            self.act(action, committed.outbox.first().copied()).await;
-        }
-        Ok(())
-    }
-
-    async fn act(&mut self, action: Action, outbox: Option<blufio_core::ids::OutboxId>) {
-        match action {
-            Action::Call(prompt) => {
-                let (provider, sink) = (self.engine.adapters.provider.clone(), self.live.sink());
-                self.news.push(Box::pin(async move { News::Call(provider.complete(prompt, sink).await) }));
-            }
-            Action::Refused(failure, model) => {
-                let message = format!("`{model}` is not called: its price is not known");
-                let error =
-                    ProviderError { failure, message, retry_after: None, request: None, reached: false, usage: None };
-                self.news.push(Box::pin(async move { News::Call(Err(error)) }));
-            }
-            Action::Tool(run) => {
-                self.live.publish(EventKind::ToolStarted { tool: run.name.clone() });
-                hit(Failpoint::ToolBeforeRun);
-                self.news.push(run_tool(self.engine, run, self.session.id.0, self.number));
-            }
-            Action::Finished { outcome, text, sending, waiting } => {
-                self.news.clear();
-                let word = outcome.as_str();
-                metrics::counter!("blufio_turns_total", "outcome" => word).increment(1);
-                tracing::info!(session = %self.session.key, turn = %self.number, outcome = word, "turn over");
-                if let Some(((permit, row), id)) = sending.zip(outbox) {
-                    permit.hand_over(id, row).await;
-                }
-                // After the commit: a look at the outbox before it would find nothing, and nobody would look again.
-                if waiting && let Some(dispatcher) = self.engine.dispatchers.get(&self.row.route.channel) {
-                    dispatcher.poke(&self.row.route);
-                }
-                self.live.publish(EventKind::TurnDone { outcome: word.to_owned(), text });
-                self.engine.sessions.running(&self.session.key, None);
-            }
-        }
-    }
-}
-
-/// A full disk is waited for; anything else is tried a few times.
-async fn commit_durably(engine: &Engine, session: &SessionKey, commit: Commit) -> Result<Committed, StoreError> {
-    let mut tries = 0;
-    loop {
-        match engine.adapters.storage.commit(commit.clone()).await {
-            Ok(committed) => return Ok(committed),
-            Err(StoreError::DiskFull) if !engine.is_draining() => {
-                tracing::error!(%session, "no space left on the disk; the turn waits");
-            }
-            Err(StoreError::Broken(error)) if tries < COMMIT_TRIES => {
-                tries += 1;
-                tracing::error!(%session, error, tries, "a step could not be written");
-            }
-            Err(error) => return Err(error),
-        }
-        engine.adapters.clock.sleep(Duration::from_secs(1)).await;
     }
 }
 

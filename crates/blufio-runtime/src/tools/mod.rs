@@ -1,13 +1,15 @@
-//! The tools that come with Blufio: the time, and text files in one folder.
+//! The tools that come with Blufio: the time, text files in one folder, and files from and to the person.
 //!
 //! A tool declares itself ([`blufio_core::port::ToolSpec`]) and runs; who may call it, how often and what becomes of a call
 //! that a crash interrupted is decided elsewhere. Files are reached only through `workspace::Workspace`.
 
+mod attachment;
 mod edit;
 mod list;
 mod now;
 mod read;
 pub mod schema;
+mod send;
 mod similar;
 mod workspace;
 mod write;
@@ -18,12 +20,13 @@ mod tests;
 pub use workspace::sweep_temporary;
 
 use blufio_core::ids::ToolName;
-use blufio_core::port::{AnyTool, ArgRole, Clock, Replay, Tool, ToolCall, ToolError, ToolLimits, ToolSpec};
+use blufio_core::port::{
+    AnyTool, ArgRole, Blobs, Clock, Replay, Tool, ToolCall, ToolError, ToolLimits, ToolOutput, ToolSpec,
+};
 use serde::de::DeserializeOwned;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio_util::task::AbortOnDropHandle;
 use workspace::Workspace;
 
 /// Why there are no tools.
@@ -39,14 +42,20 @@ pub enum ToolsError {
     },
 }
 
-/// The tools: `now`, `read_file`, `list_files`, `write_file`, `edit_file`.
+/// The tools: `now`, `read_file`, `list_files`, `write_file`, `edit_file`, `send_file`, `read_attachment`.
 ///
 /// Creates `workspace` (mode 0700) if it is missing, opens it once and removes what an interrupted write left behind. Call it
-/// once per process, while no other process uses the folder: an unfinished write of another would be removed.
+/// once per process, while no other process uses the folder: an unfinished write of another would be removed. A file to send
+/// has at most `send_bytes_max` bytes.
 ///
 /// # Errors
 /// The folder cannot be made, opened or cleaned.
-pub fn builtin(workspace: &Path, clock: Arc<dyn Clock>) -> Result<Vec<Arc<dyn AnyTool>>, ToolsError> {
+pub fn builtin(
+    workspace: &Path,
+    clock: Arc<dyn Clock>,
+    blobs: Arc<dyn Blobs>,
+    send_bytes_max: u64,
+) -> Result<Vec<Arc<dyn AnyTool>>, ToolsError> {
     let folder = Arc::new(Workspace::open(workspace)?);
     sweep_temporary(workspace)?;
     Ok(vec![
@@ -54,7 +63,9 @@ pub fn builtin(workspace: &Path, clock: Arc<dyn Clock>) -> Result<Vec<Arc<dyn An
         read::tool(folder.clone()),
         list::tool(folder.clone()),
         write::tool(folder.clone()),
-        edit::tool(folder),
+        edit::tool(folder.clone()),
+        send::tool(folder, blobs.clone(), send_bytes_max),
+        attachment::tool(blobs),
     ])
 }
 
@@ -70,9 +81,9 @@ impl<A: DeserializeOwned + Send + 'static> Tool for FileTool<A> {
         &self.spec
     }
 
-    async fn run(&self, call: ToolCall) -> Result<String, ToolError> {
+    async fn run(&self, call: ToolCall) -> Result<ToolOutput, ToolError> {
         let (workspace, work, arguments) = (self.workspace.clone(), self.work, arguments(call.input)?);
-        blocking(move || work(&workspace, arguments, &call.key)).await
+        blocking(move || work(&workspace, arguments, &call.key).map(ToolOutput::from)).await
     }
 }
 
@@ -93,20 +104,11 @@ fn arguments<A: DeserializeOwned>(input: serde_json::Value) -> Result<A, ToolErr
     serde_json::from_value(input).map_err(|error| ToolError::ToModel(format!("the arguments do not fit: {error}")))
 }
 
-/// Runs work that may block, on a thread that may. A panic in it goes on in the caller.
-///
-/// Dropping the future takes back work that waits for a thread. Work that has begun goes on to its end: a call that was
-/// cancelled may still take effect, which is what the model is told about it. The work is short, because everything it reads
-/// and writes has a limit.
-#[expect(clippy::disallowed_methods, reason = "the one home of blocking work")]
+/// Runs work that may block. A call that was cancelled may still take effect, which is what the model is told about it; the
+/// work is short, because everything it reads and writes has a limit.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ToolError> + Send + 'static,
 ) -> Result<T, ToolError> {
-    match AbortOnDropHandle::new(tokio::task::spawn_blocking(work)).await {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => Err(ToolError::Broken(format!("the work was not done: {error}"))),
-        },
-    }
+    let ending = || Err(ToolError::Broken("the work was not done: the process is ending".to_owned()));
+    crate::tasks::blocking(work).await.unwrap_or_else(ending)
 }

@@ -1,7 +1,7 @@
 //! `now`: the date and the time, from the clock that was handed in.
 
 use super::{arguments, similar, spec};
-use blufio_core::port::{AnyTool, Clock, Replay, Tool, ToolCall, ToolError, ToolSpec};
+use blufio_core::port::{AnyTool, Clock, Replay, Tool, ToolCall, ToolError, ToolOutput, ToolSpec};
 use blufio_core::time::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
@@ -20,7 +20,7 @@ struct Arguments {
 }
 
 pub(super) fn tool(clock: Arc<dyn Clock>) -> Arc<dyn AnyTool> {
-    let description = "Tells the current date and time, with the weekday: in the time zone of this machine or the one you \
+    let description = "Tells the current date and time, with the weekday: in the person's time zone or the one you \
         name, and in UTC. Call it whenever the answer depends on today's date or the time.";
     let schema = json!({
         "type": "object",
@@ -28,7 +28,7 @@ pub(super) fn tool(clock: Arc<dyn Clock>) -> Arc<dyn AnyTool> {
             "timezone": {
                 "type": "string",
                 "maxLength": 64,
-                "description": "IANA name such as `Europe/Berlin`. Without it: the time zone of this machine."
+                "description": "IANA name such as `Europe/Berlin`. Without it: the person's time zone."
             }
         },
         "required": [],
@@ -42,17 +42,17 @@ impl Tool for Now {
         &self.spec
     }
 
-    async fn run(&self, call: ToolCall) -> Result<String, ToolError> {
+    async fn run(&self, call: ToolCall) -> Result<ToolOutput, ToolError> {
         let arguments: Arguments = arguments(call.input)?;
         // The tables of the time zones are files.
         let now = self.clock.now();
         super::blocking(move || {
-            let zone = match arguments.timezone {
+            let zone = match arguments.timezone.or(call.zone) {
                 Some(name) => TimeZone::get(&name).map_err(|_| no_zone(&name))?,
                 // A machine that names no zone, or one it has no table for, shows UTC.
                 None => TimeZone::try_system().unwrap_or(TimeZone::UTC),
             };
-            tell(now, zone)
+            tell(now, zone).map(ToolOutput::from)
         })
         .await
     }

@@ -5,11 +5,12 @@
 mod confinement;
 
 use super::*;
-use blufio_core::ids::CallId;
-use blufio_core::port::Boxed;
+use blufio_core::ids::{AttachmentId, CallId};
+use blufio_core::port::{BlobError, Boxed};
 use blufio_core::time::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::time::Duration;
@@ -346,14 +347,80 @@ fn concurrent_writers_leave_whole_files_and_lose_no_edit() {
     assert_eq!((place.get("marks").as_str(), place.drafts()), ("", 0));
 }
 
+/// Bytes of a file that may be sent.
+const SENT_MAX: u64 = 1024 * 1024;
+
 fn builtins(top: &Path) -> Vec<Arc<dyn AnyTool>> {
-    builtin(&top.join("deep/workspace"), Arc::new(StoppedClock)).unwrap()
+    builtin(&top.join("deep/workspace"), Arc::new(StoppedClock), Arc::new(Shelf::default()), SENT_MAX).unwrap()
+}
+
+/// Stored files in memory.
+#[derive(Default)]
+struct Shelf(std::sync::Mutex<BTreeMap<AttachmentId, Vec<u8>>>);
+
+impl Blobs for Shelf {
+    fn put(&self, bytes: &[u8]) -> Result<AttachmentId, BlobError> {
+        let id: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        self.0.lock().unwrap().insert(AttachmentId::new(&id), bytes.to_vec());
+        Ok(AttachmentId::new(id))
+    }
+    fn get(&self, id: &AttachmentId) -> Result<Vec<u8>, BlobError> {
+        self.0.lock().unwrap().get(id).cloned().ok_or(BlobError::Gone)
+    }
+    fn bytes(&self) -> u64 {
+        0
+    }
+    fn sweep(&self, _: &std::collections::BTreeSet<AttachmentId>, _: u32, _: Timestamp) -> Result<u64, BlobError> {
+        Ok(0)
+    }
 }
 
 async fn call(tools: &[Arc<dyn AnyTool>], name: &str, input: Value) -> Result<String, ToolError> {
+    Ok(outputs(tools, name, input, true).await?.text)
+}
+
+async fn outputs(
+    tools: &[Arc<dyn AnyTool>],
+    name: &str,
+    input: Value,
+    sends_files: bool,
+) -> Result<ToolOutput, ToolError> {
     let tool = tools.iter().find(|tool| tool.spec().name.as_str() == name).unwrap();
     schema::check(&tool.spec().schema, &input).unwrap();
-    tool.run(ToolCall { id: CallId::new("toolu_1"), key: "key".into(), input }).await
+    let zone = Some("Europe/Berlin".to_owned());
+    tool.run(ToolCall { id: CallId::new("toolu_1"), key: "key".into(), input, zone, sends_files }).await
+}
+
+#[tokio::test]
+async fn a_file_is_stored_and_named_for_sending_and_read_on_in_pages() {
+    let top = tempfile::tempdir().unwrap();
+    let shelf = Arc::new(Shelf::default());
+    let tools = builtin(&top.path().join("workspace"), Arc::new(StoppedClock), shelf.clone(), SENT_MAX).unwrap();
+    let lines: String = (0..2_000).map(|number| format!("line {number}\n")).collect();
+    call(&tools, "write_file", json!({"path": "a/b.txt", "content": lines})).await.unwrap();
+    let sent = outputs(&tools, "send_file", json!({"path": "a/b.txt"}), true).await.unwrap();
+    let [file] = sent.files.as_slice() else { panic!("{sent:?}") };
+    assert_eq!((file.name.as_str(), file.media_type.as_str(), file.picture), ("b.txt", "text/plain", false));
+    assert_eq!(shelf.get(&file.attachment).unwrap(), lines.as_bytes());
+    std::fs::write(top.path().join("workspace/large"), vec![7; usize::try_from(SENT_MAX).unwrap() + 1]).unwrap();
+    assert!(why(call(&tools, "send_file", json!({"path": "large"})).await).contains("more than 1 MiB"));
+    let refused = why(outputs(&tools, "send_file", json!({"path": "a/b.txt"}), false).await.map(|output| output.text));
+    assert!(refused.contains("in a chat only"), "{refused}");
+    assert!(why(call(&tools, "send_file", json!({"path": "../x"})).await).contains("workspace"));
+
+    let (mut read, mut from) = (String::new(), Some(0));
+    while let Some(next) = from {
+        let input = json!({"attachment": file.attachment.as_str(), "from": next});
+        let page = call(&tools, "read_attachment", input).await.unwrap();
+        assert!(page.len() <= blufio_core::limits::TOOL_SHOWN_BYTES_MAX);
+        let (text, note) = page.rsplit_once("\n[").unwrap();
+        read.push_str(text);
+        from =
+            note.split_once("to read on: from ").map(|(_, next)| next.trim_end_matches(']').parse::<usize>().unwrap());
+    }
+    assert_eq!(read, lines);
+    let gone = why(call(&tools, "read_attachment", json!({"attachment": "0".repeat(64)})).await);
+    assert!(gone.contains("no longer stored"), "{gone}");
 }
 
 #[tokio::test]
@@ -370,7 +437,8 @@ async fn the_tools_work_through_their_declared_arguments() {
     assert_eq!(call(&tools, "list_files", json!({"depth": 2})).await.unwrap(), "a/\na/b.md (6 bytes)");
     let time = call(&tools, "now", json!({"timezone": "Asia/Tokyo"})).await.unwrap();
     assert!(time.starts_with("Sunday, 2026-07-05 01:05:09 (Asia/Tokyo, JST, UTC+09:00)"), "{time}");
-    assert!(call(&tools, "now", json!({})).await.unwrap().ends_with("UTC: Saturday, 2026-07-04 16:05:09"));
+    let time = call(&tools, "now", json!({})).await.unwrap();
+    assert!(time.contains("Europe/Berlin") && time.ends_with("UTC: Saturday, 2026-07-04 16:05:09"), "{time}");
     let zone = why(call(&tools, "now", json!({"timezone": "Asia/Tokio"})).await);
     assert!(zone.contains("Asia/Tokyo"), "{zone}");
 }
@@ -380,7 +448,7 @@ fn a_workspace_that_is_a_file_is_an_error_that_names_it() {
     let top = tempfile::tempdir().unwrap();
     let path = top.path().join("file");
     std::fs::write(&path, "x").unwrap();
-    let error = builtin(&path, Arc::new(StoppedClock)).err().unwrap();
+    let error = builtin(&path, Arc::new(StoppedClock), Arc::new(Shelf::default()), SENT_MAX).err().unwrap();
     assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
 }
 
@@ -408,6 +476,8 @@ fn the_schemas_use_only_words_that_are_checked() {
         ("list_files", Replay::Pure),
         ("write_file", Replay::Idempotent),
         ("edit_file", Replay::Effectful),
+        ("send_file", Replay::Idempotent),
+        ("read_attachment", Replay::Pure),
     ];
     assert_eq!(classes, expect);
     for tool in &tools {

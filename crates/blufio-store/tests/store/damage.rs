@@ -40,11 +40,16 @@ async fn every_kind_of_damage_is_noticed() {
     store.close(AT).await.unwrap(); // folds the log into the file, which is then copied alone
     drop(store);
     invariants::check(&path).unwrap();
+    let asked =
+        "INSERT INTO approvals (id, session, turn, call_id, hash, tool, input, state, question_rich, question_plain,
+                 created, expires, decided_at, decided_by)";
     let run = "INSERT INTO tool_runs (session, turn, call_id, place, round, name, input, replay, state, starts)";
     let damages = [
         ("I1", "UPDATE inbox SET claimed_boot = 77 WHERE state = 'claimed'".to_owned()),
         ("I2", "UPDATE cursors SET cursor = cursor + 5".to_owned()),
         ("I3", "UPDATE inbox SET state = 'received', claimed_boot = NULL WHERE state = 'claimed'".to_owned()),
+        ("I3", "UPDATE inbox SET joined = 99 WHERE state = 'done'".to_owned()),
+        ("I3", "UPDATE inbox SET joined = 1 WHERE state = 'claimed'".to_owned()),
         ("I4", "UPDATE turns SET turn = 9 WHERE turn = 2".to_owned()),
         ("I5", format!("{run} VALUES (1, 1, 'c', 0, 1, 'read', '', 'pure', 'planned', 0)")),
         ("I6", format!("{run} VALUES (1, 1, 'c', 0, 1, 'exec', '', 'effectful', 'done', 2)")),
@@ -54,7 +59,29 @@ async fn every_kind_of_damage_is_noticed() {
         ("I8", "DELETE FROM messages WHERE seq = 2".to_owned()),
         ("I9", "UPDATE ledger SET state = 'held', closed_at = NULL WHERE turn = 1".to_owned()),
         ("I12", "DELETE FROM epochs".to_owned()),
+        (
+            "I12",
+            "UPDATE messages SET parts = json_insert(parts, '$[1]', json('{\"origin\":\"file\",\"body\":{\"type\":\"image\",
+             \"attachment\":\"ab\",\"media_type\":\"image/png\",\"bytes\":7}}')) WHERE seq = 1"
+                .to_owned(),
+        ),
         ("I12", "DELETE FROM wire WHERE seq = 1".to_owned()),
+        ("I13", format!("{asked} VALUES ('a', 1, 2, 'c', '', 't', '', 'pending', '', '', 1, 9, NULL, NULL)")),
+        ("I13", format!("{asked} VALUES ('a', 1, 2, 'c', '', 't', '', 'approved', '', '', 1, 9, 9, 'x')")),
+        (
+            "I13",
+            format!(
+                "{asked} VALUES ('a', 1, 2, 'c', '', 'exec', '', 'denied', '', '', 1, 9, 2, 'x');
+                 {run} VALUES (1, 2, 'c', 0, 1, 'exec', '', 'pure', 'started', 1);"
+            ),
+        ),
+        (
+            "I13",
+            format!(
+                "{asked} VALUES ('a', 1, 2, 'c', '', 'exec', '{{}}', 'approved', '', '', 1, 9, 2, 'x');
+                 {run} VALUES (1, 2, 'c', 0, 1, 'exec', '', 'pure', 'started', 1);"
+            ),
+        ),
         ("I15", "UPDATE turns SET outcome = 'stopped' WHERE turn = 1".to_owned()),
         ("I15", "DELETE FROM steps WHERE turn = 2".to_owned()),
     ];

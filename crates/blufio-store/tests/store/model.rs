@@ -1,15 +1,17 @@
 //! Random walks over inbox, turns and outbox beside a model of a few lines, with crashes anywhere between two calls.
 
 use super::open;
-use blufio_core::ids::{Boot, InboxId, OutboxId, SessionId};
+use blufio_core::content::OutgoingFile;
+use blufio_core::ids::{AttachmentId, Boot, InboxId, OutboxId, SessionId};
 use blufio_core::message::Role;
 use blufio_core::port::Storage;
-use blufio_core::record::{Commit, Fate, OutboxMark, Record};
+use blufio_core::record::{Commit, Draft, Fate, OutboxMark, Payload, Record};
 use blufio_core::session::{Input, Outcome};
 use blufio_core::time::Timestamp;
 use blufio_store::{Executor, Store};
 use blufio_testkit::contract::storage::{
-    AT, admitted, answered, batch, channel, commit, draft, epoch, item, key, message, queue, step, turn_opened,
+    AT, admitted, answered, batch, channel, commit, draft, epoch, item, key, message, next, opened_together, queue,
+    step,
 };
 use blufio_testkit::invariants;
 use proptest::prelude::*;
@@ -22,8 +24,9 @@ const CHATS: i64 = 3;
 enum Op {
     Accept { chat: i64, update: i64 },
     Stop { chat: i64, update: i64 },
-    Begin { chat: i64 },
-    End { chat: i64 },
+    Begin { chat: i64, also: usize },
+    Join { chat: i64 },
+    End { chat: i64, file: bool },
     Send { chat: i64, how: u8 },
     Crash,
 }
@@ -33,8 +36,9 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         5 => (chat(), 0..60_i64).prop_map(|(chat, update)| Op::Accept { chat, update }),
         1 => (chat(), 0..60_i64).prop_map(|(chat, update)| Op::Stop { chat, update }),
-        5 => chat().prop_map(|chat| Op::Begin { chat }),
-        4 => chat().prop_map(|chat| Op::End { chat }),
+        5 => (chat(), 0..3_usize).prop_map(|(chat, also)| Op::Begin { chat, also }),
+        2 => chat().prop_map(|chat| Op::Join { chat }),
+        4 => (chat(), any::<bool>()).prop_map(|(chat, file)| Op::End { chat, file }),
         8 => (chat(), 0..5_u8).prop_map(|(chat, how)| Op::Send { chat, how }),
         1 => Just(Op::Crash),
     ]
@@ -46,6 +50,7 @@ struct Out {
     id: i64,
     chat: i64,
     reply: i64,
+    file: bool,
     sending: bool,
     over: bool,
     attempt: u8,
@@ -57,6 +62,8 @@ struct Out {
 struct Chat {
     waiting: Vec<i64>,
     running: bool,
+    /// The last row that the running turn answers.
+    last: i64,
     turns: i64,
     messages: i64,
     steps: u32,
@@ -104,13 +111,14 @@ impl World {
         }
     }
 
-    async fn begin(&mut self, chat: i64) {
+    async fn begin(&mut self, chat: i64, also: usize) {
         let state = self.chat(chat).clone();
         if state.running || state.waiting.is_empty() {
             return;
         }
         let (session, turn, seq) = (self.session(chat).await, state.turns + 1, state.messages + 1);
-        let mut records = vec![turn_opened(InboxId(state.waiting[0]))];
+        let rows = state.waiting.iter().copied().take(1 + also).map(InboxId).collect::<Vec<_>>();
+        let mut records = vec![opened_together(rows[0], &rows[1..])];
         if seq == 1 {
             records.push(epoch(1, 1));
         }
@@ -118,19 +126,41 @@ impl World {
         let begin = Commit { steps: vec![step(1, self.boot, admitted())], ..commit(session, turn, records) };
         self.store().commit(begin).await.unwrap();
         let state = self.chat(chat);
-        state.waiting.remove(0);
+        state.waiting.drain(..rows.len());
+        state.last = rows[rows.len() - 1].0;
         (state.running, state.turns, state.messages, state.steps) = (true, turn, seq, 1);
     }
 
-    async fn end(&mut self, chat: i64) {
+    async fn join(&mut self, chat: i64) {
+        let state = self.chat(chat).clone();
+        if !state.running || state.waiting.is_empty() {
+            return;
+        }
+        let joined = Record::Joined(vec![InboxId(state.waiting[0])]);
+        let commit = commit(self.session(chat).await, state.turns, vec![joined]);
+        self.store().commit(commit).await.unwrap();
+        let state = self.chat(chat);
+        state.last = state.waiting.remove(0);
+    }
+
+    async fn end(&mut self, chat: i64, file: bool) {
         let state = self.chat(chat).clone();
         if !state.running {
             return;
         }
         let free = self.outbox.iter().all(|row| row.over || row.chat != chat);
+        let attachment = OutgoingFile {
+            attachment: AttachmentId::new("ab"),
+            name: "one".to_owned(),
+            media_type: "text/plain".to_owned(),
+            bytes: 3,
+            picture: false,
+        };
+        let payload = if file { Payload::File(attachment) } else { Payload::Text };
+        let first = Draft { payload, ..draft(chat, "one") };
         let records = vec![
             message(1, state.messages + 1, Role::Assistant, "answer"),
-            Record::Outbox { drafts: vec![draft(chat, "one"), draft(chat, "two")], first_sending: free },
+            Record::Outbox { drafts: vec![first, draft(chat, "two")], first_sending: free },
             Record::TurnClosed { outcome: Outcome::Reply, text: "answer".to_owned() },
         ];
         let steps = vec![step(state.steps + 1, self.boot, answered())];
@@ -139,7 +169,8 @@ impl World {
         for (place, row) in rows.iter().enumerate() {
             let sending = free && place == 0;
             let (id, reply, attempt) = (row.0, rows[0].0, u8::from(sending));
-            self.outbox.push(Out { id, chat, reply, sending, over: false, attempt, duplicate: false });
+            let file = file && place == 0;
+            self.outbox.push(Out { id, chat, reply, file, sending, over: false, attempt, duplicate: false });
         }
         let state = self.chat(chat);
         (state.running, state.messages) = (false, state.messages + 1);
@@ -174,11 +205,14 @@ impl World {
         let row = &mut self.outbox[place];
         row.sending = false;
         row.duplicate = true;
+        if row.file {
+            self.give_up(place);
+        }
     }
 
     fn give_up(&mut self, place: usize) {
-        let (reply, id) = (self.outbox[place].reply, self.outbox[place].id);
-        let rest = |row: &&mut Out| row.reply == reply && row.id >= id;
+        let Out { reply, id, file, .. } = self.outbox[place];
+        let rest = |row: &&mut Out| row.reply == reply && (row.id == id || row.id > id && !file);
         self.outbox.iter_mut().filter(rest).for_each(|row| (row.over, row.sending) = (true, false));
     }
 
@@ -212,11 +246,12 @@ impl World {
     async fn compare(&mut self) {
         for chat in 0..CHATS {
             let snapshot = self.store().open(key(chat), AT).await.unwrap();
-            let next = self.store().next(snapshot.id).await.unwrap().map(|row| row.id.0);
+            let next = next(self.store(), snapshot.id).await.map(|row| row.id.0);
             let state = self.chat(chat);
             assert_eq!(next, state.waiting.first().copied());
             assert_eq!((snapshot.last_message.0, snapshot.last_turn.0), (state.messages, state.turns));
-            assert_eq!(snapshot.running.is_some(), state.running);
+            let last = snapshot.running.map(|running| running.last_inbox.0);
+            assert_eq!(last, state.running.then_some(state.last));
             assert_eq!(i64::try_from(snapshot.history.len()), Ok(state.messages));
         }
         let mut heads: Vec<&Out> = (0..CHATS)
@@ -225,7 +260,7 @@ impl World {
             .collect();
         heads.sort_by_key(|row| row.id);
         let expected: Vec<_> = heads.iter().map(|row| (row.id, row.chat, row.attempt, row.duplicate)).collect();
-        let rows = self.store().outbox(channel(), 99).await.unwrap();
+        let rows = self.store().outbox(channel(), 99, AT).await.unwrap();
         let seen: Vec<_> =
             rows.iter().map(|row| (row.id.0, row.route.chat, row.attempt, row.maybe_duplicate)).collect();
         assert_eq!(seen, expected);
@@ -243,8 +278,9 @@ async fn walk(ops: Vec<Op>) {
         match op {
             Op::Accept { chat, update } => world.accept(chat, update, false).await,
             Op::Stop { chat, update } => world.accept(chat, update, true).await,
-            Op::Begin { chat } => world.begin(chat).await,
-            Op::End { chat } => world.end(chat).await,
+            Op::Begin { chat, also } => world.begin(chat, also).await,
+            Op::Join { chat } => world.join(chat).await,
+            Op::End { chat, file } => world.end(chat, file).await,
             Op::Send { chat, how } => world.send(chat, how).await,
             Op::Crash => world.crash().await,
         }

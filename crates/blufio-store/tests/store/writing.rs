@@ -6,7 +6,7 @@ use blufio_core::port::{Storage, StoreError};
 use blufio_core::record::{Batch, Commit, Fate, Item, OutboxMark, Query, Record, View};
 use blufio_store::{Executor, Options, Role, Store};
 use blufio_testkit::contract::storage::{
-    AT, admitted, answered, batch, channel, commit, draft, epoch, item, key, message, queue, step, turn_opened,
+    AT, admitted, answered, batch, channel, commit, draft, epoch, item, key, message, next, queue, step, turn_opened,
 };
 use blufio_testkit::invariants;
 use rusqlite::Connection;
@@ -23,7 +23,7 @@ async fn a_turn_without_tools_takes_few_commits() {
     let before = store.commits();
     let inbox = store.accept(batch(vec![queue(1, 1, "hi")])).await.unwrap()[0].inbox;
     let session = store.open(key(1), AT).await.unwrap().id;
-    let row = store.next(session).await.unwrap().unwrap();
+    let row = next(&store, session).await.unwrap();
     assert_eq!((row.id, store.commits() - before), (inbox, 1), "reading commits nothing");
     let begin = vec![turn_opened(inbox), epoch(1, 1), message(1, 1, blufio_core::message::Role::User, "hi")];
     let begin = Commit { steps: vec![step(1, boot, admitted())], ..commit(session, 1, begin) };
@@ -38,7 +38,7 @@ async fn a_turn_without_tools_takes_few_commits() {
     assert_eq!(store.commits() - before, 3, "before the first byte of the answer leaves");
     store.mark(vec![OutboxMark::Sent(sending, 900)], AT).await.unwrap();
     assert_eq!(store.commits() - before, 4);
-    assert!(store.outbox(channel(), 9).await.unwrap().is_empty());
+    assert!(store.outbox(channel(), 9, AT).await.unwrap().is_empty());
 }
 
 /// Has 40 jobs wait while somebody else holds the file, one of them a bad one; returns how many commits they took.
@@ -120,7 +120,7 @@ async fn a_reader_beside_the_owner_sees_everything_and_writes_nothing() {
     let reader = Store::open(&path, None, reading).unwrap();
     owner.accept(batch(vec![queue(1, 1, "hi")])).await.unwrap();
     let session = reader.open(key(1), AT).await.unwrap().id;
-    assert_eq!(reader.next(session).await.unwrap().unwrap().text, "hi");
+    assert_eq!(next(&reader, session).await.unwrap().content.text, "hi");
     assert!(matches!(reader.probe(AT).await, Err(StoreError::Closed)));
 }
 

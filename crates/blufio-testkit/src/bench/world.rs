@@ -14,7 +14,8 @@ use crate::process::Setup;
 
 /// User id of the first chat; the others follow.
 pub const FIRST_USER: i64 = 1_001;
-const TOKEN: &str = "1:TEST";
+/// The bot token. Long enough to be recognised wherever it should not be.
+pub const TOKEN: &str = "1:TEST-canary-of-the-bot-token";
 const API_KEY: &str = "sk-test";
 
 /// How the world around the binary behaves.
@@ -26,6 +27,11 @@ pub struct Plan {
     pub rates: bool,
     /// Output tokens per second of the model; `None` answers at once.
     pub tokens_per_s: Option<u32>,
+    /// Whether the fake Bot API slows quick repeats of a poll, as the public server does. Each restart is one, so elsewhere
+    /// that would be all that is measured.
+    pub throttle: bool,
+    /// Requests that the fake Bot API keeps for inspection.
+    pub log_limit: usize,
 }
 
 /// Fakes and the configuration of a binary that knows them. The work folder goes with it.
@@ -48,10 +54,8 @@ impl World {
     pub async fn new(binary: &Path, place: &Path, plan: Plan) -> Result<Self> {
         let telegram = FakeBotApi::start(BotApiConfig {
             token: TOKEN.to_owned(),
-            log_limit: 0,
-            // The public server slows a poll that repeats its offset, as each restart does; here that would be all that
-            // is measured.
-            throttle: false,
+            log_limit: plan.log_limit,
+            throttle: plan.throttle,
             rate: plan.rates.then(RateModel::default),
             messages_per_chat_max: 100_000,
             ..BotApiConfig::default()

@@ -24,6 +24,15 @@ struct Options {
     /// Do not slow down quick repeats of a poll.
     #[arg(long)]
     no_throttle: bool,
+    /// Hide from the bot what is written in groups and not meant for it.
+    #[arg(long)]
+    privacy_mode: bool,
+    /// Give the bot topics in private chats.
+    #[arg(long)]
+    private_topics: bool,
+    /// Loopback address that updates are brought to while a webhook is set.
+    #[arg(long)]
+    webhook_target: Option<SocketAddr>,
     /// Answer 429 above 1 message/s per private chat (burst 3), 20/min per group, 30/s in total.
     #[arg(long)]
     rate_limits: bool,
@@ -39,10 +48,15 @@ async fn main() -> anyhow::Result<()> {
         username: options.username,
         log_limit: options.log_limit,
         throttle: !options.no_throttle,
+        privacy_mode: options.privacy_mode,
+        private_topics: options.private_topics,
         rate: options.rate_limits.then(RateModel::default),
         ..BotApiConfig::default()
     })
     .await?;
+    if let Some(target) = options.webhook_target {
+        server.webhook_target(target);
+    }
     let url = server.base_url();
     println!("fake Bot API listens on {url}");
     println!("bot: telegram.api_root = \"{url}\", TELEGRAM_BOT_TOKEN={token}");

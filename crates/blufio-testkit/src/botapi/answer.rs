@@ -70,6 +70,11 @@ impl Answer {
         Self { status: 502, content_type: "text/html", body: Bytes::from_static(body.as_bytes()), description: None }
     }
 
+    /// An answer that sends the client elsewhere.
+    pub(super) fn redirect() -> Self {
+        Self { status: 302, content_type: "text/html", body: Bytes::new(), description: None }
+    }
+
     pub(super) fn of(outcome: Result<Value, Refusal>) -> Self {
         match outcome {
             Ok(result) => Self::raw(&result.to_string()),

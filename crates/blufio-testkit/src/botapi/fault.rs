@@ -21,6 +21,10 @@ pub enum Action {
         #[serde(default)]
         parameters: Value,
     },
+    /// Answered `ok` with this result, without effect.
+    Result(Value),
+    /// Status 302 to this address, without effect.
+    Redirect(String),
     /// 429 without effect.
     RateLimit {
         /// Seconds; `None` leaves `parameters` out.
@@ -135,6 +139,10 @@ impl Faults {
         self.list.clear();
     }
 
+    pub(super) fn all(&self) -> &[Fault] {
+        &self.list
+    }
+
     /// The action for this call, if any. Counts down and forgets faults that are used up.
     pub(super) fn hit(&mut self, method: &str, chat: Option<i64>) -> Option<Action> {
         let at = self.list.iter_mut().position(|fault| fault.hits(method, chat))?;
@@ -170,12 +178,28 @@ impl Fault {
 
 impl Chance {
     fn toss(&mut self) -> bool {
-        // SplitMix64: every seed, also 0, gives a good sequence.
-        self.seed = self.seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.seed;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % 100 < u64::from(self.percent)
+        next_random(&mut self.seed) % 100 < u64::from(self.percent)
+    }
+}
+
+/// The next number of a sequence. SplitMix64: every seed, also 0, gives a good one.
+fn next_random(seed: &mut u64) -> u64 {
+    *seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut mixed = *seed;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
+}
+
+/// Brings two or more different items into another order, always the same one for a seed.
+pub(super) fn shuffle<T: PartialEq + Clone>(items: &mut [T], mut seed: u64) {
+    let before = items.to_vec();
+    for at in (1..items.len()).rev() {
+        let other = next_random(&mut seed) % (at as u64 + 1);
+        items.swap(at, usize::try_from(other).unwrap_or(0));
+    }
+    if before == items {
+        items.rotate_left(1);
     }
 }
 
@@ -271,6 +295,20 @@ mod tests {
         assert_eq!(fault, Fault::once("sendMessage", Action::RateLimit { retry_after: Some(3) }));
         let fault: Fault = serde_json::from_str(r#"{"action":"never_answer"}"#).unwrap();
         assert_eq!(fault, Fault::always(Action::NeverAnswer));
+    }
+
+    #[test]
+    fn a_shuffle_changes_the_order_and_is_reproducible() {
+        for seed in 0..100 {
+            let (mut pair, mut again, mut many) = ([1, 2], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5]);
+            shuffle(&mut pair, seed);
+            shuffle(&mut again, seed);
+            shuffle(&mut many, seed);
+            assert_eq!((pair, again), ([2, 1], many), "seed {seed}");
+            assert_ne!(many, [1, 2, 3, 4, 5], "seed {seed}");
+            many.sort_unstable();
+            assert_eq!(many, [1, 2, 3, 4, 5], "seed {seed}");
+        }
     }
 
     #[test]

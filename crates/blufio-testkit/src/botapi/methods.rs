@@ -5,10 +5,11 @@
 use serde_json::{Value, json};
 
 use super::answer::Refusal;
+use super::inspect::{BotReaction, CallbackAnswer, ChatAction};
 use super::queue::push_bounded;
 use super::schema::Params;
-use super::sending;
-use super::state::{CHAT_LOG_MAX, ChatAction, ChatKind, State};
+use super::state::{CHAT_LOG_MAX, ChatKind, State};
+use super::{media, sending, webhook};
 
 /// Largest file that `getFile` hands out, in bytes.
 const DOWNLOAD_BYTES_MAX: usize = 20 * 1024 * 1024;
@@ -39,17 +40,17 @@ const JOINED_REACTIONS: [&str; 4] = ["❤\u{200d}🔥", "👨\u{200d}💻", "�
 pub(super) fn call(state: &mut State, method: &str, params: &Params) -> Result<Value, Refusal> {
     match method {
         "getMe" => Ok(get_me(state)),
-        "getWebhookInfo" => Ok(webhook_info(state)),
-        "setWebhook" => set_webhook(state, params),
-        "deleteWebhook" => Ok(delete_webhook(state, params)),
+        "getWebhookInfo" => Ok(webhook::info(state)),
+        "setWebhook" => webhook::set(state, params),
+        "deleteWebhook" => Ok(webhook::delete(state, params)),
         "sendMessage" => sending::send_message(state, params),
         "sendMessageDraft" => sending::send_draft(state, params),
         "editMessageText" => sending::edit_text(state, params),
         "editMessageReplyMarkup" => sending::edit_markup(state, params),
-        "sendPhoto" => sending::send_media(state, params, "photo"),
-        "sendDocument" => sending::send_media(state, params, "document"),
-        "sendVoice" => sending::send_media(state, params, "voice"),
-        "sendMediaGroup" => sending::send_media_group(state, params),
+        "sendPhoto" => media::send_media(state, params, "photo"),
+        "sendDocument" => media::send_media(state, params, "document"),
+        "sendVoice" => media::send_media(state, params, "voice"),
+        "sendMediaGroup" => media::send_media_group(state, params),
         "deleteMessage" => delete_message(state, params),
         "deleteMessages" => delete_messages(state, params),
         "sendChatAction" => chat_action(state, params),
@@ -87,47 +88,10 @@ pub(super) fn target(state: &State, params: &Params) -> Result<i64, Refusal> {
 fn get_me(state: &State) -> Value {
     let mut me = state.user_json(state.config.bot_id);
     me["can_join_groups"] = json!(true);
-    me["can_read_all_group_messages"] = json!(false);
+    me["can_read_all_group_messages"] = json!(state.config.can_read_all_group_messages);
     me["supports_inline_queries"] = json!(false);
     me["has_topics_enabled"] = json!(state.config.private_topics);
     me
-}
-
-fn webhook_info(state: &State) -> Value {
-    let mut info = json!({"url": "", "has_custom_certificate": false, "pending_update_count": state.queue.len()});
-    if let Some(webhook) = &state.webhook {
-        info["url"] = webhook["url"].clone();
-    }
-    info
-}
-
-fn set_webhook(state: &mut State, params: &Params) -> Result<Value, Refusal> {
-    let url = params.text("url").unwrap_or_default();
-    if !url.is_empty() && !url.starts_with("https://") {
-        return Err(Refusal::bad("bad webhook: An HTTPS URL must be provided for webhook"));
-    }
-    let secret = params.text("secret_token").unwrap_or_default();
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    if secret.len() > 256 || !secret.bytes().all(legal) {
-        return Err(Refusal::bad("secret token contains unallowed characters"));
-    }
-    if params.flag("drop_pending_updates") {
-        state.queue.clear();
-    }
-    state.webhook = (!url.is_empty()).then(|| params.values.clone());
-    if state.poll.waiting {
-        state.poll.generation += 1;
-        state.poll.by_webhook = true;
-    }
-    Ok(json!(true))
-}
-
-fn delete_webhook(state: &mut State, params: &Params) -> Value {
-    if params.flag("drop_pending_updates") {
-        state.queue.clear();
-    }
-    state.webhook = None;
-    json!(true)
 }
 
 fn delete_message(state: &mut State, params: &Params) -> Result<Value, Refusal> {
@@ -192,8 +156,11 @@ fn set_reaction(state: &mut State, params: &Params) -> Result<Value, Refusal> {
         return Err(Refusal::bad("REACTIONS_TOO_MANY"));
     }
     let id = params.integer("message_id").unwrap_or_default();
-    let message = state.chats.get_mut(&chat).and_then(|chat| chat.messages.get_mut(&id));
-    message.ok_or_else(|| Refusal::bad("message to react not found"))?.reactions = emoji;
+    let at_ms = state.now_ms();
+    let missing = || Refusal::bad("message to react not found");
+    let chat = state.chats.get_mut(&chat).ok_or_else(missing)?;
+    chat.messages.get_mut(&id).ok_or_else(missing)?.reactions.clone_from(&emoji);
+    push_bounded(&mut chat.reactions, BotReaction { at_ms, message_id: id, emoji }, CHAT_LOG_MAX);
     Ok(json!(true))
 }
 
@@ -202,9 +169,19 @@ fn answer_callback(state: &mut State, params: &Params) -> Result<Value, Refusal>
         return Err(Refusal::bug("MESSAGE_TOO_LONG", "answerCallbackQuery: text is longer than 200 units"));
     }
     let id = params.text("callback_query_id").unwrap_or_default();
-    if !state.callbacks.remove(id) {
-        return Err(Refusal::bad("query is too old and response timeout expired or query ID is invalid"));
-    }
+    let too_old = || Refusal::bad("query is too old and response timeout expired or query ID is invalid");
+    let pressed = state.callbacks.remove(id).ok_or_else(too_old)?;
+    let at_ms = state.now_ms();
+    let answer = CallbackAnswer {
+        id: id.to_owned(),
+        at_ms,
+        after_ms: at_ms.saturating_sub(pressed.at_ms),
+        user: pressed.user,
+        data: pressed.data,
+        text: params.text("text").unwrap_or_default().to_owned(),
+        show_alert: params.flag("show_alert"),
+    };
+    push_bounded(&mut state.callback_answers, answer, CHAT_LOG_MAX);
     Ok(json!(true))
 }
 
@@ -215,9 +192,11 @@ fn get_file(state: &State, params: &Params) -> Result<Value, Refusal> {
     if file.bytes.len() > DOWNLOAD_BYTES_MAX {
         return Err(Refusal::bad("file is too big"));
     }
-    Ok(
-        json!({"file_id": id, "file_unique_id": format!("u-{id}"), "file_size": file.bytes.len(), "file_path": file.path}),
-    )
+    let mut value = json!({"file_id": id, "file_unique_id": format!("u-{id}"), "file_path": file.path});
+    if file.size_known {
+        value["file_size"] = json!(file.bytes.len());
+    }
+    Ok(value)
 }
 
 fn commands_key(params: &Params) -> String {

@@ -5,18 +5,27 @@
 //! visible in a chat. Refuses to know anything about the product.
 
 mod answer;
+mod chats;
+mod content;
 mod control;
 mod fault;
+mod files;
 pub mod html;
+mod inspect;
+mod media;
 mod methods;
-mod params;
+pub(crate) mod params;
+mod picture;
 mod poll;
+mod privacy;
 mod queue;
+mod render;
 pub mod schema;
 mod sending;
 mod server;
 mod state;
 mod user;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,15 +35,24 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
+pub use content::Origin;
 pub use control::USAGE;
 pub use fault::{Action, Chance, Fault, RateModel};
+pub use files::{FileKind, PostedFile, UserFile};
+pub use inspect::{
+    BotReaction, CallbackAnswer, ChatAction, DraftUpdate, LoggedRequest, Notification, ReceivedFile, VisibleMessage,
+};
+pub use media::{PHOTO_BYTES_MAX, UPLOAD_BYTES_MAX};
 pub use params::Upload;
+pub use render::{ANONYMOUS_ADMIN, CHANNEL_SENDER, SERVICE_SENDER};
 pub use sending::{CALLBACK_DATA_BYTES_MAX, CAPTION_UNITS_MAX, TEXT_UNITS_MAX};
 pub use server::FILE_METHOD;
-pub use state::{ChatAction, ChatKind, DraftUpdate, LoggedRequest, State, StoredFile, VisibleMessage};
-pub use user::{FileKind, Post, PostedFile};
+pub use state::{ChatKind, State, StoredFile};
+pub use user::Post;
+pub use webhook::WebhookDelivery;
 
 use crate::http::HttpServer;
 
@@ -62,8 +80,13 @@ pub struct BotApiConfig {
     pub messages_per_chat_max: usize,
     /// Largest accepted command menu.
     pub commands_max: usize,
-    /// `has_topics_enabled` of `getMe`.
+    /// `has_topics_enabled` of `getMe`; a user who writes in a topic of the private chat opens it.
     pub private_topics: bool,
+    /// `can_read_all_group_messages` of `getMe`.
+    pub can_read_all_group_messages: bool,
+    /// Whether groups hide from the bot what is not meant for it. False is a bot that is an administrator of its groups,
+    /// which sees everything whatever `getMe` says.
+    pub privacy_mode: bool,
 }
 
 impl Default for BotApiConfig {
@@ -80,6 +103,8 @@ impl Default for BotApiConfig {
             messages_per_chat_max: 10_000,
             commands_max: 100,
             private_topics: false,
+            can_read_all_group_messages: false,
+            privacy_mode: false,
         }
     }
 }
@@ -111,6 +136,17 @@ impl Shared {
 pub struct FakeBotApi {
     shared: Arc<Shared>,
     http: Arc<HttpServer>,
+    /// Kept so that it ends with the last clone.
+    _deliveries: Arc<Deliveries>,
+}
+
+/// The task that brings updates to the webhook.
+struct Deliveries(JoinHandle<()>);
+
+impl Drop for Deliveries {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl FakeBotApi {
@@ -120,7 +156,8 @@ impl FakeBotApi {
         let shared =
             Arc::new(Shared { state: Mutex::new(State::new(config)), changed: Notify::new(), polls: Notify::new() });
         let http = Arc::new(HttpServer::start(addr, Arc::clone(&shared)).await?);
-        Ok(Self { shared, http })
+        let deliveries = Arc::new(Deliveries(tokio::spawn(webhook::deliver(Arc::clone(&shared)))));
+        Ok(Self { shared, http, _deliveries: deliveries })
     }
 
     /// The bound address.
@@ -194,14 +231,24 @@ impl FakeBotApi {
         self.change(|state| state.post(Post::new(user, user, text)))
     }
 
-    /// A user writes anywhere; returns the update id.
+    /// A user writes anywhere; returns the update id, 0 when privacy mode keeps it from the bot.
     pub fn post(&self, post: Post) -> i64 {
         self.change(|state| state.post(post))
     }
 
-    /// A user sends a file in the private chat; returns the update id.
-    pub fn post_file(&self, file: PostedFile) -> i64 {
+    /// A user sends a file; returns the update id, 0 when privacy mode keeps it from the bot.
+    pub fn post_file(&self, file: impl Into<UserFile>) -> i64 {
         self.change(|state| state.post_file(file))
+    }
+
+    /// A user sends files as one album, the caption on its first part; returns the update ids.
+    pub fn post_album(&self, caption: &str, files: impl IntoIterator<Item = UserFile>) -> Vec<i64> {
+        self.change(|state| state.post_album(caption, files))
+    }
+
+    /// A user puts an emoji on a message, or takes it away with an empty one; `None` when the bot does not get it.
+    pub fn react(&self, chat: i64, message_id: i64, user: i64, emoji: &str) -> Option<i64> {
+        self.change(|state| state.react(chat, message_id, user, emoji))
     }
 
     /// A user presses a button; `None` when the message is unknown or the bot does not want presses.
@@ -217,6 +264,21 @@ impl FakeBotApi {
     /// Delivers an update `times` more times, also when it is confirmed. False when it is too old to be known.
     pub fn redeliver(&self, update_id: i64, times: u32) -> bool {
         self.change(|state| state.redeliver(update_id, times))
+    }
+
+    /// Brings updates to this loopback address while a webhook is set, to the path of its URL.
+    pub fn webhook_target(&self, target: SocketAddr) {
+        self.change(|state| state.set_webhook_target(Some(target)));
+    }
+
+    /// Tries to bring updates to the webhook, oldest first.
+    pub fn webhook_deliveries(&self) -> Vec<WebhookDelivery> {
+        self.read(State::webhook_deliveries)
+    }
+
+    /// Delivers the next batch of two or more updates in another order, decided by `seed`.
+    pub fn reorder_next(&self, seed: u64) {
+        self.change(|state| state.reorder_next(seed));
     }
 
     /// Makes a private chat known, so that the bot may write first.
@@ -275,6 +337,11 @@ impl FakeBotApi {
     /// What is visible in a chat now.
     pub fn transcript(&self, chat: i64) -> Vec<VisibleMessage> {
         self.read(|state| state.transcript(chat))
+    }
+
+    /// Files that the bot sent into a chat, oldest first.
+    pub fn received_files(&self, chat: i64) -> Vec<ReceivedFile> {
+        self.read(|state| state.received_files(chat))
     }
 
     /// Calls that no correct client makes, oldest first.

@@ -62,7 +62,12 @@ pub fn read(request: &Request) -> Result<RawParams, String> {
                 .next()
                 .filter(|boundary| !boundary.is_empty())
                 .ok_or("Bad Request: boundary is missing")?;
-            params.extend(multipart(&request.body, boundary).ok_or("Bad Request: multipart body is malformed")?);
+            for (name, raw) in multipart(&request.body, boundary).ok_or("Bad Request: multipart body is malformed")? {
+                // A name that comes twice means that somebody's file name or content was taken for a field.
+                if params.insert(name.clone(), raw).is_some() {
+                    return Err(format!("Bad Request: the field \"{name}\" comes twice"));
+                }
+            }
         }
         other => return Err(format!("Bad Request: unsupported content type \"{other}\"")),
     }
@@ -93,19 +98,47 @@ fn field(head: &str, bytes: Bytes) -> Option<(String, Raw)> {
             .map(|line| line[name.len()..].trim())
     };
     let disposition = line("content-disposition:")?;
-    let attribute = |name: &str| {
-        disposition
-            .split(';')
-            .filter_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='))
-            .map(|value| value.trim_matches('"').to_owned())
-            .next()
-    };
+    let mut attributes = attributes(disposition)?;
     let media_type = line("content-type:").unwrap_or_default().to_owned();
-    let raw = match attribute("filename") {
+    let raw = match attributes.remove("filename") {
         Some(file_name) => Raw::File(Upload { file_name, media_type, bytes }),
         None => Raw::Text(String::from_utf8(bytes.to_vec()).ok()?),
     };
-    Some((attribute("name")?, raw))
+    Some((attributes.remove("name")?, raw))
+}
+
+/// The attributes of a `Content-Disposition`, of which each may be given once. In quotes, a backslash protects a quote
+/// and a semicolon separates nothing (RFC 7578, section 4.2).
+fn attributes(disposition: &str) -> Option<BTreeMap<String, String>> {
+    let mut attributes = BTreeMap::new();
+    let mut rest = disposition.split_once(';').map_or("", |(_, rest)| rest).trim_start();
+    while !rest.is_empty() {
+        let (name, value) = rest.split_once('=')?;
+        let mut text = String::new();
+        let end = match value.strip_prefix('"') {
+            Some(quoted) => {
+                let mut symbols = quoted.char_indices();
+                loop {
+                    match symbols.next()? {
+                        (at, '"') => break at + 2,
+                        (_, '\\') => text.push(symbols.next()?.1),
+                        (_, symbol) => text.push(symbol),
+                    }
+                }
+            }
+            None => {
+                let end = value.find(';').unwrap_or(value.len());
+                text.push_str(value[..end].trim());
+                end
+            }
+        };
+        if attributes.insert(name.trim().to_ascii_lowercase(), text).is_some() {
+            return None;
+        }
+        let after = value[end..].trim_start();
+        rest = if after.is_empty() { after } else { after.strip_prefix(';')?.trim_start() };
+    }
+    Some(attributes)
 }
 
 fn find(text: &[u8], pattern: &[u8]) -> Option<usize> {
@@ -154,6 +187,23 @@ mod tests {
         let Raw::File(upload) = &multipart["f"] else { panic!("not a file") };
         assert_eq!((upload.file_name.as_str(), upload.media_type.as_str()), ("a.txt", "text/plain"));
         assert_eq!(&upload.bytes[..], b"1\r\n2");
+    }
+
+    #[test]
+    fn a_file_name_is_read_to_its_closing_quote_and_no_name_comes_twice() {
+        let part = |name: &str| format!("--B\r\ncontent-disposition: form-data; name=\"f\"; {name}\r\n\r\nx\r\n");
+        let read = |parts: &str| read_body("multipart/form-data; boundary=B", &format!("{parts}--B--\r\n"));
+        let file_name = |name: &str| match read(&part(&format!("filename={name}"))).unwrap().remove("f") {
+            Some(Raw::File(upload)) => upload.file_name,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(file_name("\"a; name=b.txt\""), "a; name=b.txt");
+        assert_eq!(file_name(r#""say \"hi\".txt""#), "say \"hi\".txt");
+        assert_eq!(file_name("plain.txt"), "plain.txt");
+        assert!(read(&part("filename=\"open")).is_err());
+        assert!(read(&part("filename=\"a\"; filename=\"b\"")).is_err());
+        assert!(read(&part("filename=\"a\" x")).is_err());
+        assert!(read(&part("filename=\"a\"").repeat(2)).unwrap_err().contains("twice"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Shared;
 use super::answer::{Answer, Refusal};
+use super::fault::shuffle;
 use super::methods::list;
 use super::schema::Params;
 use super::state::State;
@@ -53,7 +54,7 @@ fn begin(state: &mut State, params: &Params) -> Begun {
         let kinds = list(params, "allowed_updates").iter().filter_map(Value::as_str).map(str::to_owned);
         state.allowed_updates = Some(kinds.collect());
     }
-    if state.webhook.is_some() {
+    if state.webhook.is_set() {
         return Begun::Conflict;
     }
     let offset = params.integer("offset").unwrap_or(0);
@@ -87,7 +88,12 @@ fn begin(state: &mut State, params: &Params) -> Begun {
 }
 
 fn batch(state: &mut State, limit: usize) -> Answer {
-    let updates: Vec<Arc<str>> = state.queue.batch(limit);
+    let mut updates: Vec<Arc<str>> = state.queue.batch(limit);
+    if updates.len() > 1
+        && let Some(seed) = state.reorder.take()
+    {
+        shuffle(&mut updates, seed);
+    }
     Answer::raw(&format!("[{}]", updates.join(",")))
 }
 

@@ -18,7 +18,14 @@ pub(super) struct Queue {
     /// The latest updates, also confirmed ones.
     recent: VecDeque<(i64, Arc<str>)>,
     /// Copies that are delivered whatever the offset is.
-    forced: Vec<(u32, Arc<str>)>,
+    forced: Vec<Forced>,
+}
+
+/// An update that is delivered so many more times.
+struct Forced {
+    id: i64,
+    times: u32,
+    update: Arc<str>,
 }
 
 impl Queue {
@@ -55,13 +62,30 @@ impl Queue {
     /// The next batch, which stays in the queue until it is confirmed.
     pub(super) fn batch(&mut self, limit: usize) -> Vec<Arc<str>> {
         let mut batch: Vec<Arc<str>> = Vec::new();
-        for (times, update) in &mut self.forced {
-            batch.push(Arc::clone(update));
-            *times -= 1;
+        for forced in &mut self.forced {
+            batch.push(Arc::clone(&forced.update));
+            forced.times -= 1;
         }
-        self.forced.retain(|(times, _)| *times > 0);
+        self.forced.retain(|forced| forced.times > 0);
         batch.extend(self.pending.iter().take(limit.saturating_sub(batch.len())).map(|(_, update)| Arc::clone(update)));
         batch
+    }
+
+    /// The update that a webhook gets next; it stays until it is [`taken`](Self::taken).
+    pub(super) fn head(&self) -> Option<(i64, Arc<str>)> {
+        let forced = self.forced.first().map(|forced| (forced.id, &forced.update));
+        let (id, update) = forced.or_else(|| self.pending.front().map(|(id, update)| (*id, update)))?;
+        Some((id, Arc::clone(update)))
+    }
+
+    /// Forgets a delivery of the head, unless the queue has changed since.
+    pub(super) fn taken(&mut self, update: &Arc<str>) {
+        if let Some(forced) = self.forced.first_mut().filter(|forced| Arc::ptr_eq(&forced.update, update)) {
+            forced.times -= 1;
+            self.forced.retain(|forced| forced.times > 0);
+        } else if self.pending.front().is_some_and(|(_, first)| Arc::ptr_eq(first, update)) {
+            self.pending.pop_front();
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -72,7 +96,7 @@ impl Queue {
     pub(super) fn force(&mut self, id: i64, times: u32) -> bool {
         let found = self.recent.iter().rev().find(|(known, _)| *known == id).map(|(_, update)| Arc::clone(update));
         let known = found.is_some();
-        self.forced.extend(found.filter(|_| times > 0).map(|update| (times, update)));
+        self.forced.extend(found.filter(|_| times > 0).map(|update| Forced { id, times, update }));
         known
     }
 

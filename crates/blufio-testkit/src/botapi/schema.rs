@@ -154,6 +154,12 @@ impl Schema {
         self.types.get("Update").is_some_and(|shape| shape.fields.contains_key(name))
     }
 
+    /// Checks an object of a type of this API version, for example an `Update`. The error names the field. Types whose
+    /// fields the table does not have are taken as they are.
+    pub fn check_object(&self, name: &str, value: &Value) -> Result<(), String> {
+        self.object_conforms(name, value)
+    }
+
     /// Checks the parameters of a known method.
     pub fn check(&self, method: &str, raw: RawParams) -> Result<Params, Illegal> {
         let shape = &self.methods[method];

@@ -1,13 +1,15 @@
-//! Methods that put a message, an edit or a draft before the eyes of a user.
+//! Methods that put a text, an edit or a draft before the eyes of a user.
 
 use serde_json::{Value, json};
 
 use super::answer::Refusal;
 use super::html::{self, Entity, ParsedText};
+use super::inspect::DraftUpdate;
 use super::methods::{list, target};
 use super::queue::push_bounded;
 use super::schema::Params;
-use super::state::{CHAT_LOG_MAX, ChatKind, DraftUpdate, Message, State, unix_now};
+use super::state::{CHAT_LOG_MAX, ChatKind, Message, State, unix_now};
+use super::user::GENERAL_TOPIC;
 
 /// Longest text of a message after parsing, in UTF-16 units.
 pub const TEXT_UNITS_MAX: usize = 4096;
@@ -15,8 +17,6 @@ pub const TEXT_UNITS_MAX: usize = 4096;
 pub const CAPTION_UNITS_MAX: usize = 1024;
 /// Longest callback data of a button, in bytes.
 pub const CALLBACK_DATA_BYTES_MAX: usize = 64;
-/// Id of the topic "General", which is addressed by leaving the thread out.
-const GENERAL_TOPIC: i64 = 1;
 
 /// Whether the topic "General" may be named.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,8 +25,9 @@ pub(super) enum General {
     Unnamed,
 }
 
+/// What a call costs.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Charge {
+pub(super) enum Charge {
     Message,
     Edit,
     Draft,
@@ -102,44 +103,6 @@ pub(super) fn edit_markup(state: &mut State, params: &Params) -> Result<Value, R
     edit(state, chat, id, |message| message.markup = markup)
 }
 
-pub(super) fn send_media(state: &mut State, params: &Params, kind: &'static str) -> Result<Value, Refusal> {
-    let chat = target(state, params)?;
-    let thread = thread(state, chat, params, General::Unnamed)?;
-    let caption = formatted(params, "caption", "caption_entities", CAPTION_UNITS_MAX, "message caption is too long")?;
-    let mut message = draft_message(state, chat, thread, params, "caption", caption)?;
-    charge(state, chat, Charge::Message)?;
-    let source = params.text(kind).unwrap_or_default();
-    message.media = Some((kind, media(state, params, kind, source)?));
-    Ok(store(state, chat, message))
-}
-
-pub(super) fn send_media_group(state: &mut State, params: &Params) -> Result<Value, Refusal> {
-    let chat = target(state, params)?;
-    let thread = thread(state, chat, params, General::Unnamed)?;
-    let items = list(params, "media");
-    if !(2..=10).contains(&items.len()) {
-        return Err(Refusal::bug("wrong number of items in the group", "sendMediaGroup: 2 to 10 items are allowed"));
-    }
-    let mut messages = Vec::new();
-    for item in items {
-        let kind = match item["type"].as_str() {
-            Some("photo") => "photo",
-            Some("document") => "document",
-            _ => return Err(Refusal::bad("media type is not supported by this server")),
-        };
-        let fields = item.as_object().cloned().unwrap_or_default();
-        let item = Params { values: fields, files: params.files.clone() };
-        let caption =
-            formatted(&item, "caption", "caption_entities", CAPTION_UNITS_MAX, "message caption is too long")?;
-        let mut message = draft_message(state, chat, thread, params, "caption", caption)?;
-        message.sent = item.text("caption").unwrap_or_default().to_owned();
-        message.media = Some((kind, media(state, &item, kind, item.text("media").unwrap_or_default())?));
-        messages.push(message);
-    }
-    charge(state, chat, Charge::Message)?;
-    Ok(messages.into_iter().map(|message| store(state, chat, message)).collect())
-}
-
 fn not_modified() -> Refusal {
     Refusal::bad(
         "message is not modified: specified new message content and reply markup are exactly the same as a current \
@@ -152,14 +115,15 @@ pub(super) fn thread(state: &State, chat: i64, params: &Params, general: General
     let Some(thread) = params.integer("message_thread_id") else { return Ok(None) };
     let chat = &state.chats[&chat];
     let named_general = thread == GENERAL_TOPIC && general == General::Named;
-    if (named_general && chat.kind == ChatKind::Supergroup { forum: true }) || chat.topics.contains(&thread) {
-        Ok(Some(thread))
-    } else {
-        Err(Refusal::bad("message thread not found"))
+    match chat.topics.get(&thread) {
+        Some(topic) if topic.closed => Err(Refusal::bad("TOPIC_CLOSED")),
+        Some(_) => Ok(Some(thread)),
+        None if named_general && chat.kind == (ChatKind::Supergroup { forum: true }) => Ok(Some(thread)),
+        None => Err(Refusal::bad("message thread not found")),
     }
 }
 
-fn formatted(
+pub(super) fn formatted(
     params: &Params,
     name: &str,
     entities: &str,
@@ -233,7 +197,7 @@ fn inline_keyboard(params: &Params) -> Result<Option<Value>, Refusal> {
 }
 
 /// The message of a call, complete but for its id.
-fn draft_message(
+pub(super) fn draft_message(
     state: &State,
     chat: i64,
     thread: Option<i64>,
@@ -249,24 +213,20 @@ fn draft_message(
         return Err(Refusal::bad("message to be replied not found"));
     }
     Ok(Message {
-        id: 0,
         from: state.config.bot_id,
         date: unix_now(),
-        edit_date: None,
         thread,
         sent: params.text(text).unwrap_or_default().to_owned(),
         text: parsed.text,
         entities: parsed.entities,
-        earlier: Vec::new(),
         markup: inline_keyboard(params)?,
-        media: None,
         reply_to,
         silent: params.flag("disable_notification"),
-        reactions: Vec::new(),
+        ..Message::default()
     })
 }
 
-fn store(state: &mut State, chat: i64, message: Message) -> Value {
+pub(super) fn store(state: &mut State, chat: i64, message: Message) -> Value {
     let id = state.add_message(chat, message);
     let chat = &state.chats[&chat];
     chat.messages.get(&id).map(|message| state.message_json(chat, message)).unwrap_or(Value::Null)
@@ -296,40 +256,11 @@ fn own_message(state: &State, params: &Params) -> Result<(i64, i64), Refusal> {
     Ok((chat, id))
 }
 
-/// The media object of an upload or of a known file.
-fn media(state: &mut State, params: &Params, kind: &str, source: &str) -> Result<Value, Refusal> {
-    let (id, name, media_type, size) = match source.strip_prefix("attach://") {
-        Some(field) => {
-            let upload = params
-                .files
-                .get(field)
-                .ok_or_else(|| Refusal::bug("file not found", format!("{source} was not uploaded")))?;
-            if upload.bytes.is_empty() {
-                return Err(Refusal::bad("file must be non-empty"));
-            }
-            let id = state.store_file(&upload.file_name, upload.bytes.clone());
-            (id, upload.file_name.clone(), upload.media_type.clone(), upload.bytes.len())
-        }
-        None => {
-            let wrong = || Refusal::bad("wrong file identifier/HTTP URL specified");
-            let file = state.files.get(source).ok_or_else(wrong)?;
-            (source.to_owned(), file.name.clone(), String::new(), file.bytes.len())
-        }
-    };
-    let unique = format!("u-{id}");
-    Ok(match kind {
-        "photo" => json!([{"file_id": id, "file_unique_id": unique, "width": 1, "height": 1, "file_size": size}]),
-        "voice" => {
-            json!({"file_id": id, "file_unique_id": unique, "duration": params.integer("duration").unwrap_or(0), "file_size": size})
-        }
-        _ => {
-            json!({"file_id": id, "file_unique_id": unique, "file_name": name, "mime_type": media_type, "file_size": size})
-        }
-    })
-}
-
-/// Takes the tokens of the rate model, if one is set.
-fn charge(state: &mut State, chat: i64, what: Charge) -> Result<(), Refusal> {
+/// Refuses while a flood lasts; takes the tokens of the rate model, if one is set.
+pub(super) fn charge(state: &mut State, chat: i64, what: Charge) -> Result<(), Refusal> {
+    if let Some(refusal) = state.flooded(chat) {
+        return Err(refusal);
+    }
     let now = state.now();
     let Some(model) = state.config.rate.clone() else { return Ok(()) };
     if (what == Charge::Edit && !model.edits_count) || (what == Charge::Draft && !model.drafts_count) {

@@ -7,8 +7,8 @@ use tokio::time::sleep;
 
 use super::answer::{Answer, Refusal};
 use super::fault::Action;
+use super::inspect::LoggedRequest;
 use super::schema::{Params, SCHEMA};
-use super::state::LoggedRequest;
 use super::{Shared, control, methods, params, poll};
 use crate::http::{Handler, Request, Responder, render};
 
@@ -148,6 +148,8 @@ impl Shared {
                 let refusal = Refusal::new(*status, description.clone());
                 return Some(Answer::of(Err(Refusal { parameters: parameters.clone(), ..refusal })));
             }
+            Some(Action::Result(result)) => return Some(Answer::of(Ok(result.clone()))),
+            Some(Action::Redirect(_)) => return Some(Answer::redirect()),
             Some(Action::Delay(milliseconds)) => {
                 tokio::select! {
                     () = sleep(Duration::from_millis(*milliseconds)) => {}
@@ -183,7 +185,7 @@ impl Shared {
             }
             outcome
         };
-        if method == "setWebhook" {
+        if matches!(method, "setWebhook" | "deleteWebhook") {
             self.polls.notify_waiters();
         }
         Answer::of(outcome)
@@ -222,6 +224,7 @@ async fn deliver(answer: Answer, action: Option<Action>, mut responder: Responde
             responder.full(answer.status, &headers, huge).await;
         }
         Some(Action::WrongContentType) => responder.full(answer.status, &[("content-type", "text/html")], body).await,
+        Some(Action::Redirect(address)) => responder.full(answer.status, &[("location", address.as_str())], body).await,
         Some(Action::CloseKeepAlive) => {
             if responder.raw(&render(answer.status, &headers, body)).await.is_ok() {
                 responder.close();
@@ -229,6 +232,7 @@ async fn deliver(answer: Answer, action: Option<Action>, mut responder: Responde
         }
         Some(
             Action::Answer { .. }
+            | Action::Result(_)
             | Action::RateLimit { .. }
             | Action::Delay(_)
             | Action::DropBefore

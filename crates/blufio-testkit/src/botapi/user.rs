@@ -1,23 +1,28 @@
-//! The other side of the chats: what people do, and what happens to the bot and its chats from outside.
+//! The other side of the chats: what people write, edit, press and react with.
+//!
+//! Refuses to know files (`files.rs`), other contents than text (`content.rs`) and what happens to whole chats
+//! (`chats.rs`).
 
-use std::collections::BTreeSet;
-
-use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::html::{Entity, utf16_len};
-use super::state::{Chat, ChatKind, Message, State, unix_now};
+use super::privacy;
+use super::render::ANONYMOUS_ADMIN;
+use super::state::{ChatKind, Message, Pressed, State, Topic, unix_now};
 
-/// A text message of a user.
+/// Topic "General" of a forum, whose messages do not name it.
+pub(super) const GENERAL_TOPIC: i64 = 1;
+
+/// A message of a user, by itself a text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Post {
     /// Chat; a private chat has the id of its user.
     pub chat: i64,
     /// Sender.
     pub user: i64,
-    /// Text; commands and mentions in it become entities.
+    /// Text, or caption of whatever `fields` hold; commands and mentions in it become entities.
     pub text: String,
-    /// Topic of a forum.
+    /// Topic of a forum, or of a private chat with topics; 1 is "General".
     pub thread: Option<i64>,
     /// Message that is answered.
     pub reply_to: Option<i64>,
@@ -30,108 +35,57 @@ impl Post {
     pub fn new(chat: i64, user: i64, text: &str) -> Self {
         Self { chat, user, text: text.to_owned(), thread: None, reply_to: None, fields: Map::new() }
     }
-}
 
-/// What kind of file a user sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileKind {
-    /// A picture, offered in two sizes.
-    Photo,
-    /// Any file.
-    Document,
-    /// A voice message.
-    Voice,
-}
+    /// Written in a topic.
+    pub fn in_topic(self, thread: i64) -> Self {
+        Self { thread: Some(thread), ..self }
+    }
 
-/// A file that a user sends in a private chat.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PostedFile {
-    /// Sender and chat.
-    pub user: i64,
-    /// How it is sent.
-    pub kind: FileKind,
-    /// File name (documents only).
-    pub name: String,
-    /// Media type (documents and voice).
-    pub media_type: String,
-    /// Content.
-    pub bytes: Bytes,
-    /// Caption, may be empty.
-    pub caption: String,
-    /// `media_group_id`, for albums.
-    pub group: Option<String>,
+    /// Answers a message.
+    pub fn replying_to(self, message_id: i64) -> Self {
+        Self { reply_to: Some(message_id), ..self }
+    }
+
+    /// Answers a part of a message, which should occur in it.
+    pub fn quoting(self, message_id: i64, part: &str) -> Self {
+        self.replying_to(message_id).field("quote", json!({"text": part, "position": 0, "is_manual": true}))
+    }
+
+    /// With another caption or text.
+    pub fn saying(self, text: &str) -> Self {
+        Self { text: text.to_owned(), ..self }
+    }
+
+    /// With a field of the Message object, legal or not.
+    pub fn field(mut self, name: &str, value: Value) -> Self {
+        self.fields.insert(name.to_owned(), value);
+        self
+    }
 }
 
 impl State {
-    /// Makes the private chat of a user known, as if `/start` had been pressed long ago.
-    pub fn open_private(&mut self, user: i64) {
-        self.chats.entry(user).or_insert_with(|| Chat::new(user, ChatKind::Private, &format!("User {user}")));
-    }
-
-    /// Adds a group with the bot in it.
-    pub fn add_group(&mut self, chat: i64, title: &str, kind: ChatKind, members: &[i64]) {
-        let mut group = Chat::new(chat, kind, title);
-        group.members = members.iter().copied().collect();
-        self.chats.insert(chat, group);
-    }
-
-    /// Adds a topic to a chat.
-    pub fn add_topic(&mut self, chat: i64, thread: i64) {
-        if let Some(chat) = self.chats.get_mut(&chat) {
-            chat.topics.insert(thread);
-        }
-    }
-
-    /// Deletes a topic; sends to it then fail with `message thread not found`.
-    pub fn delete_topic(&mut self, chat: i64, thread: i64) {
-        if let Some(chat) = self.chats.get_mut(&chat) {
-            chat.topics.remove(&thread);
-        }
-    }
-
-    /// Sends a message and returns the update id. An unknown chat is opened as private; a user who had blocked the bot
-    /// unblocks it first, as the apps demand.
+    /// Sends a message and returns the update id, 0 when privacy mode keeps it from the bot. An unknown chat is opened as
+    /// private; a user who had blocked the bot unblocks it first, as the apps demand. A topic that is unknown is opened.
     pub fn post(&mut self, post: Post) -> i64 {
         self.reach(post.chat);
         let mut message = self.user_message(post.user, &post.text);
-        message.thread = post.thread;
+        message.thread = self.reach_topic(post.chat, post.user, post.thread);
         message.reply_to = post.reply_to;
-        self.publish(post.chat, message, post.fields)
+        message.fields = post.fields;
+        let chat = &self.chats[&post.chat];
+        if let (Some(quote), Some(replied)) =
+            (message.fields.get_mut("quote"), post.reply_to.and_then(|id| chat.messages.get(&id)))
+            && let Some(at) = quote["text"].as_str().and_then(|part| replied.text.find(part))
+        {
+            quote["position"] = json!(utf16_len(&replied.text[..at]));
+        }
+        if post.user == ANONYMOUS_ADMIN && !message.fields.contains_key("sender_chat") {
+            message.fields.insert("sender_chat".to_owned(), chat.json());
+        }
+        self.publish(post.chat, message)
     }
 
-    /// Sends a file in the private chat of its user and returns the update id.
-    pub fn post_file(&mut self, file: PostedFile) -> i64 {
-        self.reach(file.user);
-        let size = file.bytes.len();
-        let name = match file.kind {
-            FileKind::Photo => "photo.jpg",
-            FileKind::Document => file.name.as_str(),
-            FileKind::Voice => "voice.oga",
-        };
-        let id = self.store_file(name, file.bytes);
-        let unique = format!("u-{id}");
-        let media = match file.kind {
-            FileKind::Photo => {
-                let small = self.store_file("small.jpg", Bytes::from_static(b"small"));
-                let variant = |id: &str, side: u32, bytes: usize| json!({"file_id": id, "file_unique_id": format!("u-{id}"), "width": side, "height": side, "file_size": bytes});
-                ("photo", json!([variant(&small, 90, 5), variant(&id, 1280, size)]))
-            }
-            FileKind::Document => (
-                "document",
-                json!({"file_id": id, "file_unique_id": unique, "file_name": file.name, "mime_type": file.media_type, "file_size": size}),
-            ),
-            FileKind::Voice => (
-                "voice",
-                json!({"file_id": id, "file_unique_id": unique, "duration": 3, "mime_type": file.media_type, "file_size": size}),
-            ),
-        };
-        let mut message = self.user_message(file.user, &file.caption);
-        message.media = Some(media);
-        let group = file.group.map(|group| ("media_group_id".to_owned(), json!(group)));
-        self.publish(file.user, message, group.into_iter().collect())
-    }
-
-    /// Changes the text of a user's message. `None` when there is no such message or the bot does not want edits.
+    /// Changes the text of a user's message. `None` when there is no such message or the bot does not get such edits.
     pub fn edit_post(&mut self, chat: i64, message_id: i64, text: &str) -> Option<i64> {
         let entities = detected(text);
         let message = self.chats.get_mut(&chat)?.messages.get_mut(&message_id)?;
@@ -139,17 +93,32 @@ impl State {
         text.clone_into(&mut message.sent);
         message.entities = entities;
         message.edit_date = Some(unix_now());
-        let body = {
-            let chat = &self.chats[&chat];
-            self.message_json(chat, &chat.messages[&message_id])
-        };
-        self.wants("edited_message").then(|| self.push_update("edited_message", &body))
+        let known = &self.chats[&chat];
+        let body = self.message_json(known, &known.messages[&message_id]);
+        let wanted = self.wants("edited_message") && !privacy::hides(self, known, &body);
+        wanted.then(|| self.push_update("edited_message", &body))
+    }
+
+    /// Deletes a user's message, of which the bot is not told. False when there is no such message.
+    pub fn delete_post(&mut self, chat: i64, message_id: i64) -> bool {
+        self.chats.get_mut(&chat).is_some_and(|chat| chat.messages.remove(&message_id).is_some())
     }
 
     /// Presses a button of a message. `None` when the message is unknown or the bot does not want presses.
     pub fn press(&mut self, chat: i64, message_id: i64, user: i64, data: &str) -> Option<i64> {
         let known = self.chats.get(&chat)?;
         let message = self.message_json(known, known.messages.get(&message_id)?);
+        self.pressed(chat, user, data, &message)
+    }
+
+    /// Presses a button of a message that the server no longer shows to the bot (`date` 0), known or not. `None` when
+    /// the chat is unknown or the bot does not want presses.
+    pub fn press_inaccessible(&mut self, chat: i64, message_id: i64, user: i64, data: &str) -> Option<i64> {
+        let message = json!({"chat": self.chats.get(&chat)?.json(), "message_id": message_id, "date": 0});
+        self.pressed(chat, user, data, &message)
+    }
+
+    fn pressed(&mut self, chat: i64, user: i64, data: &str, message: &Value) -> Option<i64> {
         if !self.wants("callback_query") {
             return None;
         }
@@ -157,18 +126,37 @@ impl State {
         let body = json!({
             "id": id, "from": self.user_json(user), "message": message, "chat_instance": chat.to_string(), "data": data
         });
-        self.callbacks.insert(id);
+        self.callbacks.insert(id, Pressed { user, data: data.to_owned(), at_ms: self.now_ms() });
         Some(self.push_update("callback_query", &body))
     }
 
-    /// Puts an emoji on a message. `None` when the chat is unknown or the bot does not want reactions.
+    /// Makes all presses too old to be answered.
+    pub fn expire_callbacks(&mut self) {
+        self.callbacks.clear();
+    }
+
+    /// Puts an emoji on a message in place of the user's earlier one; an empty one takes that away. `None` when the chat
+    /// is unknown or the bot does not get reactions: it has to ask for them, and in privacy mode there are none.
     pub fn react(&mut self, chat: i64, message_id: i64, user: i64, emoji: &str) -> Option<i64> {
-        let known = self.chats.get(&chat)?;
-        let body = json!({
-            "chat": known.json(), "message_id": message_id, "user": self.user_json(user), "date": unix_now(),
-            "old_reaction": [], "new_reaction": [{"type": "emoji", "emoji": emoji}]
+        let known = self.chats.get_mut(&chat)?;
+        let hidden = self.config.privacy_mode && known.kind != ChatKind::Private;
+        let earlier = known.messages.get_mut(&message_id).and_then(|message| {
+            if emoji.is_empty() {
+                message.user_reactions.remove(&user)
+            } else {
+                message.user_reactions.insert(user, emoji.to_owned())
+            }
         });
-        self.wants("message_reaction").then(|| self.push_update("message_reaction", &body))
+        let list = |emoji: &str| match emoji {
+            "" => json!([]),
+            emoji => json!([{"type": "emoji", "emoji": emoji}]),
+        };
+        let body = json!({
+            "chat": self.chats[&chat].json(), "message_id": message_id, "user": self.user_json(user),
+            "date": unix_now(), "old_reaction": list(earlier.as_deref().unwrap_or_default()),
+            "new_reaction": list(emoji)
+        });
+        (!hidden && self.wants("message_reaction")).then(|| self.push_update("message_reaction", &body))
     }
 
     /// Queues any update, legal or not, and returns its id. Without `update_id` it gets the next one.
@@ -181,48 +169,19 @@ impl State {
         id
     }
 
-    /// Blocks the bot in a chat (403 from then on), or lets it in again. The bot is told by `my_chat_member`.
-    pub fn set_blocked(&mut self, chat: i64, blocked: bool) {
-        let Some(known) = self.chats.get_mut(&chat) else { return };
-        let reason = match known.kind {
-            ChatKind::Private => "bot was blocked by the user",
-            ChatKind::Group => "bot was kicked from the group chat",
-            ChatKind::Supergroup { .. } => "bot was kicked from the supergroup chat",
-        };
-        known.closed = blocked.then_some(reason);
-        let from = if known.kind == ChatKind::Private { chat } else { 1 };
-        let (old, new) = if blocked { ("member", "kicked") } else { ("kicked", "member") };
-        let bot = self.user_json(self.config.bot_id);
-        let member = |status: &str| json!({"status": status, "user": bot, "until_date": 0});
-        let body = json!({
-            "chat": self.chats[&chat].json(), "from": self.user_json(from), "date": unix_now(),
-            "old_chat_member": member(old), "new_chat_member": member(new)
-        });
-        if self.wants("my_chat_member") {
-            self.push_update("my_chat_member", &body);
-        }
+    /// Gives a user other fields of the User object than the generated ones, for example a hostile `first_name`.
+    pub fn describe_user(&mut self, user: i64, fields: Map<String, Value>) {
+        self.people.entry(user).or_default().extend(fields);
     }
 
-    /// Upgrades a group to a supergroup with another id, with the two service messages.
-    pub fn migrate(&mut self, old: i64, new: i64) {
-        let Some(group) = self.chats.get_mut(&old) else { return };
-        group.migrated_to = Some(new);
-        let (title, members): (String, BTreeSet<i64>) = (group.title.clone(), group.members.clone());
-        let author = members.first().copied().unwrap_or(1);
-        let members: Vec<i64> = members.into_iter().collect();
-        self.add_group(new, &title, ChatKind::Supergroup { forum: false }, &members);
-        for (chat, key, other) in [(old, "migrate_to_chat_id", new), (new, "migrate_from_chat_id", old)] {
-            let message = self.user_message(author, "");
-            self.publish(chat, message, Map::from_iter([(key.to_owned(), json!(other))]));
-        }
+    /// Makes a user id another bot.
+    pub fn add_bot(&mut self, user: i64, username: &str) {
+        let fields = [("is_bot", json!(true)), ("first_name", json!(username)), ("username", json!(username))];
+        self.describe_user(user, fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
     }
 
-    /// Makes all file links and ids unknown.
-    pub fn expire_files(&mut self) {
-        self.files.clear();
-    }
-
-    fn reach(&mut self, chat: i64) {
+    /// Opens a private chat that is unknown, and unblocks the bot.
+    pub(super) fn reach(&mut self, chat: i64) {
         self.open_private(chat);
         let known = &self.chats[&chat];
         if known.closed.is_some() && known.kind == ChatKind::Private {
@@ -230,33 +189,40 @@ impl State {
         }
     }
 
-    fn user_message(&self, user: i64, text: &str) -> Message {
+    /// The topic of a new message: "General" is none, an unknown one is opened.
+    pub(super) fn reach_topic(&mut self, chat: i64, user: i64, thread: Option<i64>) -> Option<i64> {
+        let chat = self.chats.get_mut(&chat)?;
+        let forum = chat.kind == ChatKind::Supergroup { forum: true };
+        let thread = thread.filter(|thread| !(forum && *thread == GENERAL_TOPIC))?;
+        if forum || (chat.kind == ChatKind::Private && self.config.private_topics) {
+            let topic = || Topic { name: format!("Topic {thread}"), creator: user, closed: false };
+            chat.topics.entry(thread).or_insert_with(topic);
+        }
+        Some(thread)
+    }
+
+    pub(super) fn user_message(&self, user: i64, text: &str) -> Message {
         Message {
-            id: 0,
             from: user,
             date: unix_now(),
-            edit_date: None,
-            thread: None,
             text: text.to_owned(),
             sent: text.to_owned(),
             entities: detected(text),
-            earlier: Vec::new(),
-            markup: None,
-            media: None,
-            reply_to: None,
-            silent: false,
-            reactions: Vec::new(),
+            ..Message::default()
         }
     }
 
-    fn publish(&mut self, chat: i64, message: Message, fields: Map<String, Value>) -> i64 {
+    /// Stores a message and tells the bot of it, if it may see it; returns the update id or 0.
+    pub(super) fn publish(&mut self, chat: i64, message: Message) -> i64 {
         let id = self.add_message(chat, message);
+        self.announce(chat, id)
+    }
+
+    /// Tells the bot of a stored message, if it may see it; returns the update id or 0.
+    pub(super) fn announce(&mut self, chat: i64, id: i64) -> i64 {
         let known = &self.chats[&chat];
-        let mut body = self.message_json(known, &known.messages[&id]);
-        if let Value::Object(object) = &mut body {
-            object.extend(fields);
-        }
-        self.push_update("message", &body)
+        let body = self.message_json(known, &known.messages[&id]);
+        if privacy::hides(self, known, &body) { 0 } else { self.push_update("message", &body) }
     }
 }
 

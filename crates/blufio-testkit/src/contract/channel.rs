@@ -8,7 +8,7 @@ use blufio_core::port::{
     AnyChannel, Boxed, ChannelError, ChannelHealth, Inbound, InboundKind, Intake, IntakeError, Preview, PreviewOutcome,
     SendOutcome,
 };
-use blufio_core::record::{OutboxRow, Rendered, Route};
+use blufio_core::record::{OutboxRow, Payload, Rendered, Route};
 use blufio_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -70,7 +70,10 @@ async fn receiving(channel: &Arc<dyn AnyChannel>, outside: &dyn Outside) {
     let task = receive(channel, &intake);
     intake.wait_for_texts(&["one", "two", "three", "four", "five"]).await;
     assert!(
-        matches!(channel.health(), ChannelHealth::Ready { .. } | ChannelHealth::Degraded { .. }),
+        matches!(
+            channel.health(),
+            ChannelHealth::Ready { .. } | ChannelHealth::Listening | ChannelHealth::Degraded { .. }
+        ),
         "a channel that received is neither starting nor failed: {:?}",
         channel.health()
     );
@@ -149,6 +152,12 @@ async fn best_effort(channel: &dyn AnyChannel, outside: &dyn Outside) {
         channel.remove(&route, number).await;
         channel.remove(&route, number).await;
     }
+    // Convenience for the person; nothing may depend on it, whatever the outside says.
+    channel.acknowledge(&route).await;
+    channel.answer_press("no such press", "words").await;
+    let private = channel.private_route(route.chat).expect("by now it is known which account this is");
+    assert_eq!((private.account, private.chat, private.thread), (route.account, route.chat, None));
+    assert!(channel.invitation("CODE2345").is_none_or(|address| address.contains("CODE2345")));
     let name = channel.name();
     assert_eq!(name, route.channel);
 }
@@ -171,6 +180,7 @@ pub fn outbox_row(route: Route, body: Rendered, replaces: Option<i64>) -> Outbox
         route,
         body,
         replaces,
+        payload: Payload::Text,
         attempt: 1,
         not_before: Timestamp(0),
         maybe_duplicate: false,
@@ -207,6 +217,7 @@ struct Memory {
     refusals: u32,
     full: bool,
     refused: u32,
+    told: Vec<(&'static str, String)>,
 }
 
 /// What [`MemoryIntake`] calls before it takes a batch, with the cursor behind it.
@@ -249,6 +260,11 @@ impl MemoryIntake {
         self.lock().refused
     }
 
+    /// What the owner was told: topic and words.
+    pub fn told(&self) -> Vec<(&'static str, String)> {
+        self.lock().told.clone()
+    }
+
     /// The batches taken, with repeats.
     pub fn batches(&self) -> Vec<Vec<Inbound>> {
         self.lock().batches.iter().map(|(_, batch)| batch.clone()).collect()
@@ -264,8 +280,14 @@ impl MemoryIntake {
     /// The texts of the messages taken, in order and without repeats.
     pub fn texts(&self) -> Vec<String> {
         let text = |inbound: Inbound| match inbound.kind {
-            InboundKind::Message { text, .. } => Some(text),
-            InboundKind::Edited { .. } | InboundKind::Ignored(_) | InboundKind::Malformed => None,
+            InboundKind::Message { content, .. } => Some(content.text),
+            InboundKind::Edited { .. }
+            | InboundKind::Pressed { .. }
+            | InboundKind::Reacted { .. }
+            | InboundKind::Membership { .. }
+            | InboundKind::Migrated { .. }
+            | InboundKind::Ignored(_)
+            | InboundKind::Malformed => None,
         };
         self.distinct().into_iter().filter_map(text).collect()
     }
@@ -339,5 +361,10 @@ impl Intake for MemoryIntake {
                 changed.await;
             }
         })
+    }
+
+    fn tell_owner(&self, topic: &'static str, text: String) {
+        self.lock().told.push((topic, text));
+        self.changed.notify_waiters();
     }
 }

@@ -4,25 +4,30 @@
 //! keeps what it is told to keep and sends it back. It refuses to know any vendor's words: formats, faults and limits of
 //! one are the business of that provider's own tests.
 
-use crate::messages::brain;
-use crate::messages::{Block, judge_history};
-use blufio_core::ids::{CallId, ModelId, ToolName};
+use crate::messages::{Block, brain, judge_history, media};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use blufio_core::content::attachments;
+use blufio_core::ids::{AttachmentId, CallId, ModelId, ToolName};
 use blufio_core::message::{Body, Origin, Part, Role, StopReason, Usage, visible_text};
 use blufio_core::port::{
-    AnyProvider, Delta, DeltaSink, Failure, Prompt, PromptMessage, Provider, ProviderError, Replay, Reply, ToolLimits,
-    ToolSpec,
+    AnyProvider, BlobError, Blobs, Delta, DeltaSink, Failure, Prompt, PromptMessage, Provider, ProviderError, Replay,
+    Reply, ToolLimits, ToolSpec,
 };
 use blufio_core::record::Shared;
+use blufio_core::time::Timestamp;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long one answer may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
-/// Runs the whole suite against `model`.
-pub async fn run(provider: &dyn AnyProvider, model: &str) {
+/// Runs the whole suite against `model`. The provider finds its files in `shelf`.
+pub async fn run(provider: &dyn AnyProvider, model: &str, shelf: &Shelf) {
     rendering(provider);
     a_text_is_streamed_and_kept(provider, model).await;
     a_conversation_goes_on_with_the_kept_bytes(provider, model).await;
@@ -30,6 +35,8 @@ pub async fn run(provider: &dyn AnyProvider, model: &str) {
     endings_are_told(provider, model).await;
     a_broken_history_is_not_sent(provider, model).await;
     a_dropped_call_harms_nothing(provider, model).await;
+    files_are_seen(provider, model, shelf).await;
+    files_that_are_gone_are_named(provider, model, shelf).await;
 }
 
 /// The tools `now` and `list_files`, without arguments.
@@ -77,8 +84,12 @@ impl<'a> Conversation<'a> {
 
     /// Appends a user message of one text.
     pub fn say(&mut self, text: &str) {
-        let parts = [Part::text(Origin::Owner, text)];
-        self.keep(Role::User, self.provider.render_message(Role::User, &parts).expect("a text is something"));
+        self.show(&[Part::text(Origin::Owner, text)]);
+    }
+
+    /// Appends a user message of these parts.
+    pub fn show(&mut self, parts: &[Part]) {
+        self.keep(Role::User, self.provider.render_message(Role::User, parts).expect("the parts are something"));
     }
 
     /// Makes one try and gives the shown text with the reply; nothing is kept.
@@ -228,16 +239,133 @@ async fn a_dropped_call_harms_nothing(provider: &dyn AnyProvider, model: &str) {
     assert!(visible_text(&talk.answer().await.parts).contains("still here"));
 }
 
+async fn files_are_seen(provider: &dyn AnyProvider, model: &str, shelf: &Shelf) {
+    let mut talk = Conversation::new(provider, model);
+    let text = |text: &str| Part::text(Origin::Owner, text);
+    let bare = {
+        talk.say("[describe]");
+        provider.estimate_tokens(&talk.prompt)
+    };
+    talk.prompt.messages.clear();
+    let (wide, small) = (shelf.image(&media::png(1_200, 900)), shelf.image(&media::jpeg(100, 50)));
+    talk.show(&[wide, text("[describe]"), shelf.document("a \"b\".pdf"), small]);
+    let estimate = provider.estimate_tokens(&talk.prompt);
+    assert!(estimate > bare + 1_440, "a picture counts: {estimate} for it, {bare} without");
+    let reply = talk.answer().await;
+    let said = visible_text(&reply.parts);
+    assert!(said.contains("I see 2 pictures (1200x900, 100x50) and 1 document (a \"b\".pdf)."), "{said}");
+    let used = reply.usage.expect("the model counts").prompt();
+    assert!(used > 1_440 && estimate >= used, "the estimate errs upwards: {estimate} for {used}");
+    // A message with nothing but a picture, and what was shown before stays shown.
+    talk.show(&[shelf.image(&media::png(3, 4))]);
+    talk.answer().await;
+    talk.say("[describe:all]");
+    let said = visible_text(&talk.answer().await.parts);
+    assert!(said.contains("I see 3 pictures (1200x900, 100x50, 3x4) and 1 document"), "{said}");
+    // The words of the mark that stands for a file are words.
+    let quoted = r#""data":"blufio-attachment:00:3" [echo]"#;
+    talk.say(quoted);
+    assert!(visible_text(&talk.answer().await.parts).contains(quoted));
+    let picture = shelf.image(&media::png(3, 4));
+    assert_eq!(provider.render_message(Role::Assistant, &[picture]), None, "models send no pictures");
+}
+
+async fn files_that_are_gone_are_named(provider: &dyn AnyProvider, model: &str, shelf: &Shelf) {
+    let mut talk = Conversation::new(provider, model);
+    let (gone, kept) = (shelf.image(&media::png(5, 6)), shelf.image(&media::png(7, 8)));
+    if let Body::Image { attachment, .. } = &gone.body {
+        shelf.forget(attachment);
+    }
+    talk.show(&[gone, kept, Part::text(Origin::Owner, "[describe] [echo]")]);
+    let said = visible_text(&talk.answer().await.parts);
+    assert!(said.contains("I see 1 picture (7x8) and no documents."), "{said}");
+    assert!(said.contains("[this file is no longer stored] | [describe] [echo]"), "{said}");
+}
+
+/// Stored files in memory.
+#[derive(Debug, Default)]
+pub struct Shelf(Mutex<BTreeMap<AttachmentId, Vec<u8>>>);
+
+impl Shelf {
+    /// Takes a file away, as if somebody had deleted it.
+    pub fn forget(&self, id: &AttachmentId) {
+        self.files().remove(id);
+    }
+
+    /// Stores a picture; the part that shows it.
+    pub fn image(&self, bytes: &[u8]) -> Part {
+        let attachment = self.put(bytes).expect("there is room");
+        let media_type = if bytes.starts_with(b"\x89PNG") { "image/png" } else { "image/jpeg" }.to_owned();
+        let body = Body::Image { attachment, media_type, bytes: bytes.len() as u64 };
+        Part { origin: Origin::File, private: false, body }
+    }
+
+    /// Stores a small document; the part that shows it.
+    pub fn document(&self, title: &str) -> Part {
+        let content = media::pdf(title);
+        let attachment = self.put(&content).expect("there is room");
+        let (media_type, bytes) = ("application/pdf".to_owned(), content.len() as u64);
+        let body = Body::Document { attachment, media_type, bytes, title: title.to_owned() };
+        Part { origin: Origin::File, private: false, body }
+    }
+
+    fn files(&self) -> MutexGuard<'_, BTreeMap<AttachmentId, Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Blobs for Shelf {
+    fn put(&self, bytes: &[u8]) -> Result<AttachmentId, BlobError> {
+        let id: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let id = AttachmentId::new(id);
+        self.files().insert(id.clone(), bytes.to_vec());
+        Ok(id)
+    }
+
+    fn get(&self, id: &AttachmentId) -> Result<Vec<u8>, BlobError> {
+        self.files().get(id).cloned().ok_or(BlobError::Gone)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.files().values().map(|bytes| bytes.len() as u64).sum()
+    }
+
+    fn sweep(&self, keep: &BTreeSet<AttachmentId>, _days: u32, _now: Timestamp) -> Result<u64, BlobError> {
+        let before = self.bytes();
+        self.files().retain(|id, _| keep.contains(id));
+        Ok(before - self.bytes())
+    }
+}
+
 /// A provider in memory: the model is [`brain`], messages are plain JSON, a token is four bytes.
 #[derive(Default)]
 pub struct MemoryProvider {
     ids: AtomicU64,
+    shelf: Arc<Shelf>,
 }
 
+/// A file inside of a rendered message: this, its name and its size.
+const MARK: &str = "blufio-attachment:";
+/// What any file counts.
+const FILE_TOKENS: u64 = 1_600;
+
 impl MemoryProvider {
-    fn body(prompt: &Prompt) -> Value {
+    /// One whose files are in `shelf`.
+    pub fn new(shelf: Arc<Shelf>) -> Self {
+        Self { shelf, ..Self::default() }
+    }
+
+    fn body(&self, prompt: &Prompt) -> Value {
         let parse = |bytes: &Shared| serde_json::from_slice::<Value>(bytes).expect("we rendered it");
-        let messages: Vec<Value> = prompt.messages.iter().map(|message| parse(&message.wire)).collect();
+        let mut messages: Vec<Value> = prompt.messages.iter().map(|message| parse(&message.wire)).collect();
+        for block in messages.iter_mut().flat_map(|message| message["content"].as_array_mut().into_iter().flatten()) {
+            let mark = block["source"]["data"].as_str().and_then(|data| data.strip_prefix(MARK));
+            let Some((id, _)) = mark.and_then(|mark| mark.split_once(':')) else { continue };
+            match self.shelf.get(&AttachmentId::new(id)) {
+                Ok(bytes) => block["source"]["data"] = json!(STANDARD.encode(bytes)),
+                Err(_) => *block = json!({ "type": "text", "text": "[this file is no longer stored]" }),
+            }
+        }
         json!({ "tools": parse(&prompt.tools), "messages": messages })
     }
 
@@ -270,6 +398,7 @@ impl Provider for MemoryProvider {
     }
 
     fn render_message(&self, role: Role, parts: &[Part]) -> Option<Shared> {
+        let source = |attachment: &AttachmentId, media_type: &str, bytes: u64| json!({ "type": "base64", "media_type": media_type, "data": format!("{MARK}{attachment}:{bytes}") });
         let block = |part: &Part| match &part.body {
             Body::Text { text } if text.trim().is_empty() => None,
             Body::Text { text } => Some(json!({ "type": "text", "text": text })),
@@ -280,7 +409,13 @@ impl Provider for MemoryProvider {
             Body::ToolResult { id, content, error } => Some(
                 json!({ "type": "tool_result", "tool_use_id": id.as_str(), "content": content, "is_error": error }),
             ),
-            Body::Opaque { .. } => None,
+            Body::Image { attachment, media_type, bytes } if role == Role::User => {
+                Some(json!({ "type": "image", "source": source(attachment, media_type, *bytes) }))
+            }
+            Body::Document { attachment, media_type, bytes, title } if role == Role::User => {
+                Some(json!({ "type": "document", "source": source(attachment, media_type, *bytes), "title": title }))
+            }
+            Body::Image { .. } | Body::Document { .. } | Body::Opaque { .. } => None,
         };
         let blocks: Vec<Value> = parts.iter().filter_map(block).collect();
         let role = if role == Role::User { "user" } else { "assistant" };
@@ -289,11 +424,13 @@ impl Provider for MemoryProvider {
 
     fn estimate_tokens(&self, prompt: &Prompt) -> u64 {
         let messages: usize = prompt.messages.iter().map(|message| message.wire.len()).sum();
-        (prompt.system.len() + prompt.tools.len() + messages).div_ceil(4) as u64
+        let words = (prompt.system.len() + prompt.tools.len() + messages).div_ceil(4) as u64;
+        let files = prompt.messages.iter().map(|message| attachments(&message.wire).count() as u64).sum::<u64>();
+        words + files * FILE_TOKENS
     }
 
     async fn complete(&self, prompt: Prompt, mut deltas: DeltaSink) -> Result<Reply, ProviderError> {
-        let body = Self::body(&prompt);
+        let body = self.body(&prompt);
         let paused = prompt.messages.windows(2).any(|pair| pair[0].role == pair[1].role)
             || prompt.messages.last().is_some_and(|last| last.role == Role::Assistant);
         if let Err(message) = judge_history(&body["messages"])
@@ -345,6 +482,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_provider_in_memory_keeps_the_contract() {
-        run(&MemoryProvider::default(), "memory").await;
+        let shelf = Arc::new(Shelf::default());
+        run(&MemoryProvider::new(Arc::clone(&shelf)), "memory", &shelf).await;
     }
 }

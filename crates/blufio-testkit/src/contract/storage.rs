@@ -2,15 +2,19 @@
 //!
 //! Each case gets a file of its own; at its end the invariants of the whole file are checked.
 
+mod chats;
 mod fixture;
 mod inbox;
+mod joining;
 mod outbox;
+mod overheard;
 mod people;
+mod questions;
 mod turns;
 
 pub use fixture::{
-    ACCOUNT, AT, admitted, answered, batch, channel, commit, draft, epoch, item, key, message, open_call, queue, route,
-    step, turn_opened,
+    ACCOUNT, AT, admitted, answered, batch, channel, commit, draft, end, epoch, item, key, message, next, open_call,
+    opened_together, queue, route, step, turn_opened,
 };
 
 use crate::invariants;
@@ -53,14 +57,32 @@ pub async fn suite<S: Storage>(make: impl Fn(&Path) -> S + Sync) {
         inbox::stop_drops_what_waits_and_outlives_a_restart,
         inbox::edits_reach_only_rows_that_wait,
         inbox::answered_dropped_and_unreadable_updates_are_closed,
+        inbox::contents_are_kept_beside_the_words,
+        joining::rows_are_answered_together,
+        joining::a_turn_gets_all_its_rows_or_none,
+        joining::the_last_request_is_found_again,
+        overheard::words_wait_for_the_next_answer,
+        overheard::reactions_to_our_messages_are_heard,
+        questions::a_question_is_answered_once,
+        questions::an_answer_by_command_finds_the_question_wherever_it_is,
+        questions::an_answered_question_is_not_sent,
+        questions::an_unanswered_question_is_closed,
+        questions::the_end_of_a_turn_closes_its_questions,
+        questions::a_question_that_may_not_have_arrived_is_asked_again,
+        questions::a_question_ends_the_reply_before_it,
+        chats::a_shut_chat_takes_nothing_until_somebody_speaks,
+        chats::a_group_goes_on_under_another_id,
         people::few_strangers_get_a_code,
         people::approval_makes_the_first_one_owner,
         people::revoking_drops_what_waits,
+        people::a_link_lets_in_whoever_shows_it_first,
+        people::codes_of_links_cannot_be_tried_out,
         turns::a_turn_is_found_again_as_it_was,
         turns::a_commit_is_whole_or_not_at_all,
         turns::a_dropped_row_cannot_be_opened,
         turns::one_turn_runs_per_session,
         turns::epochs_replace_the_prompt,
+        turns::shown_files_are_counted,
         turns::commands_and_models,
         turns::attempts_count_boots_without_progress,
         turns::a_clean_stop_is_no_attempt,
@@ -73,6 +95,10 @@ pub async fn suite<S: Storage>(make: impl Fn(&Path) -> S + Sync) {
         outbox::a_crash_in_a_send_is_uncertain,
         outbox::giving_up_takes_the_rest_of_the_reply,
         outbox::undelivered_rows_expire,
+        outbox::a_notice_that_must_wait_holds_up_nobody,
+        outbox::a_lost_file_takes_nothing_with_it,
+        outbox::what_was_given_up_can_be_sent_again,
+        outbox::the_same_is_told_once_in_a_while,
     ];
     for (name, case) in cases {
         println!("case {name}");

@@ -9,6 +9,9 @@
 //! | `[slow:MS]`, `[drip:MS]` | waits before the first event, or before each delta |
 //! | `[refuse]`, `[empty]`, `[max_tokens]` | ends that way; with a tool, `[max_tokens]` cuts the call, once |
 //! | `[pause]`, `[pause:N]` | ends with `pause_turn`, once or N times, before it answers |
+//! | `[describe]` | names the pictures (with sizes) and documents of that message, and the heads of what others said |
+//! | `[describe:all]` | likewise, of all of the user's messages |
+//! | `[echo]` | repeats the text blocks of that message, joined by ` \| ` |
 //! | `#N` | the answer contains `answer #N` exactly once |
 //! | "what time", "list files" | calls the tool `now` or `list_files`, if it is declared |
 //!
@@ -16,6 +19,7 @@
 
 use serde_json::{Value, json};
 
+use super::media;
 use super::script::Block;
 
 /// Longest part of a tool result or of the user's text that an answer repeats, in characters.
@@ -41,7 +45,8 @@ pub struct Plan {
 /// The part of a conversation since the user last spoke.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Turn {
-    /// What the user said: its text blocks, without those that a client put around it in tags.
+    /// What the user said: its text blocks, without those that a client put around it in tags; also what was said between
+    /// the results of tools.
     pub text: String,
     /// Rounds of calls so far.
     pub rounds: usize,
@@ -51,6 +56,8 @@ pub struct Turn {
     pub results: Vec<(String, String)>,
     /// Messages of the user in the conversation, this one included; results of tools do not count.
     pub number: usize,
+    /// Place of the message in which the user spoke.
+    pub start: usize,
 }
 
 /// Finds the turn that a request continues.
@@ -65,6 +72,7 @@ pub fn turn(body: &Value) -> Turn {
     let mut turn = Turn {
         text: user_text(&messages[start]["content"]),
         number: messages.iter().filter(|message| spoken(message)).count(),
+        start,
         ..Turn::default()
     };
     let mut names = std::collections::HashMap::new();
@@ -75,6 +83,12 @@ pub fn turn(body: &Value) -> Turn {
             if calls.is_empty() { turn.pauses += 1 } else { turn.rounds += 1 }
         }
         names.extend(calls.into_iter().map(|call| (call["id"].as_str(), call["name"].as_str().unwrap_or_default())));
+        if message["role"] == "user" {
+            for text in texts(&message["content"]) {
+                turn.text.push('\n');
+                turn.text.push_str(text);
+            }
+        }
         for result in blocks.iter().filter(|block| block["type"] == "tool_result") {
             let name = names.get(&result["tool_use_id"].as_str()).copied().unwrap_or_default();
             turn.results.push((name.to_owned(), joined_text(&result["content"], |_| true)));
@@ -134,7 +148,7 @@ pub fn plan(body: &Value, turn: &Turn) -> Plan {
         plan.blocks.push(Block::Text("One moment, this takes longer.".to_owned()));
         return Plan { stop_reason: Some("pause_turn"), ..plan };
     }
-    let mut text = answer(&wish, turn);
+    let mut text = answer(&wish, turn, &body["messages"]);
     if wish.max_tokens {
         text.truncate(text.floor_char_boundary(text.len().div_ceil(2)));
         plan.stop_reason = Some("max_tokens");
@@ -156,6 +170,9 @@ struct Wish {
     drip_ms: u64,
     words: Option<usize>,
     say: Option<String>,
+    describe: bool,
+    describe_all: bool,
+    echo: bool,
     /// The text without the directives.
     rest: String,
 }
@@ -219,6 +236,8 @@ impl Wish {
             "slow" => self.slow_ms = value.parse().ok()?,
             "drip" => self.drip_ms = value.parse().ok()?,
             "say" => self.say = Some(value.to_owned()),
+            "describe" => (self.describe, self.describe_all) = (true, value == "all"),
+            "echo" => self.echo = true,
             _ => return None,
         }
         Some(after)
@@ -241,13 +260,19 @@ fn tool_call(text: &str) -> Option<((String, String), &str)> {
     Some(((name.to_owned(), input.to_owned()), after))
 }
 
-fn answer(wish: &Wish, turn: &Turn) -> String {
+fn answer(wish: &Wish, turn: &Turn, messages: &Value) -> String {
     let results: Vec<String> =
         turn.results.iter().map(|(name, text)| format!("The tool {name} said: {}", quote(text))).collect();
     let numbers: Vec<String> = numbers(&wish.rest).into_iter().map(|number| format!("answer #{number}")).collect();
     let mut parts = Vec::new();
     if let Some(say) = &wish.say {
         parts.push(say.clone());
+    }
+    if wish.describe {
+        parts.push(described(wish, turn, messages));
+    }
+    if wish.echo {
+        parts.push(texts(&messages[turn.start]["content"]).join(" | "));
     }
     if let Some(count) = wish.words {
         parts.push(words(count.min(WORDS_MAX)));
@@ -266,6 +291,33 @@ fn answer(wish: &Wish, turn: &Turn) -> String {
         parts.push(format!("{said}I am the fake model, and this is message {} of this conversation.", turn.number));
     }
     parts.join("\n")
+}
+
+/// What there is to see, and who else speaks.
+fn described(wish: &Wish, turn: &Turn, messages: &Value) -> String {
+    let place = |message: &&Value| message["role"] == "user";
+    let all = messages.as_array().into_iter().flatten().filter(place);
+    let shown: Vec<&Value> = if wish.describe_all { all.collect() } else { vec![&messages[turn.start]] };
+    let blocks = shown.iter().flat_map(|message| message["content"].as_array().into_iter().flatten());
+    let heads: Vec<&str> = shown.iter().flat_map(|message| texts(&message["content"])).filter_map(head).collect();
+    let heads = if heads.is_empty() { String::new() } else { format!(" I read: {}", heads.join(" ")) };
+    media::describe(blocks) + &heads
+}
+
+/// The first line of a text, if it is a remark in brackets and no directive.
+fn head(text: &str) -> Option<&str> {
+    let line = text.lines().next()?.trim();
+    let inner = line.strip_prefix('[')?;
+    let remark = line.ends_with(']') && Wish::default().directive(inner, &mut Vec::new()).is_none();
+    remark.then_some(line)
+}
+
+/// The text blocks of a content.
+fn texts(content: &Value) -> Vec<&str> {
+    match content {
+        Value::String(text) => vec![text],
+        _ => content.as_array().into_iter().flatten().filter_map(|block| block["text"].as_str()).collect(),
+    }
 }
 
 /// The numbers written as `#N`, each once.
@@ -383,6 +435,31 @@ mod tests {
         assert_eq!(step("now"), [pair("now", "{}")]);
         assert_eq!(step("now"), [pair("now", "{\"x\":2}")]);
         assert_eq!(said(&body), "answer #7\nThe tool now said: noon\nThe tool now said: noon");
+    }
+
+    #[test]
+    fn what_is_shown_is_described() {
+        let source = |media: &str, bytes: &[u8]| {
+            let data = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes);
+            json!({ "type": "base64", "media_type": media, "data": data })
+        };
+        let mut body = ask("");
+        body["messages"] = json!([
+            { "role": "user", "content": [{ "type": "image", "source": source("image/png", &media::png(800, 600)) }] },
+            { "role": "assistant", "content": "ok" },
+            { "role": "user", "content": [
+                { "type": "text", "text": "[Passed on; “Bob” said:]\nhello #3" },
+                { "type": "document", "title": "a.pdf", "source": source("application/pdf", &media::pdf("x")) },
+                { "type": "text", "text": "[describe]" },
+            ] },
+        ]);
+        let one = "I see no pictures and 1 document (a.pdf). I read: [Passed on; “Bob” said:]";
+        assert_eq!(said(&body), format!("{one}\nanswer #3"));
+        body["messages"][2]["content"][2]["text"] = json!("[describe:all]");
+        assert!(said(&body).starts_with("I see 1 picture (800x600) and 1 document (a.pdf)."), "{}", said(&body));
+        body["messages"][2]["content"][0]["text"] = json!("one\ntwo");
+        body["messages"][2]["content"][2]["text"] = json!("[echo]");
+        assert_eq!(said(&body), "one\ntwo | [echo]");
     }
 
     #[test]

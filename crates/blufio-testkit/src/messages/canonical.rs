@@ -8,14 +8,14 @@ use std::hash::Hasher;
 
 use serde_json::Value;
 
+use super::media;
+
 /// Bytes of text that count as one token.
 const TOKEN_BYTES: usize = 4;
 /// Tokens of one block beside its content.
 const BLOCK_TOKENS: u64 = 3;
 /// Tokens of one message beside its blocks.
 pub const MESSAGE_TOKENS: u64 = 3;
-/// Tokens of one image, whatever its size.
-const IMAGE_TOKENS: u64 = 1_600;
 
 /// Feeds `value` to `sink` in one spelling, without any `cache_control`.
 ///
@@ -81,7 +81,8 @@ pub fn block_tokens(block: &Value) -> u64 {
             Some("text") => field("text"),
             Some("thinking") => field("thinking"),
             Some("redacted_thinking") => 0,
-            Some("image") => IMAGE_TOKENS,
+            Some("image") => media::image_tokens(block),
+            Some("document") => field("title") + media::document_tokens(block),
             Some("tool_result") => blocks(&block["content"]).iter().map(block_tokens).sum(),
             Some("tool_use") => field("name") + weight(&block["input"]).div_ceil(TOKEN_BYTES) as u64,
             _ => weight(block).div_ceil(TOKEN_BYTES) as u64,

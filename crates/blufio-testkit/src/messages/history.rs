@@ -10,12 +10,15 @@ use std::fmt::Display;
 
 use serde_json::Value;
 
+use super::media;
+
 /// Most messages of one request.
 const MESSAGES_MAX: usize = 100_000;
 /// Most images of one request, by the strictest model.
 const IMAGES_MAX: usize = 100;
-/// Largest base64 text of one image in bytes.
-const IMAGE_BYTES_MAX: usize = 5 * 1024 * 1024;
+/// Images above which a request's images may have only so many pixels along a side.
+const FEW_IMAGES_MAX: usize = 20;
+const MANY_IMAGES_SIDE_PX_MAX: u32 = 2_000;
 /// Text of the block type that the fake invents, to see that clients keep what they do not know.
 pub const FUTURE_BLOCK: &str = "future_block";
 
@@ -44,7 +47,7 @@ pub fn judge_messages(messages: &Value, context: &Context<'_>) -> Result<(), Str
     if messages.len() > MESSAGES_MAX {
         return Err(format!("messages: at most {MESSAGES_MAX} messages are allowed"));
     }
-    let mut walk = Walk { context, before: Before::Nothing, open: Vec::new(), ids: HashSet::new(), images: 0 };
+    let mut walk = Walk { context, before: Before::Nothing, open: Vec::new(), ids: HashSet::new(), images: 0, side: 0 };
     for (index, message) in messages.iter().enumerate() {
         walk.message(index, message)?;
     }
@@ -71,6 +74,8 @@ struct Walk<'a> {
     /// Every call id of the conversation.
     ids: HashSet<&'a str>,
     images: usize,
+    /// Pixels along the longest side of any of them.
+    side: u32,
 }
 
 impl<'a> Walk<'a> {
@@ -106,22 +111,33 @@ impl<'a> Walk<'a> {
                     return Err(format!("{path}: `tool_result` blocks must come before any other content"));
                 }
                 Kind::Result(id) => answered.push((path, id)),
-                Kind::Images(count) => {
-                    self.images += count;
+                Kind::Image { side } => {
+                    self.image(side);
                     others = true;
                 }
                 _ => others = true,
             }
-            if let Some(inner) = block["content"].as_array() {
-                self.images += inner.iter().filter(|inner| inner["type"] == "image").count();
+            for inner in block["content"].as_array().into_iter().flatten().filter(|inner| inner["type"] == "image") {
+                self.image(media::judge_image(inner, path)?);
             }
         }
         if self.images > IMAGES_MAX {
             return Err(format!("messages: at most {IMAGES_MAX} images are allowed"));
         }
+        if self.images > FEW_IMAGES_MAX && self.side > MANY_IMAGES_SIDE_PX_MAX {
+            return Err(format!(
+                "messages: At least one of the image dimensions exceed max allowed size for many-image requests: \
+                 {MANY_IMAGES_SIDE_PX_MAX} pixels"
+            ));
+        }
         self.pair(index, &answered)?;
         self.before = Before::User;
         Ok(())
+    }
+
+    fn image(&mut self, side: u32) {
+        self.images += 1;
+        self.side = self.side.max(side);
     }
 
     /// Every open call has exactly one of these results, and every result has its call.
@@ -265,7 +281,10 @@ pub enum Place {
 enum Kind<'a> {
     Call(&'a str),
     Result(&'a str),
-    Images(usize),
+    /// Pixels along its longer side.
+    Image {
+        side: u32,
+    },
     Other,
 }
 
@@ -327,10 +346,8 @@ fn shape<'a>(block: &'a Value, place: Place, path: impl Display + Copy) -> Resul
                 return Err(format!("{path}.text.citations: citations are not permitted here"));
             }
         }
-        "image" => {
-            image(&block["source"], path)?;
-            return Ok(Kind::Images(1));
-        }
+        "image" => return Ok(Kind::Image { side: media::judge_image(block, path)? }),
+        "document" => media::judge_document(block, path)?,
         "thinking" => {
             string("thinking")?;
             string("signature")?;
@@ -389,32 +406,6 @@ fn result_content(block: &Value, path: impl Display + Copy) -> Result<(), String
         }),
         Value::Array(_) | Value::Null => Err(format!("{path}.tool_result: content must be non-empty")),
         _ => Err(format!("{path}.tool_result.content: Input should be a valid string or array")),
-    }
-}
-
-fn image(source: &Value, path: impl Display) -> Result<(), String> {
-    let string = |name: &str| source[name].as_str().unwrap_or_default();
-    match string("type") {
-        "base64" => {
-            let (media, data) = (string("media_type"), string("data"));
-            if !matches!(media, "image/jpeg" | "image/png" | "image/gif" | "image/webp") {
-                Err(format!("{path}.image.source.media_type: unsupported media type '{media}'"))
-            } else if data.len() > IMAGE_BYTES_MAX {
-                Err(format!(
-                    "{path}.image.source: image exceeds 5 MB maximum: {} bytes > {IMAGE_BYTES_MAX} bytes",
-                    data.len()
-                ))
-            } else if data.is_empty()
-                || !data.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte))
-            {
-                Err(format!("{path}.image.source.data: invalid base64 data"))
-            } else {
-                Ok(())
-            }
-        }
-        "url" if !string("url").is_empty() => Ok(()),
-        "file" if !string("file_id").is_empty() => Ok(()),
-        other => Err(format!("{path}.image.source.type: Input tag '{other}' does not match any of the expected tags")),
     }
 }
 
@@ -482,6 +473,32 @@ mod tests {
         check(&[json!({ "role": "user", "content": [{ "type": "thinking", "thinking": "" }] })], "not permitted here");
         let empty = json!({ "type": "tool_result", "tool_use_id": "x", "is_error": true });
         check(&[user("a"), call(&["x"]), json!({ "role": "user", "content": [empty] })], "must be non-empty");
+    }
+
+    #[test]
+    fn pictures_and_documents() {
+        let source = |media: &str, bytes: &[u8]| {
+            let data = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes);
+            json!({ "type": "base64", "media_type": media, "data": data })
+        };
+        let image = |side: u32| json!({ "type": "image", "source": source("image/png", &media::png(side, 1)) });
+        let document = json!({ "type": "document", "source": source("application/pdf", &media::pdf("x")) });
+        let says = |role: &str, content: Vec<Value>| json!({ "role": role, "content": content });
+        let text = json!({ "type": "text", "text": "a" });
+        check(&[says("user", vec![image(8_000), text, document.clone()])], "");
+        check(&[says("user", vec![image(8_001)])], "max allowed size: 8000");
+        check(&[says("user", vec![image(2_000); 100])], "");
+        check(&[says("user", vec![image(2_000); 101])], "at most 100 images");
+        check(&[says("user", vec![image(2_001); 20])], "");
+        check(&[says("user", vec![image(2_001); 21])], "many-image requests");
+        check(&[user("a"), says("assistant", vec![document.clone()]), user("b")], "not permitted here");
+        let result = |inner: Value| {
+            let result = json!({ "type": "tool_result", "tool_use_id": "x", "content": [inner] });
+            [user("a"), call(&["x"]), says("user", vec![result])]
+        };
+        check(&result(image(10)), "");
+        check(&result(document), "");
+        check(&result(image(9_000)), "max allowed size");
     }
 
     #[test]

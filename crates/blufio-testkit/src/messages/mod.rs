@@ -23,6 +23,7 @@ mod control;
 pub mod error;
 pub mod history;
 pub mod judge;
+pub mod media;
 pub mod models;
 mod reply;
 mod script;

@@ -9,6 +9,9 @@ const LIST_ROWS: u32 = 50;
 /// The long form of the version: commit and kind of build.
 pub const LONG_VERSION: &str = env!("BLUFIO_LONG_VERSION");
 
+/// The channels there are.
+const CHANNELS: [&str; 1] = ["telegram"];
+
 const ABOUT: &str = "An always-on personal AI agent in one static binary";
 
 const EXAMPLES: &str = "\
@@ -16,8 +19,10 @@ Examples:
   ANTHROPIC_API_KEY=… blufio shell            talk to it right here
   ANTHROPIC_API_KEY=… TELEGRAM_BOT_TOKEN=… blufio serve
                                               keep it running; write to the bot on Telegram
+  blufio pairing link                         an address that lets in whoever opens it first
   blufio pairing approve ABCD2345             let the person with that code in
   blufio status                               is everything well?
+  blufio channel status                       how is Telegram, and what could not be delivered?
   blufio config check                         is the configuration right?
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 69 not available, 70 a bug, 75 another one runs,
@@ -73,6 +78,8 @@ pub enum Command {
 Environment:
   ANTHROPIC_API_KEY     the key of the model's provider; needed
   TELEGRAM_BOT_TOKEN    the bot's token from @BotFather; with it, the Telegram channel starts
+  TELEGRAM_WEBHOOK_SECRET
+                        with [telegram] mode = \"webhook\" only: 32 to 256 letters, digits, _ or -
   BLUFIO_SECTION__KEY   any key of the configuration, e.g. BLUFIO_AGENTS__MAIN__MODEL
 
 Examples:
@@ -93,6 +100,8 @@ Examples:
   printf 'hi\\nand now?\\n' | blufio shell          every line is a message
 
 In the shell: /help, /status, /new, /model, /stop, /exit. Ctrl-C stops an answer, Ctrl-D leaves.
+When a tool waits for an owner's yes, the question is shown: type ok or no. Where nobody can type, answer from
+elsewhere with the command that is shown, blufio shell -m \"/approve ID ok\"; /approve alone lists open questions.
 The exit code is 0 after a reply and 1 after an error or a stop.")]
     Shell(Shell),
     /// Say how everything is
@@ -121,13 +130,41 @@ Examples:
     #[command(
         subcommand,
         after_help = "\
-A stranger who writes to the bot gets a code, valid for one hour. Whoever lives on this machine decides:
-  blufio pairing list
-  blufio pairing approve ABCD2345
-  blufio pairing approve ABCD2345 --owner
+There are two ways in, and both are opened on this machine only; no message can do it:
+  by code   A stranger who writes to the bot gets a code, valid for one hour, and tells it to you. For people who
+            have found the bot already.
+              blufio pairing list
+              blufio pairing approve ABCD2345
+              blufio pairing approve ABCD2345 --owner
+  by link   You make an address, valid for 10 minutes and once, and open it on your phone or send it to somebody you
+            trust: whoever opens it first is let in. For yourself at the start, and for people you can reach.
+              blufio pairing link
+The first one who is let in becomes the owner if there is none; all others may speak in their private chat only.
+A pairing never opens a group: groups are listed in the configuration, under [telegram.groups].
   blufio pairing revoke 123456789"
     )]
     Pairing(Pairing),
+    /// Look at a channel, send through it, mend what could not be delivered
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  blufio channel status                   how it is, what waits, what could not be delivered, and what to do about it
+  blufio channel retry                    send everything again that was given up within a day
+  blufio channel retry 42                 only that message, of any age
+  blufio channel send 123456789 \"hello\"   a message of yours, through the bot
+  uptime | blufio channel send -1001234567890 -
+
+Common troubles:
+  the token is refused           Copy it again from @BotFather (/mybots, API Token), set TELEGRAM_BOT_TOKEN, restart.
+  another program fetches the bot's messages
+                                 Stop it; only one program can use a bot. Or make a bot of your own with /newbot.
+  the bot was blocked            The person has to write to it again, or choose Restart in the chat.
+  it hears only mentions in a group
+                                 Privacy mode: write /setprivacy to @BotFather, choose the bot, Disable, then remove the
+                                 bot from the group and add it again."
+    )]
+    Channel(Channel),
 }
 
 /// `blufio shell`
@@ -204,6 +241,51 @@ pub enum Pairing {
         /// The person's numeric id, as `pairing list` shows it
         user: i64,
     },
+    /// Print an address that lets in whoever opens it first, within 10 minutes; the server must be running
+    Link {
+        /// The channel that it leads to
+        #[arg(long, value_name = "NAME", default_value = "telegram", value_parser = CHANNELS)]
+        channel: String,
+    },
+}
+
+/// `blufio channel`
+#[derive(Debug, Subcommand)]
+pub enum Channel {
+    /// Say how a channel is, what waits, what could not be delivered, and what to do about it
+    #[command(after_help = "Without a running server it says what the database knows; the health is unknown then.")]
+    Status {
+        /// The channel
+        #[arg(value_name = "NAME", default_value = "telegram", value_parser = CHANNELS)]
+        name: String,
+    },
+    /// Send messages again that could not be delivered
+    #[command(after_help = "\
+Without an ID, everything that was given up within the last day goes out again, except to chats that are shut.
+A message comes together with the other parts of its answer. Questions are never asked again.")]
+    Retry {
+        /// Only this message, as `channel status` shows it
+        #[arg(value_name = "ID")]
+        id: Option<i64>,
+        /// All of the last day; so it is without ID, too
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
+        /// The channel
+        #[arg(long, value_name = "NAME", default_value = "telegram", value_parser = CHANNELS)]
+        channel: String,
+    },
+    /// Send a message through the bot; the server must be running
+    Send {
+        /// The chat's numeric id: a person's is positive, a group's negative
+        #[arg(value_name = "CHAT", allow_negative_numbers = true)]
+        chat: i64,
+        /// The text, as Markdown; `-` reads it from standard input
+        #[arg(value_name = "TEXT", allow_hyphen_values = true)]
+        text: String,
+        /// The channel
+        #[arg(long, value_name = "NAME", default_value = "telegram", value_parser = CHANNELS)]
+        channel: String,
+    },
 }
 
 #[cfg(test)]
@@ -228,5 +310,14 @@ mod tests {
             Command::Shell(Shell { message: Some(text), session }) if text == "-" && session == "local:main"
         ));
         assert!(parse("blufio frobnicate").is_err());
+        assert!(matches!(
+            parse("blufio channel send -1001234567890 -").unwrap().command,
+            Command::Channel(Channel::Send { chat: -1_001_234_567_890, text, .. }) if text == "-"
+        ));
+        assert!(matches!(
+            parse("blufio channel retry").unwrap().command,
+            Command::Channel(Channel::Retry { id: None, all: false, channel }) if channel == "telegram"
+        ));
+        assert!(parse("blufio channel retry 5 --all").is_err() && parse("blufio channel status other").is_err());
     }
 }

@@ -3,7 +3,9 @@
 //! A command that only looks asks the running server over its control socket, and the database itself if none runs.
 
 mod arguments;
+mod channel;
 mod configuration;
+mod input;
 mod pairing;
 mod screen;
 mod sessions;
@@ -66,6 +68,7 @@ fn carry_out(arguments: &Arguments, context: &Context, screen: &Screen) -> Resul
         Command::Status => status::run(&loaded.config, screen),
         Command::Session(command) => sessions::run(command, &loaded.config, screen),
         Command::Pairing(command) => pairing::run(command, &loaded.config, screen),
+        Command::Channel(command) => channel::run(command, &loaded.config, screen),
     }
 }
 

@@ -1,36 +1,48 @@
 //! `blufio pairing`: who may speak to the agent. Decided by the running server, which acts on it at once; without one, in the
-//! database, under the lock that a server would hold.
+//! database, under the lock that a server would hold. Only the server can make links, since it knows which bot it is.
 
 use super::arguments::Pairing;
+use super::channel::unready;
 use super::screen::{Look, Screen, local_time, one_line, table};
 use super::source::{Source, of_store};
-use crate::client::{CallError, Client, People, Person};
+use crate::client::{CallError, Client, Decision, People, Person};
 use crate::config::resolved::Config;
 use crate::failure::Failure;
 use crate::{lock, wire};
+use blufio_core::ids::ChannelName;
 use blufio_core::port::Clock;
 use blufio_core::record::PairingChange;
 use blufio_runtime::clock::SystemClock;
+use serde_json::json;
 
 /// Characters of a name that are shown.
 const NAME_CHARS: usize = 40;
+/// How long a link is valid, as the store has it.
+const LINK_MINUTES: u32 = 10;
 
 /// Carries it out.
 pub fn run(command: &Pairing, config: &Config, screen: &Screen) -> Result<(), Failure> {
-    let change = match command {
-        Pairing::List => return crate::serve::runtime()?.block_on(list(config, screen)),
-        // Whether there is an owner by configuration: the single entry of `allow_from` is one, and is listed there.
-        Pairing::Approve { code, owner } => {
-            PairingChange::Approve { code: code.clone(), owner: *owner, has_owner: !config.telegram.owners.is_empty() }
-        }
-        Pairing::Reject { code } => PairingChange::Reject { code: code.clone() },
-        Pairing::Revoke { user } => PairingChange::Revoke { user: *user },
+    let runtime = crate::serve::runtime()?;
+    let decision = match command {
+        Pairing::List => return runtime.block_on(list(config, screen)),
+        Pairing::Link { channel } => return runtime.block_on(link(&ChannelName::new(channel), config, screen)),
+        Pairing::Approve { code, owner } => Decision::Approve { code: code.clone(), owner: *owner },
+        Pairing::Reject { code } => Decision::Reject { code: code.clone() },
+        Pairing::Revoke { user } => Decision::Revoke { user: *user },
     };
-    let person = crate::serve::runtime()?.block_on(decide(change, config))?;
+    let person = runtime.block_on(decide(&decision, config))?;
     if screen.json {
         return screen.write_json(&person);
     }
-    screen.write(&format!("{}\n", outcome(command, &person)))
+    screen.write(&format!("{}\n", outcome(&decision, &person)))
+}
+
+async fn link(channel: &ChannelName, config: &Config, screen: &Screen) -> Result<(), Failure> {
+    let link = Client::new(&config.data_dir)?.link(channel).await.map_err(unready)?;
+    if screen.json {
+        return screen.write_json(&json!({"link": link, "valid_minutes": LINK_MINUTES}));
+    }
+    screen.write(&format!("{link}\nvalid for {LINK_MINUTES} minutes, once: whoever opens it first is let in\n"))
 }
 
 async fn list(config: &Config, screen: &Screen) -> Result<(), Failure> {
@@ -69,10 +81,18 @@ fn render(people: &People, screen: &Screen) -> String {
     text
 }
 
-async fn decide(change: PairingChange, config: &Config) -> Result<Person, Failure> {
+async fn decide(decision: &Decision, config: &Config) -> Result<Person, Failure> {
     if let Some(client) = Client::find(&config.data_dir).await? {
-        return client.decide(&change).await.map_err(missing);
+        return client.decide(decision).await.map_err(missing);
     }
+    let change = match decision.clone() {
+        // Whether there is an owner by configuration: the single entry of `allow_from` is one, and is listed there.
+        Decision::Approve { code, owner } => {
+            PairingChange::Approve { code, owner, has_owner: !config.telegram.owners.is_empty() }
+        }
+        Decision::Reject { code } => PairingChange::Reject { code },
+        Decision::Revoke { user } => PairingChange::Revoke { user },
+    };
     let _lock = lock::take(&config.data_dir)?;
     let (store, clock) = (wire::store_owner(config)?, SystemClock::start());
     let decided = store.pairing(change, clock.now()).await;
@@ -92,13 +112,13 @@ fn advise(failure: Failure) -> Failure {
     Failure { hint: Some(hint), ..failure }
 }
 
-fn outcome(command: &Pairing, person: &Person) -> String {
+fn outcome(decision: &Decision, person: &Person) -> String {
     let Person { channel, user, name, owner, .. } = person;
     let who = format!("{} ({channel} user {user})", one_line(name, NAME_CHARS));
-    match command {
-        Pairing::Approve { .. } if *owner => format!("{who} may speak to the agent now, as an owner"),
-        Pairing::Approve { .. } => format!("{who} may speak to the agent now"),
-        Pairing::Reject { .. } => format!("{who} was turned down"),
-        Pairing::Revoke { .. } | Pairing::List => format!("{who} may not speak to the agent any more"),
+    match decision {
+        Decision::Approve { .. } if *owner => format!("{who} may speak to the agent now, as an owner"),
+        Decision::Approve { .. } => format!("{who} may speak to the agent now"),
+        Decision::Reject { .. } => format!("{who} was turned down"),
+        Decision::Revoke { .. } => format!("{who} may not speak to the agent any more"),
     }
 }

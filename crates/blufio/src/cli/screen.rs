@@ -62,6 +62,20 @@ impl Screen {
         }
     }
 
+    /// Streams that are no terminals, for tests.
+    #[cfg(test)]
+    pub const fn plain() -> Self {
+        Self {
+            json: false,
+            terminal_in: false,
+            terminal_out: false,
+            terminal_err: false,
+            erases: false,
+            colour_out: false,
+            colour_err: false,
+        }
+    }
+
     /// How failures are told.
     pub fn manner(&self) -> Manner {
         match (self.json, self.colour_err) {

@@ -1,10 +1,11 @@
 //! `blufio session`: conversations as they were said, and turns as they happened.
 
 use super::arguments::Session;
-use super::screen::{Look, Screen, harmless, local_time, one_line, table, time_of_day};
+use super::screen::{Look, Screen, bytes, harmless, local_time, one_line, table, time_of_day};
 use super::source::Source;
 use crate::config::resolved::Config;
 use crate::failure::Failure;
+use blufio_core::approval::Verdict;
 use blufio_core::ids::{CallId, SessionKey, ToolName, TurnNumber};
 use blufio_core::message::{Body, Part, Role};
 use blufio_core::record::{MessageView, SessionView, TurnView};
@@ -92,6 +93,10 @@ fn part_text(part: &Part, screen: &Screen) -> String {
             let word = if *error { "error" } else { "result" };
             dim(format!("· {word}: {}", one_line(content, TOOL_CHARS)))
         }
+        Body::Image { media_type, bytes: size, .. } => dim(format!("· ({media_type}, {})", bytes(*size))),
+        Body::Document { title, media_type, bytes: size, .. } => {
+            dim(format!("· (“{}”, {media_type}, {})", one_line(title, TOOL_CHARS), bytes(*size)))
+        }
         Body::Opaque { kind } => dim(format!("· ({})", one_line(kind, TOOL_CHARS))),
     }
 }
@@ -152,6 +157,15 @@ fn in_words(input: &Input, names: &mut BTreeMap<CallId, ToolName>) -> String {
             Some(name) => format!("{name} was done"),
             None => format!("tool call {} was done", one_line(call.as_str(), TOOL_CHARS)),
         },
+        Input::Decided { call, verdict } => {
+            let answer = match verdict {
+                Verdict::Allow => "yes",
+                Verdict::Deny => "no",
+            };
+            let name = names.get(call).map_or_else(|| one_line(call.as_str(), TOOL_CHARS), ToString::to_string);
+            format!("an owner said {answer} to {name}")
+        }
+        Input::Fired { timer: Timer::Approval } => "no owner answered in time".to_owned(),
         Input::Fired { timer: Timer::Deadline } => "the time for this turn was over".to_owned(),
         Input::Fired { timer: Timer::Retry } => "the pause was over, next try".to_owned(),
         Input::Stop => "the person said stop".to_owned(),
@@ -214,6 +228,7 @@ mod tests {
             "the model wrote no text and stopped (tool use); asks for now, rm (refused: there is no such tool)",
         );
         check(Input::ToolDone { call: CallId::new("call_now") }, "now was done");
+        check(Input::Decided { call: CallId::new("call_now"), verdict: Verdict::Deny }, "an owner said no to now");
         check(Input::ToolDone { call: CallId::new("other") }, "tool call other was done");
         check(Input::Restarted { attempts: 1 }, "Blufio started anew while the turn ran (attempts so far: 1)");
         let admitted = Input::Admitted { rounds_max: 25, fallback: true, deadline: Timestamp(0) };

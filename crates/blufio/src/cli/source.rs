@@ -1,12 +1,12 @@
 //! Where commands that look get their facts: from the running server, else from the database, else there are none yet.
 
-use crate::client::{CallError, Client, People};
+use crate::client::{CallError, ChannelStatus, Client, People};
 use crate::config::resolved::Config;
 use crate::failure::Failure;
 use crate::wire;
-use blufio_core::ids::{SessionKey, TurnNumber};
+use blufio_core::ids::{ChannelName, SessionKey, TurnNumber};
 use blufio_core::port::{AnyStorage, Clock, StoreError};
-use blufio_core::record::{MessageView, Query, SessionView, StoreStatus, TurnView, View};
+use blufio_core::record::{ApprovalView, MessageView, Query, SessionView, StoreStatus, TurnView, View};
 use blufio_runtime::clock::SystemClock;
 use std::sync::Arc;
 
@@ -74,6 +74,30 @@ impl Source {
                     other => Err(unexpected(&other)),
                 }
             }
+        }
+    }
+
+    /// How a channel is; only a server knows its health.
+    pub async fn channel(&self, name: &ChannelName) -> Result<ChannelStatus, Failure> {
+        match self {
+            Self::Server(client) => Ok(client.channel(name).await?),
+            Self::Nothing => Ok(ChannelStatus::default()),
+            Self::Store(store) => match view(store, Query::Channel(name.clone())).await? {
+                View::Channel(outbox) => Ok(ChannelStatus { outbox, ..ChannelStatus::default() }),
+                other => Err(unexpected(&other)),
+            },
+        }
+    }
+
+    /// Questions that wait for an owner's answer, oldest first.
+    pub async fn approvals(&self) -> Result<Vec<ApprovalView>, Failure> {
+        match self {
+            Self::Server(client) => Ok(client.approvals().await?),
+            Self::Nothing => Ok(Vec::new()),
+            Self::Store(store) => match view(store, Query::Approvals).await? {
+                View::Approvals(open) => Ok(open),
+                other => Err(unexpected(&other)),
+            },
         }
     }
 

@@ -18,19 +18,22 @@ pub fn run(config: &Config, screen: &Screen) -> Result<(), Failure> {
 }
 
 async fn show(config: &Config, screen: &Screen) -> Result<(), Failure> {
-    match Source::find(config).await? {
-        Source::Server(client) => running(&client.status().await?, config, screen),
-        Source::Store(store) => stopped(Some(&store_status(&store).await?), config, screen),
-        Source::Nothing => stopped(None, config, screen),
+    let source = Source::find(config).await?;
+    let questions = source.approvals().await?.len();
+    match source {
+        Source::Server(client) => running(&client.status().await?, questions, config, screen),
+        Source::Store(store) => stopped(Some(&store_status(&store).await?), questions, config, screen),
+        Source::Nothing => stopped(None, questions, config, screen),
     }
 }
 
-fn running(server: &ServerStatus, config: &Config, screen: &Screen) -> Result<(), Failure> {
+fn running(server: &ServerStatus, questions: usize, config: &Config, screen: &Screen) -> Result<(), Failure> {
     let ServerStatus { version, status } = server;
     if screen.json {
         let data_dir = &config.data_dir;
-        return screen
-            .write_json(&json!({"running": true, "version": version, "data_dir": data_dir, "status": status}));
+        return screen.write_json(&json!({
+            "running": true, "version": version, "data_dir": data_dir, "status": status, "open_questions": questions,
+        }));
     }
     let state = match &status.reason {
         None => screen.paint(Look::Green, "ready"),
@@ -46,19 +49,26 @@ fn running(server: &ServerStatus, config: &Config, screen: &Screen) -> Result<()
     for (name, health) in &status.channels {
         rows.push((name, channel(health, screen)));
     }
-    counts(&status.store, &mut rows);
+    counts(&status.store, questions, &mut rows);
     screen.write(&lines(&rows, screen))
 }
 
-fn stopped(store: Option<&StoreStatus>, config: &Config, screen: &Screen) -> Result<(), Failure> {
+fn stopped(
+    store: Option<&StoreStatus>,
+    questions: usize,
+    config: &Config,
+    screen: &Screen,
+) -> Result<(), Failure> {
     if screen.json {
         let data_dir = &config.data_dir;
-        return screen.write_json(&json!({"running": false, "data_dir": data_dir, "store": store}));
+        return screen.write_json(&json!({
+            "running": false, "data_dir": data_dir, "store": store, "open_questions": questions,
+        }));
     }
     let mut rows =
         vec![("state", screen.paint(Look::Red, "not running")), ("data folder", config.data_dir.display().to_string())];
     match store {
-        Some(store) => counts(store, &mut rows),
+        Some(store) => counts(store, questions, &mut rows),
         None => rows.push(("database", "none yet; `blufio serve` or `blufio shell` creates it".to_owned())),
     }
     screen.write(&lines(&rows, screen))
@@ -67,7 +77,7 @@ fn stopped(store: Option<&StoreStatus>, config: &Config, screen: &Screen) -> Res
 fn channel(health: &ChannelHealth, screen: &Screen) -> String {
     match health {
         ChannelHealth::Starting => "starting".to_owned(),
-        ChannelHealth::Ready { .. } => screen.paint(Look::Green, "ready"),
+        ChannelHealth::Ready { .. } | ChannelHealth::Listening => screen.paint(Look::Green, "ready"),
         ChannelHealth::Degraded { reason, .. } => {
             screen.paint(Look::Red, &format!("in trouble: {}", one_line(reason, REASON_CHARS)))
         }
@@ -77,7 +87,7 @@ fn channel(health: &ChannelHealth, screen: &Screen) -> String {
     }
 }
 
-fn counts(store: &StoreStatus, rows: &mut Vec<(&str, String)>) {
+fn counts(store: &StoreStatus, questions: usize, rows: &mut Vec<(&str, String)>) {
     let turns: Vec<String> = store.turns.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
     let turns = if turns.is_empty() { "none".to_owned() } else { turns.join(", ") };
     let oldest = if store.outbox_pending == 0 {
@@ -91,8 +101,14 @@ fn counts(store: &StoreStatus, rows: &mut Vec<(&str, String)>) {
         "waiting",
         format!("{} to be answered, {} to be sent{oldest}", store.inbox_pending, store.outbox_pending),
     ));
+    if questions > 0 {
+        rows.push(("questions", format!("{questions} wait for an owner's answer: `blufio shell -m /approve` lists them")));
+    }
     for (chat, reason) in &store.outbox_dead {
         rows.push(("not delivered", format!("chat {chat}: {}", one_line(reason, REASON_CHARS))));
+    }
+    if !store.outbox_dead.is_empty() {
+        rows.push(("", "`blufio channel status` says what to do about it".to_owned()));
     }
     rows.push(("spent", format!("{} in 24 hours, {} in all", store.spent_day, store.spent)));
     if store.estimated.0 > 0 || store.held.0 > 0 {

@@ -3,6 +3,7 @@
 //! A test holds it against [`super::raw`]: each key can be set, and each field of the raw form is here.
 
 use super::kind::Kind;
+use crate::secrets::SECRET_VARIABLES;
 
 /// Bytes of a configuration file. Larger: refused.
 pub const CONFIG_FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -54,13 +55,14 @@ impl Key {
 /// Variables without `__` that set a key.
 pub const SHORT_VARIABLES: &[(&str, &str)] = &[("BLUFIO_DATA_DIR", "storage.data_dir"), ("BLUFIO_LOG", "log.level")];
 
-/// Names that people try for a secret, and the variable that carries it instead.
-const SECRETS: &[(&str, &str)] = &[
+/// Other names that people try for a secret, and the variable that carries it instead.
+const SECRET_ALIASES: &[(&str, &str)] = &[
     ("telegram.token", "TELEGRAM_BOT_TOKEN"),
-    ("telegram.bot_token", "TELEGRAM_BOT_TOKEN"),
+    ("telegram.secret_token", "TELEGRAM_WEBHOOK_SECRET"),
     ("anthropic.key", "ANTHROPIC_API_KEY"),
-    ("anthropic.api_key", "ANTHROPIC_API_KEY"),
     ("anthropic.token", "ANTHROPIC_API_KEY"),
+    ("transcription.key", "TRANSCRIPTION_API_KEY"),
+    ("transcription.token", "TRANSCRIPTION_API_KEY"),
 ];
 
 /// The key of this path.
@@ -70,7 +72,8 @@ pub fn find(path: &str) -> Option<&'static Key> {
 
 /// The variable that carries what somebody tried to set as this path.
 pub fn secret(path: &str) -> Option<&'static str> {
-    SECRETS.iter().find(|(name, _)| *name == path).map(|(_, variable)| *variable)
+    let named = SECRET_VARIABLES.iter().map(|(variable, name)| (*name, *variable));
+    named.chain(SECRET_ALIASES.iter().copied()).find(|(name, _)| *name == path).map(|(_, variable)| variable)
 }
 
 /// True if keys lie below this path.
@@ -115,6 +118,12 @@ pub const KEYS: &[Key] = &[
         doc: "Directory of the database, the control socket and everything else that is kept. `--data-dir` and `BLUFIO_DATA_DIR` set it too.",
     },
     Key {
+        path: "storage.attachments_max_mb",
+        kind: Kind::Integer { min: 16, max: 51_200, unit: "MiB" },
+        default: Toml("1024"),
+        doc: "Files from and to people that are kept. Full: the oldest that no conversation shows go.",
+    },
+    Key {
         path: "agents.main.workspace",
         kind: Kind::Path,
         default: Derived("`workspace` in the data directory"),
@@ -148,13 +157,19 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "agents.main.effort",
-        kind: Kind::Choice { values: &["low", "medium", "high", "xhigh", "max"], later: &[] },
+        kind: Kind::Choice { values: &["low", "medium", "high", "xhigh", "max"] },
         default: Toml(r#""medium""#),
         doc: "How much work the model puts into an answer.",
     },
     Key {
+        path: "agents.main.timezone",
+        kind: Kind::Timezone,
+        default: Derived("the machine's"),
+        doc: "Time zone of the agent: of the dates it is told, and of `notices.quiet_hours`. The chat command `/timezone` chooses another.",
+    },
+    Key {
         path: "anthropic.base_url",
-        kind: Kind::Endpoint,
+        kind: Kind::Endpoint { optional: false },
         default: Toml(r#""https://api.anthropic.com""#),
         doc: "Where the Messages API is reached.",
     },
@@ -166,9 +181,9 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "session.queue",
-        kind: Kind::Choice { values: &["followup"], later: &["collect", "interrupt"] },
+        kind: Kind::Choice { values: &["followup", "collect", "interrupt", "steer"] },
         default: Toml(r#""followup""#),
-        doc: "What happens to a message that arrives during a turn. `followup`: it gets a turn of its own, first in, first out.",
+        doc: "What happens to a message that arrives during a turn. `followup`: it gets a turn of its own, first in, first out; `collect`: all that wait become one message; `interrupt`: the running turn is cancelled, then it gets its own; `steer`: it joins the running turn when that next reads results of tools, else as `followup`.",
     },
     Key {
         path: "session.turn_deadline_s",
@@ -207,6 +222,18 @@ pub const KEYS: &[Key] = &[
         doc: "Messages that wait in one session. Full: the newest is refused with a note.",
     },
     Key {
+        path: "tools.ask",
+        kind: Kind::ToolNames,
+        default: Toml("[]"),
+        doc: "Tools whose calls wait until an owner has said yes in the private chat.",
+    },
+    Key {
+        path: "notices.quiet_hours",
+        kind: Kind::QuietHours,
+        default: Toml(r#""""#),
+        doc: "Hours of every day in which notices wait until the end; answers never wait. They are hours of `agents.main.timezone`, or of the zone chosen by `/timezone`. Empty: none.",
+    },
+    Key {
         path: "telegram.enabled",
         kind: Kind::Boolean,
         default: Derived("`true` if there is a bot token"),
@@ -214,13 +241,31 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "telegram.api_root",
-        kind: Kind::Endpoint,
+        kind: Kind::Endpoint { optional: false },
         default: Toml(r#""https://api.telegram.org""#),
         doc: "Where the Bot API is reached.",
     },
     Key {
+        path: "telegram.mode",
+        kind: Kind::Choice { values: &["polling", "webhook"] },
+        default: Toml(r#""polling""#),
+        doc: "How updates arrive. `polling`: Blufio asks for them; `webhook`: Telegram brings them to `webhook_url`. The latter needs the gateway, and the secret `TELEGRAM_WEBHOOK_SECRET`.",
+    },
+    Key {
+        path: "telegram.webhook_url",
+        kind: Kind::WebhookUrl,
+        default: Derived("none"),
+        doc: "Where Telegram reaches the gateway from the internet, usually through a reverse proxy that ends TLS. Its host is accepted on this route.",
+    },
+    Key {
+        path: "telegram.ip_family",
+        kind: Kind::Choice { values: &["auto", "v4", "v6"] },
+        default: Toml(r#""auto""#),
+        doc: "Which addresses of the Bot API are used. `auto`: whichever answers; `v4`, `v6`: only these.",
+    },
+    Key {
         path: "telegram.dm_policy",
-        kind: Kind::Choice { values: &["pairing", "allowlist", "disabled"], later: &[] },
+        kind: Kind::Choice { values: &["pairing", "allowlist", "disabled"] },
         default: Toml(r#""pairing""#),
         doc: "Private messages of people who are not in `allow_from`. `pairing`: they get a code that you approve on the command line; `allowlist`: they are refused; `disabled`: nobody may write privately.",
     },
@@ -237,8 +282,26 @@ pub const KEYS: &[Key] = &[
         doc: "People who may approve and command what reaches beyond their own session.",
     },
     Key {
+        path: "telegram.groups",
+        kind: Kind::Groups,
+        default: Toml("{}"),
+        doc: "Groups that are served, by chat id; any other is refused. Pairings do not count in groups.",
+    },
+    Key {
+        path: "telegram.group_allow_from",
+        kind: Kind::Users,
+        default: Toml("[]"),
+        doc: "People who may speak in groups that list nobody themselves. Empty: those of `allow_from`.",
+    },
+    Key {
+        path: "telegram.mention_patterns",
+        kind: Kind::Patterns,
+        default: Toml("[]"),
+        doc: "Texts that count as a mention of the agent in groups, besides its username, replies and commands. `(?i)` at the start ignores case.",
+    },
+    Key {
         path: "telegram.streaming",
-        kind: Kind::Choice { values: &["off", "auto", "edit"], later: &[] },
+        kind: Kind::Choice { values: &["off", "auto", "edit"] },
         default: Toml(r#""auto""#),
         doc: "How an answer is shown while it is written. `auto`: drafts in private chats, edits elsewhere; `edit`: always edits; `off`: only the finished text.",
     },
@@ -255,8 +318,26 @@ pub const KEYS: &[Key] = &[
         doc: "Length at which a long answer is split. 4096 is the most that the Bot API takes.",
     },
     Key {
+        path: "telegram.media_max_mb",
+        kind: Kind::Integer { min: 1, max: 20, unit: "MiB" },
+        default: Toml("20"),
+        doc: "Largest file that is taken from or sent to a chat. 20 is the most that the Bot API lets bots download.",
+    },
+    Key {
+        path: "telegram.error_policy",
+        kind: Kind::Choice { values: &["always", "once", "silent"] },
+        default: Toml(r#""once""#),
+        doc: "Which errors are told in the chat. `always`: each; `once`: the same text at most once in ten minutes per chat; `silent`: none, the log has them.",
+    },
+    Key {
+        path: "telegram.reaction_ack",
+        kind: Kind::Reaction,
+        default: Toml(r#""""#),
+        doc: "Emoji with which the bot reacts to a message that it takes up. Empty: none.",
+    },
+    Key {
         path: "telegram.rate.mode",
-        kind: Kind::Choice { values: &["on", "off"], later: &[] },
+        kind: Kind::Choice { values: &["on", "off"] },
         default: Toml(r#""on""#),
         doc: "Whether sending is slowed to the rates below. `off` is for tests and accepted only with a loopback `api_root`; a wait that the server asks for is obeyed in any case.",
     },
@@ -279,6 +360,30 @@ pub const KEYS: &[Key] = &[
         doc: "Messages to one private chat that may be sent at once after a pause.",
     },
     Key {
+        path: "telegram.rate.group_per_min",
+        kind: Kind::Integer { min: 1, max: 60, unit: "messages per minute" },
+        default: Toml("20"),
+        doc: "Messages to one group, edits included.",
+    },
+    Key {
+        path: "transcription.url",
+        kind: Kind::Endpoint { optional: true },
+        default: Toml(r#""""#),
+        doc: "Server that turns voice messages into text, with the HTTP interface `POST /v1/audio/transcriptions`. Its key, if it wants one, is the secret `TRANSCRIPTION_API_KEY`. Empty: voice messages are not understood.",
+    },
+    Key {
+        path: "transcription.model",
+        kind: Kind::Model { optional: false },
+        default: Toml(r#""whisper-1""#),
+        doc: "Model that the server is asked for.",
+    },
+    Key {
+        path: "transcription.language",
+        kind: Kind::Text { bytes_max: 16 },
+        default: Toml(r#""""#),
+        doc: "Language that is spoken, such as `en`. Empty: the server finds out.",
+    },
+    Key {
         path: "gateway.listen",
         kind: Kind::Listen,
         default: Toml(r#""127.0.0.1:8420""#),
@@ -291,14 +396,20 @@ pub const KEYS: &[Key] = &[
         doc: "How long messages are kept. 0: for ever.",
     },
     Key {
+        path: "retention.attachments_days",
+        kind: Kind::Integer { min: 1, max: 36_500, unit: "days" },
+        default: Toml("30"),
+        doc: "How long files from and to people are kept.",
+    },
+    Key {
         path: "log.level",
-        kind: Kind::Choice { values: &["error", "warn", "info", "debug", "trace"], later: &[] },
+        kind: Kind::Choice { values: &["error", "warn", "info", "debug", "trace"] },
         default: Toml(r#""info""#),
         doc: "Least important lines that are logged. `BLUFIO_LOG` sets it too.",
     },
     Key {
         path: "log.format",
-        kind: Kind::Choice { values: &["auto", "json", "text"], later: &[] },
+        kind: Kind::Choice { values: &["auto", "json", "text"] },
         default: Toml(r#""auto""#),
         doc: "Form of the log. `auto`: text on a terminal, JSON elsewhere.",
     },

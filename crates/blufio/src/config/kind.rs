@@ -1,4 +1,5 @@
-//! What a value may be: the types of configuration keys with their limits, and the check of one value.
+//! What a value may be: the types of configuration keys with their limits, and the check of one value. Forms of text are
+//! in [`super::shapes`], the table of groups in [`super::groups`].
 //!
 //! It does not know where a value came from; a [`Problem`] is turned into a message with a place by the loader.
 
@@ -10,7 +11,8 @@ use toml::Value;
 use super::diagnostic::excerpt_of_value;
 use super::endpoint::Endpoint;
 use super::keys::USERS_MAX;
-use super::resolved::Listen;
+use super::resolved::{Listen, QuietHours, WebhookUrl};
+use super::{groups, shapes};
 
 /// Bytes of a model's name. Longer: refused.
 const MODEL_BYTES_MAX: usize = 128;
@@ -49,13 +51,28 @@ pub enum Kind {
     Choice {
         /// What is accepted.
         values: &'static [&'static str],
-        /// What is understood and refused, since this version cannot do it.
-        later: &'static [&'static str],
     },
     /// A list of people.
     Users,
+    /// The groups that are served, by chat id.
+    Groups,
+    /// A list of regular expressions.
+    Patterns,
+    /// A list of names of tools.
+    ToolNames,
     /// An HTTP server.
-    Endpoint,
+    Endpoint {
+        /// Whether it may be empty.
+        optional: bool,
+    },
+    /// Where Telegram sends updates to.
+    WebhookUrl,
+    /// An emoji that a bot may react with, or nothing.
+    Reaction,
+    /// The name of a time zone.
+    Timezone,
+    /// From one time of the day to another, or nothing.
+    QuietHours,
     /// An address to listen on.
     Listen,
 }
@@ -67,20 +84,46 @@ pub struct Problem {
     pub message: String,
     /// What to write instead.
     pub hint: Option<String>,
-    /// The element of a list that is meant.
-    pub item: Option<usize>,
+    /// The way from the value to the part of it that is meant; empty: the whole value.
+    pub at: Vec<Step>,
+}
+
+/// A step from a value to a part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// This element of a list.
+    Item(usize),
+    /// The value of this key of a table.
+    Value(String),
+    /// This key of a table itself; always the last step.
+    Name(String),
 }
 
 impl Problem {
     /// A problem of the whole value.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, item: None }
+        Self { message: message.into(), hint: None, at: Vec::new() }
     }
 
     /// The same with advice.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// The same, seen from a value that holds this one.
+    pub fn under(mut self, step: Step) -> Self {
+        self.at.insert(0, step);
+        self
+    }
+
+    /// The keys on the way to the part that is meant, each after a dot.
+    pub fn subject(&self) -> String {
+        let names = self.at.iter().filter_map(|step| match step {
+            Step::Value(name) => Some(format!(".{name}")),
+            Step::Item(_) | Step::Name(_) => None,
+        });
+        names.collect()
     }
 }
 
@@ -97,11 +140,17 @@ impl Kind {
             Self::Boolean => "a boolean",
             Self::Integer { .. } => "an integer",
             Self::Users => "a list of user ids",
+            Self::Groups => "a table of groups",
+            Self::Patterns | Self::ToolNames => "a list of strings",
             Self::Text { .. }
             | Self::Model { .. }
             | Self::Path
             | Self::Choice { .. }
-            | Self::Endpoint
+            | Self::Endpoint { .. }
+            | Self::WebhookUrl
+            | Self::Reaction
+            | Self::Timezone
+            | Self::QuietHours
             | Self::Listen => "a string",
         }
     }
@@ -114,9 +163,19 @@ impl Kind {
             Self::Text { bytes_max } => format!("at most {bytes_max} bytes"),
             Self::Model { .. } => format!("at most {MODEL_BYTES_MAX} bytes, printable ASCII without spaces"),
             Self::Path => "a path; `~/` is the home directory".to_owned(),
-            Self::Choice { values, .. } => alternatives(values),
+            Self::Choice { values } => alternatives(values),
             Self::Users => format!("at most {USERS_MAX}; `123456789` or `\"tg:123456789\"`"),
-            Self::Endpoint => "`https://host[:port]` without a path; `http` only to loopback".to_owned(),
+            Self::Groups => groups::limits(),
+            Self::Patterns => shapes::patterns_limits(),
+            Self::ToolNames => shapes::tool_names_limits(),
+            Self::Endpoint { optional } => {
+                let empty = if *optional { "; or empty" } else { "" };
+                format!("`https://host[:port]` without a path; `http` only to loopback{empty}")
+            }
+            Self::WebhookUrl => format!("`https://host[:port]{}`", shapes::WEBHOOK_PATH),
+            Self::Reaction => format!("one of {}; or empty", shapes::REACTIONS),
+            Self::Timezone => shapes::timezone_limits(),
+            Self::QuietHours => "`HH:MM-HH:MM`, 00:00 to 23:59, over midnight if need be; or empty".to_owned(),
             Self::Listen => "`ip:port` on loopback, or `off`".to_owned(),
         }
     }
@@ -144,9 +203,21 @@ impl Kind {
             }
             (Self::Model { optional }, Value::String(text)) => model(text, *optional),
             (Self::Path, Value::String(text)) => path(text),
-            (Self::Choice { values, later }, Value::String(text)) => choice(text, values, later),
+            (Self::Choice { values }, Value::String(text)) => choice(text, values),
             (Self::Users, Value::Array(items)) => users(items),
-            (Self::Endpoint, Value::String(text)) => Endpoint::parse(text).map(drop),
+            (Self::Groups, Value::Table(table)) => groups::check(table),
+            (Self::Patterns, Value::Array(items)) => shapes::patterns(items),
+            (Self::ToolNames, Value::Array(items)) => shapes::tool_names(items),
+            (Self::Endpoint { optional: true } | Self::QuietHours | Self::Reaction, Value::String(text))
+                if text.is_empty() =>
+            {
+                Ok(())
+            }
+            (Self::Endpoint { .. }, Value::String(text)) => Endpoint::parse(text).map(drop),
+            (Self::WebhookUrl, Value::String(text)) => WebhookUrl::parse(text).map(drop),
+            (Self::Reaction, Value::String(text)) => shapes::reaction(text).map(drop),
+            (Self::Timezone, Value::String(text)) => shapes::timezone(text),
+            (Self::QuietHours, Value::String(text)) => QuietHours::parse(text).map(drop),
             (Self::Listen, Value::String(text)) => listen(text).map(drop),
             (
                 _,
@@ -161,6 +232,10 @@ impl Kind {
                 let problem = Problem::new(format!("must be {}, not {}", self.noun(), found(value)));
                 Err(match (self, value) {
                     (Self::Users, Value::Integer(number)) => problem.hint(format!("write `[{number}]`")),
+                    (Self::Patterns | Self::ToolNames, Value::String(_)) => {
+                        problem.hint("put it in brackets, as in `['…']`")
+                    }
+                    (Self::Groups, _) => problem.hint("name each by its chat id, as in `{ -1001234567890 = {} }`"),
                     (Self::Boolean | Self::Integer { .. }, Value::String(_)) => problem.hint("write it without quotes"),
                     (_, Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_))
                         if self.is_textual() =>
@@ -182,7 +257,7 @@ pub fn user_id(value: &Value) -> Result<i64, Problem> {
             let digits = text.strip_prefix("tg:").or_else(|| text.strip_prefix("telegram:")).unwrap_or(text);
             if text == "*" {
                 return Err(Problem::new("cannot hold `*`: there is no mode that lets everybody in")
-                    .hint("list the people by numeric user id, or use `dm_policy = \"pairing\"`"));
+                    .hint("list the people by numeric user id; `dm_policy = \"pairing\"` lets others ask"));
             }
             if digits.starts_with('@') {
                 let name = excerpt_of_value(text);
@@ -250,13 +325,9 @@ fn path(text: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-fn choice(text: &str, values: &[&'static str], later: &[&'static str]) -> Result<(), Problem> {
+fn choice(text: &str, values: &[&'static str]) -> Result<(), Problem> {
     if values.contains(&text) {
         return Ok(());
-    }
-    if later.contains(&text) {
-        let problem = Problem::new(format!("cannot be `{text}` yet: it comes with a later version"));
-        return Err(problem.hint(format!("this version accepts {}", alternatives(values))));
     }
     let problem = Problem::new(format!("must be {}, not `{}`", alternatives(values), excerpt_of_value(text)));
     Err(match super::keys::closest(text, values.iter().copied()) {
@@ -270,7 +341,7 @@ fn users(items: &[Value]) -> Result<(), Problem> {
         return Err(Problem::new(format!("must have at most {USERS_MAX} entries, not {}", items.len())));
     }
     for (index, item) in items.iter().enumerate() {
-        user_id(item).map_err(|problem| Problem { item: Some(index), ..problem })?;
+        user_id(item).map_err(|problem| problem.under(Step::Item(index)))?;
     }
     Ok(())
 }
@@ -289,7 +360,8 @@ fn alternatives(values: &[&str]) -> String {
     text
 }
 
-fn found(value: &Value) -> &'static str {
+/// The type of a value in words.
+pub fn found(value: &Value) -> &'static str {
     match value {
         Value::String(_) => "a string",
         Value::Integer(_) => "an integer",

@@ -3,6 +3,7 @@
 //! Every value is checked where it is read, so that each error has its place and several are reported at once.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -12,10 +13,11 @@ use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table};
 
 use super::diagnostic::{ConfigErrors, Diagnostic, Place, Severity, line_number, printable};
+use super::judge::{Finding, judge};
 use super::keys::{self, DefaultValue, KEYS, Key, SHORT_VARIABLES};
-use super::kind::{Kind, Problem, user_id};
+use super::kind::{Kind, Problem, Step, user_id};
 use super::raw::Raw;
-use super::resolved::{Finding, judge, resolve};
+use super::resolved::resolve;
 use super::sources::{ConfigFile, Located, absolute_path, default_data_dir, locate};
 use super::{Environment, Loaded, Origin, Overrides, Setting, Settings};
 
@@ -108,7 +110,7 @@ impl Gathered<'_> {
             if let Some(variable) = keys::secret(&path) {
                 self.errors.push(secret(&path, variable, at_name()));
             } else if let Some(key) = keys::find(&path) {
-                self.value_in_file(key, value, file);
+                self.value_in_file(key, name.span(), value, file);
             } else if !keys::is_section(&path) {
                 self.errors.push(unknown(section, name.get_ref(), at_name()));
             } else if let DeValue::Table(table) = value.get_ref() {
@@ -120,16 +122,21 @@ impl Gathered<'_> {
         }
     }
 
-    fn value_in_file(&mut self, key: &'static Key, written: &Spanned<DeValue<'_>>, file: &ConfigFile) {
-        let span = written.span();
+    fn value_in_file(
+        &mut self,
+        key: &'static Key,
+        name: Range<usize>,
+        written: &Spanned<DeValue<'_>>,
+        file: &ConfigFile,
+    ) {
+        let span = span_of_value(name, written);
         let origin = Origin::File { line: line_number(&file.text, span.start), span: span.clone() };
         let base = file.path.parent().unwrap_or(Path::new("/"));
         let value = Value::deserialize(written.clone().into_deserializer());
         let value = value.map_err(|error| Problem::new(format!("cannot be read: {}", error.message())));
         if let Err(problem) = value.and_then(|value| self.accept(key, value, base, origin)) {
-            let items = written.get_ref().as_array();
-            let item = problem.item.and_then(|index| items?.get(index)).map(Spanned::span);
-            self.errors.push(refused(key.path, problem, Place::excerpt(file, &item.unwrap_or(span))));
+            let part = span_of_part(written, &problem.at);
+            self.errors.push(refused(key.path, problem, Place::excerpt(file, &part.unwrap_or(span))));
         }
     }
 
@@ -178,7 +185,7 @@ impl Gathered<'_> {
         let env = self.env;
         if let Err(problem) = self.accept(key, value, &env.cwd, Origin::Variable(name.to_owned())) {
             // In the shell quotes are not part of the value, so advice about them would mislead.
-            let problem = if problem.item.is_none() && matches!(key.kind, Kind::Boolean | Kind::Integer { .. }) {
+            let problem = if problem.at.is_empty() && matches!(key.kind, Kind::Boolean | Kind::Integer { .. }) {
                 Problem { hint: None, ..problem }
             } else {
                 problem
@@ -272,8 +279,31 @@ fn nested(settings: &Settings) -> Table {
     top
 }
 
+/// Where a value stands. Tables may be spread over the file, so for them it is where their key stands first.
+fn span_of_value(name: Range<usize>, value: &Spanned<DeValue<'_>>) -> Range<usize> {
+    if value.get_ref().is_table() { name } else { value.span() }
+}
+
+/// Where a part of a value stands; `None` for the whole value.
+fn span_of_part(value: &Spanned<DeValue<'_>>, at: &[Step]) -> Option<Range<usize>> {
+    let (step, rest) = at.split_first()?;
+    match step {
+        Step::Item(index) => {
+            let item = value.get_ref().as_array()?.get(*index)?;
+            span_of_part(item, rest).or_else(|| Some(item.span()))
+        }
+        Step::Value(name) | Step::Name(name) => {
+            let (key, value) = value.get_ref().as_table()?.iter().find(|(key, _)| key.get_ref() == name)?;
+            if matches!(step, Step::Name(_)) {
+                return Some(key.span());
+            }
+            span_of_part(value, rest).or_else(|| Some(span_of_value(key.span(), value)))
+        }
+    }
+}
+
 fn refused(path: &str, problem: Problem, place: Place) -> Diagnostic {
-    Diagnostic::error(format!("`{path}` {}", problem.message), place).hint(problem.hint)
+    Diagnostic::error(format!("`{path}{}` {}", problem.subject(), problem.message), place).hint(problem.hint)
 }
 
 fn secret(path: &str, variable: &str, place: Place) -> Diagnostic {

@@ -1,7 +1,8 @@
 //! Configuration: from a file, the environment and the command line to one checked [`Config`].
 //!
 //! The way is: [`sources`] finds the file, [`load`] checks every value against the one table in [`keys`] and remembers
-//! where it came from, [`raw`] mirrors the file, [`resolved`] is what the rest of the program sees. [`show`] prints it.
+//! where it came from, [`raw`] mirrors the file, [`judge`] compares keys with each other, [`resolved`] is what the rest of
+//! the program sees. [`show`] prints it.
 //!
 //! This module refuses to know the process: environment, working directory and home directory come in as arguments. It
 //! reads no secret; a secret in the file is an error, and excerpts hide what looks like one.
@@ -16,11 +17,14 @@ use self::sources::Located;
 
 pub mod diagnostic;
 pub mod endpoint;
+pub mod groups;
+pub mod judge;
 pub mod keys;
 pub mod kind;
 pub mod load;
 pub mod raw;
 pub mod resolved;
+pub mod shapes;
 pub mod show;
 pub mod sources;
 #[cfg(test)]

@@ -1,17 +1,20 @@
 //! The configuration that the program runs with. Whoever holds a [`Config`] has nothing left to check.
 //!
-//! Relations between keys are judged here; single values were judged by [`super::kind`].
+//! Single values were judged by [`super::kind`], relations between keys by [`super::judge`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::endpoint::Endpoint;
 use super::kind::{Problem, listen};
-use super::raw::{Raw, RawTelegram};
+use super::raw::{Raw, RawGroup, RawMode, RawTelegram, RawTopic, RawUser};
+
+/// Bytes in what the keys call a megabyte.
+const MIB: u64 = 1024 * 1024;
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,12 +27,22 @@ pub struct Config {
     pub anthropic: Anthropic,
     /// Limits of conversations.
     pub session: Session,
+    /// Tools.
+    pub tools: Tools,
+    /// Messages that nobody asked for.
+    pub notices: Notices,
     /// The Telegram channel.
     pub telegram: Telegram,
+    /// Who turns speech into text; `None`: nobody.
+    pub transcription: Option<Transcription>,
     /// The HTTP gateway's address.
     pub gateway_listen: Listen,
     /// How long messages are kept; `None`: for ever.
     pub keep_messages_days: Option<u32>,
+    /// Bytes of all stored files; 16 MiB to 50 GiB, at least `telegram.media_bytes_max`.
+    pub attachments_bytes_max: u64,
+    /// How long stored files are kept; 1 to 36,500.
+    pub keep_attachments_days: u32,
     /// Least important log lines.
     pub log_level: LogLevel,
     /// Form of the log.
@@ -51,6 +64,8 @@ pub struct Agent {
     pub max_tokens: u32,
     /// How much work the model puts into an answer.
     pub effort: Effort,
+    /// An IANA name by its form; whether this machine knows it is not known here. `None`: the machine's zone.
+    pub timezone: Option<String>,
 }
 
 /// `[anthropic]`
@@ -65,6 +80,8 @@ pub struct Anthropic {
 /// `[session]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
+    /// What happens to a message that arrives during a turn.
+    pub queue: Queue,
     /// Longest turn; at most two hours.
     pub turn_deadline: Duration,
     /// Rounds of tool calls; 1 to 100.
@@ -79,24 +96,84 @@ pub struct Session {
     pub pending_messages: u32,
 }
 
+/// `[tools]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tools {
+    /// Tools whose calls wait for an owner's yes; at most 64. Whether they exist is not known here.
+    pub ask: BTreeSet<String>,
+}
+
+/// `[notices]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notices {
+    /// When they wait; `None`: never.
+    pub quiet_hours: Option<QuietHours>,
+}
+
+/// Hours of every day, by the wall clock; over midnight if the end is before the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(try_from = "String")]
+pub struct QuietHours {
+    /// Minutes after midnight at which they begin; below 1,440.
+    pub from_minute: u16,
+    /// Minutes after midnight at which they end; below 1,440 and not the same.
+    pub to_minute: u16,
+}
+
+impl TryFrom<String> for QuietHours {
+    type Error = Problem;
+
+    fn try_from(text: String) -> Result<Self, Problem> {
+        Self::parse(&text)
+    }
+}
+
+/// `[transcription]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transcription {
+    /// The server.
+    pub url: Endpoint,
+    /// Not empty.
+    pub model: String,
+    /// The language spoken; `None`: the server finds out. At most 16 bytes.
+    pub language: Option<String>,
+}
+
 /// `[telegram]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Telegram {
     enabled: Option<bool>,
     /// Where the Bot API is.
     pub api_root: Endpoint,
+    /// How updates arrive.
+    pub mode: Mode,
+    /// Which addresses of the Bot API are used.
+    pub ip_family: IpFamily,
     /// Who may write privately.
     pub dm_policy: DmPolicy,
     /// Numeric user ids, all positive.
     pub allow_from: BTreeSet<i64>,
     /// Numeric user ids; a single entry of `allow_from` is the owner if nobody is named.
     pub owners: BTreeSet<i64>,
+    /// The groups that are served, by chat id, all negative; at most 1,000.
+    pub groups: BTreeMap<i64, Group>,
+    /// Who may speak in groups that name nobody; empty: whoever is in `allow_from`.
+    pub group_allow_from: BTreeSet<i64>,
+    /// Regular expressions that compile; at most 20.
+    pub mention_patterns: Vec<String>,
     /// How an answer is shown while it is written.
     pub streaming: Streaming,
     /// Whether links get previews.
     pub link_preview: bool,
     /// 500 to 4,096 UTF-16 units.
     pub text_chunk: usize,
+    /// Bytes of one file; 1 to 20 MiB.
+    pub media_bytes_max: u64,
+    /// Which errors are told in the chat.
+    pub error_policy: ErrorPolicy,
+    /// The emoji that says that a message was taken, as the Bot API spells it.
+    pub reaction_ack: Option<String>,
     /// Rates of sending; `None`: not limited here, only with a loopback `api_root`.
     pub rate: Option<Rate>,
 }
@@ -108,6 +185,62 @@ impl Telegram {
     }
 }
 
+/// How updates arrive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mode {
+    /// We ask for them.
+    Polling,
+    /// The server brings them to this address.
+    Webhook(WebhookUrl),
+}
+
+/// An `https` address with the path `/telegram-webhook`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(try_from = "String")]
+pub struct WebhookUrl {
+    /// The whole address.
+    pub url: String,
+    /// Its `host[:port]` in lower case, which requests carry in `Host`.
+    pub authority: String,
+}
+
+impl TryFrom<String> for WebhookUrl {
+    type Error = Problem;
+
+    fn try_from(text: String) -> Result<Self, Problem> {
+        Self::parse(&text)
+    }
+}
+
+/// A group that is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// False: it is refused as if it were not listed, except for topics that say otherwise.
+    pub enabled: bool,
+    /// Only what is said to the agent gets an answer.
+    pub require_mention: bool,
+    /// Who may speak; empty: see [`Telegram::group_allow_from`].
+    pub allow_from: BTreeSet<i64>,
+    /// How many messages to others are kept for the next answer; at most 500.
+    pub history_limit: u32,
+    /// Topics with rules of their own, by thread id, all positive; at most 1,000.
+    pub topics: BTreeMap<i64, Topic>,
+}
+
+/// A topic of a group; what is `None` is as in the group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic {
+    /// See [`Group::enabled`].
+    pub enabled: Option<bool>,
+    /// See [`Group::require_mention`].
+    pub require_mention: Option<bool>,
+    /// See [`Group::allow_from`].
+    pub allow_from: Option<BTreeSet<i64>>,
+    /// See [`Group::history_limit`].
+    pub history_limit: Option<u32>,
+}
+
 /// `[telegram.rate]`, all at least 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
@@ -117,6 +250,8 @@ pub struct Rate {
     pub private_per_s: u32,
     /// Messages to one private chat at once.
     pub private_burst: u32,
+    /// Messages and edits in one group, per minute.
+    pub group_per_min: u32,
 }
 
 /// An address to listen on.
@@ -162,6 +297,12 @@ pub enum Effort {
 pub enum Queue {
     /// It gets a turn of its own, first in, first out.
     Followup,
+    /// What waits becomes one message.
+    Collect,
+    /// The running turn is cancelled, then it gets its own.
+    Interrupt,
+    /// It joins the running turn at the next results of tools, else as [`Queue::Followup`].
+    Steer,
 }
 
 /// Private messages of people who are not listed.
@@ -188,6 +329,32 @@ pub enum Streaming {
     Auto,
     /// Edits of one message.
     Edit,
+}
+
+/// Which errors are told in the chat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(rename_all = "lowercase")]
+pub enum ErrorPolicy {
+    /// Each.
+    Always,
+    /// The same one at most once in ten minutes.
+    Once,
+    /// None; the log has them.
+    Silent,
+}
+
+/// Which addresses are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(rename_all = "lowercase")]
+pub enum IpFamily {
+    /// Whichever answers.
+    Auto,
+    /// IPv4 only.
+    V4,
+    /// IPv6 only.
+    V6,
 }
 
 /// Whether sending is slowed.
@@ -231,69 +398,11 @@ pub enum LogFormat {
     Text,
 }
 
-/// A finding about a key in relation to others; the loader adds where it was set.
-#[derive(Debug)]
-pub struct Finding {
-    /// The path of the key.
-    pub key: &'static str,
-    /// What is wrong, as a predicate of the key.
-    pub problem: Problem,
-}
-
-/// Errors and warnings about keys in relation to each other.
-#[derive(Debug, Default)]
-pub struct Findings {
-    /// These stop the program.
-    pub errors: Vec<Finding>,
-    /// These do not.
-    pub warnings: Vec<Finding>,
-}
-
-/// Judges the relations between keys.
-pub fn judge(raw: &Raw) -> Findings {
-    let mut found = Findings::default();
-    if raw.session.running_turns > raw.session.live_sessions {
-        let message = format!("must not be more than `session.live_sessions` ({})", raw.session.live_sessions);
-        found.errors.push(Finding {
-            key: "session.running_turns",
-            problem: Problem::new(message).hint("each running turn needs its session in memory"),
-        });
-    }
-    if lexical(&raw.storage.data_dir).starts_with(lexical(&raw.agents.main.workspace)) {
-        let problem =
-            Problem::new("must not contain the data directory").hint("the agent's tools could change its own database");
-        found.errors.push(Finding { key: "agents.main.workspace", problem });
-    }
-    if raw.telegram.rate.mode == RateMode::Off && !raw.telegram.api_root.is_loopback() {
-        let problem = Problem::new("may be `off` only with a loopback `telegram.api_root`")
-            .hint("remove the line; Telegram blocks bots that send too fast");
-        found.errors.push(Finding { key: "telegram.rate.mode", problem });
-    }
-    judge_people(&raw.telegram, &mut found.warnings);
-    found
-}
-
-fn judge_people(telegram: &RawTelegram, warnings: &mut Vec<Finding>) {
-    let mut warn = |key, problem| warnings.push(Finding { key, problem });
-    let allowed: BTreeSet<i64> = telegram.allow_from.iter().map(|user| user.0).collect();
-    if telegram.owners.is_empty() && allowed.len() > 1 {
-        let problem = Problem::new("lists several people, but nobody is an owner")
-            .hint("set `telegram.owners`; until then notices go to the log only");
-        warn("telegram.allow_from", problem);
-    }
-    if telegram.dm_policy == DmPolicy::Allowlist && allowed.is_empty() && telegram.owners.is_empty() {
-        let problem = Problem::new("is `allowlist`, but `telegram.allow_from` and `telegram.owners` are empty")
-            .hint("until somebody is listed, only people who were paired before may speak");
-        warn("telegram.dm_policy", problem);
-    }
-}
-
 /// Turns a raw configuration without errors into the one the program runs with.
 pub fn resolve(raw: Raw) -> Config {
     let agent = raw.agents.main;
     let session = raw.session;
-    // The one way there is, so nobody has to ask; a second one will not compile before it goes somewhere.
-    let Queue::Followup = session.queue;
+    let speech = raw.transcription;
     Config {
         data_dir: raw.storage.data_dir,
         agent: Agent {
@@ -303,9 +412,11 @@ pub fn resolve(raw: Raw) -> Config {
             fallback_model: Some(agent.fallback_model).filter(|model| !model.is_empty()),
             max_tokens: agent.max_tokens,
             effort: agent.effort,
+            timezone: agent.timezone,
         },
         anthropic: Anthropic { base_url: raw.anthropic.base_url, models_file: raw.anthropic.models_file },
         session: Session {
+            queue: session.queue,
             turn_deadline: Duration::from_secs(session.turn_deadline_s),
             tool_rounds: session.tool_rounds,
             idle_evict: Duration::from_secs(session.idle_evict_s),
@@ -313,9 +424,18 @@ pub fn resolve(raw: Raw) -> Config {
             live_sessions: session.live_sessions,
             pending_messages: session.pending_messages,
         },
+        tools: Tools { ask: raw.tools.ask },
+        notices: Notices { quiet_hours: raw.notices.quiet_hours },
         telegram: resolve_telegram(raw.telegram),
+        transcription: speech.url.map(|url| Transcription {
+            url,
+            model: speech.model,
+            language: Some(speech.language).filter(|language| !language.is_empty()),
+        }),
         gateway_listen: raw.gateway.listen,
         keep_messages_days: Some(raw.retention.messages_days).filter(|days| *days > 0),
+        attachments_bytes_max: raw.storage.attachments_max_mb * MIB,
+        keep_attachments_days: raw.retention.attachments_days,
         log_level: raw.log.level,
         log_format: raw.log.format,
     }
@@ -326,35 +446,55 @@ fn resolve_telegram(raw: RawTelegram) -> Telegram {
     Telegram {
         enabled: raw.enabled,
         api_root: raw.api_root,
+        mode: match (raw.mode, raw.webhook_url) {
+            (RawMode::Webhook, Some(url)) => Mode::Webhook(url),
+            // Webhook mode without an address was refused by the judge.
+            (RawMode::Polling, _) | (RawMode::Webhook, None) => Mode::Polling,
+        },
+        ip_family: raw.ip_family,
         dm_policy: raw.dm_policy,
-        allow_from: raw.allow_from.into_iter().map(|user| user.0).collect(),
-        owners: raw.owners.into_iter().map(|user| user.0).collect(),
+        allow_from: people(raw.allow_from),
+        owners: people(raw.owners),
+        groups: raw.groups.into_iter().map(|(chat, group)| (chat.0, resolve_group(group))).collect(),
+        group_allow_from: people(raw.group_allow_from),
+        mention_patterns: raw.mention_patterns,
         streaming: raw.streaming,
         link_preview: raw.link_preview,
         text_chunk: raw.text_chunk,
+        media_bytes_max: raw.media_max_mb * MIB,
+        error_policy: raw.error_policy,
+        reaction_ack: raw.reaction_ack.map(|reaction| reaction.0.to_owned()),
         rate: match rate.mode {
             RateMode::On => Some(Rate {
                 global_per_s: rate.global_per_s,
                 private_per_s: rate.private_per_s,
                 private_burst: rate.private_burst,
+                group_per_min: rate.group_per_min,
             }),
             RateMode::Off => None,
         },
     }
 }
 
-/// An absolute path with `..` taken literally. Enough to catch a mistake; the tools open files beneath a directory handle.
-fn lexical(path: &Path) -> PathBuf {
-    let mut clean = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::ParentDir => {
-                clean.pop();
-            }
-            Component::Prefix(_) | Component::RootDir | Component::CurDir | Component::Normal(_) => {
-                clean.push(component)
-            }
-        }
+fn resolve_group(raw: RawGroup) -> Group {
+    Group {
+        enabled: raw.enabled,
+        require_mention: raw.require_mention,
+        allow_from: people(raw.allow_from),
+        history_limit: raw.history_limit,
+        topics: raw.topics.into_iter().map(|(thread, topic)| (thread.0, resolve_topic(topic))).collect(),
     }
-    clean
+}
+
+fn resolve_topic(raw: RawTopic) -> Topic {
+    Topic {
+        enabled: raw.enabled,
+        require_mention: raw.require_mention,
+        allow_from: raw.allow_from.map(people),
+        history_limit: raw.history_limit,
+    }
+}
+
+fn people(users: Vec<RawUser>) -> BTreeSet<i64> {
+    users.into_iter().map(|user| user.0).collect()
 }

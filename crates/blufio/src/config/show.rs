@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::diagnostic::printable;
 use super::keys::{DefaultValue, KEYS, Key};
-use super::{Loaded, Origin};
+use super::kind::Kind;
+use super::{Loaded, Origin, groups};
 
 /// How `config show` prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +106,12 @@ fn reference_entry(key: &Key) -> String {
         key.doc,
         key.kind.limits(),
         key.variable()
-    )
+    ) + &more(key)
+}
+
+/// What the page says about a key besides.
+fn more(key: &Key) -> String {
+    if matches!(key.kind, Kind::Groups) { format!("\n{}", groups::reference()) } else { String::new() }
 }
 
 const INTRODUCTION: &str = "\
@@ -114,7 +120,7 @@ const INTRODUCTION: &str = "\
 This page is generated from the table of keys in `crates/blufio/src/config/keys.rs`; a test compares them, and
 `BLUFIO_BLESS=1 cargo test --release -p blufio config` writes the page anew.
 
-Nothing has to be configured: every key has a default, and the two secrets come from the environment.
+Nothing has to be configured: every key has a default, and secrets come from the environment.
 
 ## Where values come from
 
@@ -136,8 +142,13 @@ directory.
 
 ## Secrets
 
-Secrets are not configuration: `TELEGRAM_BOT_TOKEN` and `ANTHROPIC_API_KEY` are environment variables, and a token or key
-in the file is refused.
+Secrets are not configuration. They are environment variables, and a token or key in the file is refused:
+
+- `ANTHROPIC_API_KEY`: the key of the model's server;
+- `TELEGRAM_BOT_TOKEN`: the token of the bot;
+- `TELEGRAM_WEBHOOK_SECRET`: with `telegram.mode = \"webhook\"` only; 32 to 256 of `A-Z a-z 0-9 _ -`, chosen by you, as
+  `openssl rand -hex 32` makes them. Telegram sends it along, so that nobody else can;
+- `TRANSCRIPTION_API_KEY`: the key of the server in `transcription.url`, if it wants one.
 
 ## Checking
 

@@ -18,6 +18,7 @@ use super::sources::{CandidateState, ConfigFile, Located};
 use super::{Environment, Loaded, Origin, Overrides};
 
 mod messages;
+mod telegram;
 
 fn environment(vars: &[(&str, &str)]) -> Environment {
     let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -47,12 +48,21 @@ fn sample(key: &Key) -> String {
         Kind::Integer { min, max, .. } => (if key.default_is(&max.to_string()) { min } else { max }).to_string(),
         Kind::Text { .. } | Kind::Model { .. } => r#""other""#.to_owned(),
         Kind::Path => format!(r#""/other/{}""#, key.name()),
-        Kind::Choice { values, .. } => {
+        Kind::Choice { values } => {
             let other = values.iter().find(|value| !key.default_is(&format!("\"{value}\"")));
             format!("\"{}\"", other.unwrap_or(&values[0]))
         }
         Kind::Users => r#"[7, "tg:8"]"#.to_owned(),
-        Kind::Endpoint => r#""http://127.0.0.1:1""#.to_owned(),
+        Kind::Groups => {
+            "{ -1001234567890 = { allow_from = [7], topics = { 5 = { history_limit = 0 } } }, -5 = {} }".to_owned()
+        }
+        Kind::Patterns => r"['(?i)\bblufio\b', 'hey\s+you']".to_owned(),
+        Kind::ToolNames => r#"["shell", "send_file"]"#.to_owned(),
+        Kind::Endpoint { .. } => r#""http://127.0.0.1:1""#.to_owned(),
+        Kind::WebhookUrl => r#""https://bot.example.org:8443/telegram-webhook""#.to_owned(),
+        Kind::Reaction => r#""❤\u200D🔥""#.to_owned(),
+        Kind::Timezone => r#""Europe/Berlin""#.to_owned(),
+        Kind::QuietHours => r#""22:00-07:00""#.to_owned(),
         Kind::Listen => r#""[::1]:0""#.to_owned(),
     }
 }
@@ -103,8 +113,9 @@ fn every_key_can_be_set_by_file_and_by_variable() {
         assert!(matches!(by_file.origin, Origin::File { line, .. } if line == index + 1), "{}: {by_file:?}", key.path);
 
         let variable = key.variable();
-        // One at a time; `off` needs its loopback server, as in the file.
-        let by_variable = read("telegram.api_root = 'http://127.0.0.1:9'", &[(&variable, &sample(key))]).unwrap();
+        // One at a time; `off` needs its loopback server and `webhook` its address, as in the file.
+        let needed = "telegram = { api_root = 'http://127.0.0.1:9', webhook_url = 'https://h/telegram-webhook' }";
+        let by_variable = read(needed, &[(&variable, &sample(key))]).unwrap();
         let by_variable = &by_variable.settings[key.path];
         assert_eq!(by_variable.origin, Origin::Variable(variable));
         assert_eq!(by_variable.value, by_file.value, "{}", key.path);
@@ -143,6 +154,9 @@ fn defaults_are_the_limits_of_the_core() {
     assert_eq!(session.running_turns, limits::RUNNING_TURNS_MAX);
     assert_eq!(session.live_sessions, limits::LIVE_SESSIONS_MAX);
     assert_eq!(session.pending_messages, limits::SESSION_PENDING_MAX);
+    let config = read("", &[]).unwrap().config;
+    assert_eq!(config.telegram.media_bytes_max, limits::ATTACHMENT_BYTES_MAX);
+    assert_eq!(config.attachments_bytes_max, limits::ATTACHMENTS_BYTES_MAX);
 }
 
 #[test]
@@ -252,7 +266,7 @@ fn people() {
 #[test]
 fn refused_values() {
     for text in [
-        "session.queue = 'interrupt'",
+        "session.queue = 'drop'",
         "session.turn_deadline_s = 0",
         "session.turn_deadline_s = 7201",
         "session.turn_deadline_s = 1.0",
@@ -371,6 +385,7 @@ fn show() {
     assert_snapshot!(render_show(&loaded, ShowFormat::Toml), @r#"
     [storage]
     data_dir = "/data/blufio"  # environment variable XDG_DATA_HOME
+    attachments_max_mb = 1024  # default
 
     [agents.main]
     workspace = "/data/blufio/workspace"  # from storage.data_dir
@@ -379,6 +394,7 @@ fn show() {
     fallback_model = "claude-opus-5-5"  # default
     max_tokens = 8192  # default
     effort = "medium"  # default
+    # timezone is not set: the machine's
 
     [anthropic]
     base_url = "https://api.anthropic.com"  # default
@@ -393,27 +409,49 @@ fn show() {
     live_sessions = 64  # default
     pending_messages = 20  # default
 
+    [tools]
+    ask = []  # default
+
+    [notices]
+    quiet_hours = ""  # default
+
     [telegram]
     # enabled is not set: `true` if there is a bot token
     api_root = "https://api.telegram.org"  # default
+    mode = "polling"  # default
+    # webhook_url is not set: none
+    ip_family = "auto"  # default
     dm_policy = "pairing"  # default
     allow_from = [9]  # /etc/blufio/blufio.toml:2
     owners = [9]  # from the only entry of telegram.allow_from
+    groups = {}  # default
+    group_allow_from = []  # default
+    mention_patterns = []  # default
     streaming = "auto"  # default
     link_preview = false  # default
     text_chunk = 4000  # default
+    media_max_mb = 20  # default
+    error_policy = "once"  # default
+    reaction_ack = ""  # default
 
     [telegram.rate]
     mode = "on"  # default
     global_per_s = 25  # default
     private_per_s = 1  # default
     private_burst = 3  # default
+    group_per_min = 20  # default
+
+    [transcription]
+    url = ""  # default
+    model = "whisper-1"  # default
+    language = ""  # default
 
     [gateway]
     listen = "127.0.0.1:8420"  # default
 
     [retention]
     messages_days = 0  # default
+    attachments_days = 30  # default
 
     [log]
     level = "warn"  # environment variable BLUFIO_LOG

@@ -1,9 +1,11 @@
-//! The HTTP interface, on two doors: the control socket (private to this user, everything) and the TCP address (the health
-//! words only, until there are credentials). Which route is behind which door is data: [`routes::ROUTES`].
+//! The HTTP interface, on two doors: the control socket (private to this user) and the TCP address (the health words, and
+//! the webhook for those who know its secret). Which route is behind which door is data: [`routes::ROUTES`].
 
+mod channels;
 pub mod metrics;
 mod routes;
 mod socket;
+mod webhook;
 
 use crate::failure::Failure;
 use axum::Router;
@@ -11,10 +13,11 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use blufio_core::port::Webhook;
 use blufio_runtime::Host;
 use futures_util::FutureExt;
 use metrics_exporter_prometheus::PrometheusHandle;
-use routes::{Door, ROUTES};
+use routes::{Credential, Door, ROUTES};
 use std::net::TcpListener;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -30,6 +33,8 @@ pub struct App {
     pub host: Host,
     /// Renders the metrics.
     pub metrics: PrometheusHandle,
+    /// Takes the updates that a server brings, if one does.
+    pub webhook: Option<Arc<dyn Webhook>>,
     /// Transactions committed so far.
     pub commits: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// Rung when a listener ends before it is told to; the process then ends too.
@@ -56,7 +61,7 @@ pub fn serve_tcp(app: &Arc<App>, listener: TcpListener, stop: &CancellationToken
     let listener = tokio::net::TcpListener::from_std(listener)
         .map_err(|error| Failure::internal("the gateway could not be started", &error))?;
     if let Ok(address) = address {
-        tracing::info!(%address, "health words: /healthz and /readyz");
+        tracing::info!(%address, webhook = app.webhook.is_some(), "health words: /healthz and /readyz");
     }
     let server = axum::serve(listener, router(app, Door::Tcp));
     run(app, stop, server.with_graceful_shutdown(stop.clone().cancelled_owned()));
@@ -64,13 +69,18 @@ pub fn serve_tcp(app: &Arc<App>, listener: TcpListener, stop: &CancellationToken
 }
 
 fn router(app: &Arc<App>, door: Door) -> Router {
-    let open = ROUTES.iter().filter(|route| route.doors.contains(&door));
+    let known = |credential: Credential| credential != Credential::WebhookSecret || app.webhook.is_some();
+    let open = ROUTES.iter().filter(|route| route.doors.contains(&door) && known(route.credential));
     let router = open.fold(Router::new(), |router, route| router.route(route.path, (route.handler)()));
+    layers(router).with_state(app.clone())
+}
+
+/// What stands around all routes.
+fn layers<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
     router
         .fallback(routes::not_found)
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(axum::middleware::from_fn(guard))
-        .with_state(app.clone())
 }
 
 /// The servers end with the process, after everything that uses them. One that ends earlier, by whatever cause, takes the

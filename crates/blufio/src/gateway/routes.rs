@@ -1,13 +1,13 @@
-//! The routes, and which door each is behind.
+//! The routes: which door each is behind, and what must be shown there.
 
-use super::App;
+use super::{App, channels, webhook};
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, any, get, post};
 use blufio_core::event::Event;
 use blufio_core::ids::{InboxId, SessionKey, TurnNumber};
 use blufio_core::port::StoreError;
@@ -24,7 +24,8 @@ const LIST_ROWS: u32 = 100;
 /// Rows in a list at most.
 const LIST_ROWS_MAX: u32 = 10_000;
 
-type Shared = State<Arc<App>>;
+/// What every handler gets.
+pub type Shared = State<Arc<App>>;
 
 /// A way in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,43 +36,78 @@ pub enum Door {
     Socket,
 }
 
+/// What a caller must show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// Nothing: the answer is one word that helps nobody.
+    Nothing,
+    /// To be this user, which the socket has asked the kernel about.
+    User,
+    /// The webhook's secret. Without a webhook there is no such route.
+    WebhookSecret,
+}
+
 /// A route.
 pub struct Route {
     /// Its path.
     pub path: &'static str,
     /// Where it can be reached.
     pub doors: &'static [Door],
+    /// By whom.
+    pub credential: Credential,
     /// Who answers.
     pub handler: fn() -> MethodRouter<Arc<App>>,
 }
 
-const EVERYWHERE: &[Door] = &[Door::Tcp, Door::Socket];
-const PRIVATE: &[Door] = &[Door::Socket];
+/// The health words.
+const fn open(path: &'static str, handler: fn() -> MethodRouter<Arc<App>>) -> Route {
+    Route { path, doors: &[Door::Tcp, Door::Socket], credential: Credential::Nothing, handler }
+}
+
+/// Everything that shows or changes something.
+const fn private(path: &'static str, handler: fn() -> MethodRouter<Arc<App>>) -> Route {
+    Route { path, doors: &[Door::Socket], credential: Credential::User, handler }
+}
 
 /// All routes there are.
 pub const ROUTES: &[Route] = &[
-    Route { path: "/healthz", doors: EVERYWHERE, handler: || get(health) },
-    Route { path: "/readyz", doors: EVERYWHERE, handler: || get(ready) },
-    Route { path: "/metrics", doors: PRIVATE, handler: || get(metrics) },
-    Route { path: "/v1/status", doors: PRIVATE, handler: || get(status) },
-    Route { path: "/v1/messages", doors: PRIVATE, handler: || post(say) },
-    Route { path: "/v1/messages/{inbox}", doors: PRIVATE, handler: || get(message) },
-    Route { path: "/v1/sessions", doors: PRIVATE, handler: || get(sessions) },
-    Route { path: "/v1/sessions/{key}/messages", doors: PRIVATE, handler: || get(messages) },
-    Route { path: "/v1/sessions/{key}/journal", doors: PRIVATE, handler: || get(journal) },
-    Route { path: "/v1/sessions/{key}/events", doors: PRIVATE, handler: || get(events) },
-    Route { path: "/v1/sessions/{key}/stop", doors: PRIVATE, handler: || post(stop) },
-    Route { path: "/v1/pairings", doors: PRIVATE, handler: || get(pairings) },
-    Route { path: "/v1/pairings/approve", doors: PRIVATE, handler: || post(approve) },
-    Route { path: "/v1/pairings/reject", doors: PRIVATE, handler: || post(reject) },
-    Route { path: "/v1/pairings/revoke", doors: PRIVATE, handler: || post(revoke) },
+    open("/healthz", || get(health)),
+    open("/readyz", || get(ready)),
+    Route {
+        path: "/telegram-webhook",
+        doors: &[Door::Tcp],
+        credential: Credential::WebhookSecret,
+        // Any method: a wrong one must look like an unknown path.
+        handler: || any(webhook::receive),
+    },
+    private("/metrics", || get(metrics)),
+    private("/v1/status", || get(status)),
+    private("/v1/messages", || post(say)),
+    private("/v1/messages/{inbox}", || get(message)),
+    private("/v1/sessions", || get(sessions)),
+    private("/v1/sessions/{key}/messages", || get(messages)),
+    private("/v1/sessions/{key}/journal", || get(journal)),
+    private("/v1/sessions/{key}/events", || get(events)),
+    private("/v1/sessions/{key}/stop", || post(stop)),
+    private("/v1/approvals", || get(approvals)),
+    private("/v1/channels/{name}", || get(channels::status)),
+    private("/v1/channels/{name}/retry", || post(channels::retry)),
+    private("/v1/channels/{name}/send", || post(channels::send)),
+    private("/v1/pairings", || get(pairings)),
+    private("/v1/pairings/approve", || post(approve)),
+    private("/v1/pairings/reject", || post(reject)),
+    private("/v1/pairings/revoke", || post(revoke)),
+    private("/v1/pairings/link", || post(channels::link)),
 ];
 
 /// An error as the client reads it.
-struct Problem {
-    status: StatusCode,
-    message: String,
-    hint: Option<&'static str>,
+pub struct Problem {
+    /// The status of HTTP.
+    pub status: StatusCode,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<&'static str>,
 }
 
 impl IntoResponse for Problem {
@@ -100,9 +136,10 @@ impl From<JsonRejection> for Problem {
     }
 }
 
-/// For every path that is not a route.
+/// For every path that is not a route. Its body is not read, so the connection ends.
 pub async fn not_found() -> Response {
-    Problem { status: StatusCode::NOT_FOUND, message: "no such route".to_owned(), hint: None }.into_response()
+    let message = "no such route".to_owned();
+    webhook::closing(Problem { status: StatusCode::NOT_FOUND, message, hint: None }.into_response())
 }
 
 async fn health() -> &'static str {
@@ -250,6 +287,13 @@ fn render(event: &Event) -> SseEvent {
     SseEvent::default().id(event.number.to_string()).data(data)
 }
 
+async fn approvals(State(app): Shared) -> Result<Response, Problem> {
+    match app.host.view(StoreQuery::Approvals).await? {
+        View::Approvals(open) => Ok(Json(open).into_response()),
+        other => Err(unexpected(&other)),
+    }
+}
+
 async fn pairings(State(app): Shared) -> Result<Response, Problem> {
     match app.host.view(StoreQuery::Pairings).await? {
         View::Pairings(paired, requests) => {
@@ -298,7 +342,8 @@ async fn decide(app: &App, change: PairingChange) -> Result<Response, Problem> {
     Ok(Json(app.host.pairing(change).await?).into_response())
 }
 
-fn unexpected(view: &View) -> Problem {
+/// The store has a bug.
+pub fn unexpected(view: &View) -> Problem {
     tracing::error!(?view, "the store answered another question");
     StoreError::Broken("the store answered another question".to_owned()).into()
 }
@@ -308,10 +353,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_health_words_are_open_to_the_network() {
-        let open: Vec<&str> =
-            ROUTES.iter().filter(|route| route.doors.contains(&Door::Tcp)).map(|route| route.path).collect();
-        assert_eq!(open, ["/healthz", "/readyz"]);
-        assert!(ROUTES.iter().all(|route| route.doors.contains(&Door::Socket)));
+    fn only_health_words_and_the_webhook_with_its_secret_are_open_to_the_network() {
+        let open: Vec<(&str, Credential)> = ROUTES
+            .iter()
+            .filter(|route| route.doors.contains(&Door::Tcp))
+            .map(|route| (route.path, route.credential))
+            .collect();
+        assert_eq!(
+            open,
+            [
+                ("/healthz", Credential::Nothing),
+                ("/readyz", Credential::Nothing),
+                ("/telegram-webhook", Credential::WebhookSecret),
+            ]
+        );
+        for route in ROUTES.iter().filter(|route| !route.doors.contains(&Door::Tcp)) {
+            assert_eq!((route.doors, route.credential), (&[Door::Socket][..], Credential::User), "{}", route.path);
+        }
     }
 }

@@ -65,7 +65,7 @@ async fn status_knows_whether_a_server_runs() {
     let place = Place::with(&api);
     let data = place.data().display().to_string();
     let nothing = place.run(&["status", "--json"]).json();
-    assert_eq!(nothing, json!({"running": false, "data_dir": data, "store": null}));
+    assert_eq!(nothing, json!({"running": false, "data_dir": data, "store": null, "open_questions": 0}));
     assert!(place.run(&["status"]).good().starts_with("state        not running\n"));
     assert!(!place.data().exists(), "looking changes nothing");
 

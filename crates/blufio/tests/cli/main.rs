@@ -3,12 +3,15 @@
 //! `BLUFIO_BIN` names another binary to drive than the one that was built with the tests.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::disallowed_methods)]
 
+mod channels;
 mod looks;
 mod people;
+mod questions;
 mod shell;
 mod terminal;
+mod webhook;
 
-use blufio_testkit::botapi::FakeBotApi;
+use blufio_testkit::botapi::{BotApiConfig, FakeBotApi};
 use blufio_testkit::messages::FakeMessagesApi;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -106,12 +109,13 @@ impl Place {
             let read = log.read_line(&mut seen).expect("the log is text");
             assert!(read > 0, "the server did not start: {seen}");
         }
+        let head = seen.clone();
         // Whoever does not read a log makes its writer wait.
         let rest = std::thread::spawn(move || {
             log.read_to_string(&mut seen).expect("the log is text");
             seen
         });
-        Server { running: Running { child: Some(child) }, rest: Some(rest) }
+        Server { running: Running { child: Some(child) }, head, rest: Some(rest) }
     }
 }
 
@@ -183,6 +187,8 @@ impl Drop for Running {
 /// A running server.
 struct Server {
     running: Running,
+    /// Its log up to where it can be talked to.
+    head: String,
     rest: Option<JoinHandle<String>>,
 }
 
@@ -201,6 +207,11 @@ impl Server {
     fn kill(self) {
         drop(self.running);
     }
+}
+
+/// A Telegram that slows nobody down.
+async fn telegram() -> FakeBotApi {
+    FakeBotApi::start(BotApiConfig { throttle: false, ..BotApiConfig::default() }).await.expect("the fake starts")
 }
 
 /// A model that obeys every test.

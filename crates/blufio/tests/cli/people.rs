@@ -1,15 +1,11 @@
 //! `blufio pairing`, with and without a server.
 
-use super::{Place, SOON, model};
-use blufio_testkit::botapi::{BotApiConfig, FakeBotApi};
+use super::{Place, SOON, model, telegram};
+use blufio_testkit::botapi::FakeBotApi;
 use serde_json::{Value, json};
 
 const ANN: i64 = 501;
 const BOB: i64 = 502;
-
-async fn telegram() -> FakeBotApi {
-    FakeBotApi::start(BotApiConfig { throttle: false, ..BotApiConfig::default() }).await.expect("the fake starts")
-}
 
 /// Lets a stranger write, and reads the code in the bot's answer.
 async fn ask(bot: &FakeBotApi, user: i64) -> String {
@@ -80,4 +76,33 @@ async fn without_a_server_the_database_is_asked() {
     let messages = bot.wait_for_bot_messages(ANN, 2, SOON).await;
     assert_eq!(messages.last().map(|message| message.text.as_str()), Some("welcome back"));
     server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_lets_in_whoever_opens_it_first() {
+    let (api, bot) = (model().await, telegram().await);
+    let place = Place::with_telegram(&api, &bot);
+    place.run(&["pairing", "link"]).bad(69, &["no server is running", "hint: start it with `blufio serve`"]);
+    let server = place.serve();
+    // The bot has a name as soon as it polls.
+    bot.wait_for(|state| state.counts().contains_key("getUpdates").then_some(()), SOON).await;
+
+    let made = place.run(&["pairing", "link", "--json"]).json();
+    assert_eq!(made["valid_minutes"], 10);
+    let link = made["link"].as_str().expect("an address");
+    let code = link.strip_prefix("https://t.me/blufio_test_bot?start=").unwrap_or_else(|| panic!("{link}"));
+    bot.send_text(ANN, &format!("/start {code}"));
+    let messages = bot.wait_for_bot_messages(ANN, 1, SOON).await;
+    assert!(messages.iter().any(|message| message.text.starts_with("Hello, I am Blufio")), "{messages:?}");
+    let people = place.run(&["pairing", "list", "--json"]).json();
+    assert_eq!((&people["paired"][0]["user"], &people["paired"][0]["owner"]), (&json!(ANN), &json!(true)));
+
+    bot.send_text(BOB, &format!("/start {code}"));
+    bot.wait_for(|state| (state.pending_updates() == 0).then_some(()), SOON).await;
+    assert_eq!(listed(&place), (vec![json!(ANN)], vec![]), "it was used");
+    let text = place.run(&["pairing", "link"]).good();
+    assert!(text.starts_with("https://t.me/") && text.contains("valid for 10 minutes, once"), "{text}");
+    assert!(!text.contains(code), "every link is another one");
+    server.stop();
+    assert_eq!(bot.violations(), [""; 0]);
 }

@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 /// A pseudo-terminal with a command behind it.
-struct Terminal {
+pub(super) struct Terminal {
     keyboard: File,
     screen: Receiver<Vec<u8>>,
     /// What was shown and has not been looked at.
@@ -20,7 +20,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn open(place: &Place, arguments: &[&str]) -> Self {
+    pub(super) fn open(place: &Place, arguments: &[&str]) -> Self {
         let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
         grantpt(&controller).expect("it is ours");
         unlockpt(&controller).expect("it is ours");
@@ -47,13 +47,13 @@ impl Terminal {
         Self { keyboard, screen, shown: Vec::new(), running }
     }
 
-    fn type_in(&mut self, keys: &str) {
+    pub(super) fn type_in(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).expect("the terminal takes keys");
     }
 
     /// Everything up to and including `text`, which comes soon.
     #[track_caller]
-    fn until(&mut self, text: &str) -> String {
+    pub(super) fn until(&mut self, text: &str) -> String {
         loop {
             if let Some(at) = self.shown.windows(text.len()).position(|window| window == text.as_bytes()) {
                 let rest = self.shown.split_off(at + text.len());
@@ -70,14 +70,14 @@ impl Terminal {
 
     /// Waits for the prompt, types a line, and waits until it has been taken.
     #[track_caller]
-    fn say(&mut self, line: &str) {
+    pub(super) fn say(&mut self, line: &str) {
         self.until("> ");
         self.type_in(&format!("{line}\r"));
         self.until("\u{1b}[?2004l");
     }
 
     #[track_caller]
-    fn leave(mut self, key: &str) {
+    pub(super) fn leave(mut self, key: &str) {
         self.until("> ");
         self.type_in(key);
         let ran = self.running.end();

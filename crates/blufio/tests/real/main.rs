@@ -14,11 +14,22 @@
 )]
 
 mod bad_input;
+mod commands;
 mod durability;
 mod faults;
+mod groups;
 mod limits;
+mod media;
+mod migration;
+mod notices;
+mod questions;
+mod queue;
+mod reactions;
+mod sending;
 mod shutdown;
 mod stop;
 mod streaming;
 mod support;
 mod telegram;
+mod topics;
+mod webhook;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use blufio_testkit::botapi::{BotApiConfig, FakeBotApi, VisibleMessage};
+use blufio_testkit::botapi::{BotApiConfig, FakeBotApi, Post, VisibleMessage};
 use blufio_testkit::invariants;
 use blufio_testkit::messages::{FakeMessagesApi, MessagesConfig};
 use blufio_testkit::process::{Blufio, Setup};
@@ -49,11 +49,16 @@ impl World {
 
     /// The same with another model.
     pub async fn prepare_with(messages: MessagesConfig) -> Self {
+        Self::prepare_as(messages, BotApiConfig::default()).await
+    }
+
+    /// The same with another bot.
+    pub async fn prepare_as(messages: MessagesConfig, bot: BotApiConfig) -> Self {
         let bot = BotApiConfig {
             token: TOKEN.to_owned(),
             // The public server slows a poll that repeats its offset, as each restart does.
             throttle: false,
-            ..BotApiConfig::default()
+            ..bot
         };
         let telegram = FakeBotApi::start(bot).await.unwrap();
         let messages = FakeMessagesApi::start(MessagesConfig { api_key: KEY.to_owned(), ..messages }).await.unwrap();
@@ -377,4 +382,61 @@ pub fn answered(texts: &[String]) -> Vec<(u64, usize)> {
 /// Each of these numbers once, in this order.
 pub fn each_once(numbers: impl IntoIterator<Item = u64>) -> Vec<(u64, usize)> {
     numbers.into_iter().map(|number| (number, 1)).collect()
+}
+
+// ---------------------------------------------------------------- groups and what the model sees
+
+/// A mention of the bot.
+pub const BOT: &str = "@blufio_test_bot";
+
+impl World {
+    /// Somebody writes anywhere; gives the message's number in its chat.
+    pub fn write(&self, post: Post) -> i64 {
+        let chat = post.chat;
+        self.telegram.change(|state| {
+            state.post(post);
+            state.transcript(chat).last().unwrap().message_id
+        })
+    }
+
+    /// Writes into a chat and waits there for an answer with `words` in it.
+    pub async fn ask_in(&self, post: Post, words: &str) -> VisibleMessage {
+        let chat = post.chat;
+        self.write(post);
+        self.hear(chat, words).await
+    }
+
+    /// Everything that the bot has said in a chat, oldest first.
+    pub fn said(&self, chat: i64) -> Vec<VisibleMessage> {
+        self.telegram.transcript(chat).into_iter().filter(|said| said.from_bot).collect()
+    }
+
+    /// The content blocks of the newest message with `words` in it that the model was shown as somebody's.
+    pub fn shown(&self, words: &str) -> Vec<Value> {
+        let blocks = |message: &Value| match &message["content"] {
+            Value::String(text) => vec![json!({"type": "text", "text": text})],
+            content => content.as_array().cloned().unwrap_or_default(),
+        };
+        let holds = |block: &Value| block["text"].as_str().is_some_and(|text| text.contains(words));
+        for request in self.messages.requests().iter().rev() {
+            for message in request.body["messages"].as_array().into_iter().flatten().rev() {
+                let blocks = blocks(message);
+                if message["role"] == "user" && blocks.iter().any(holds) {
+                    return blocks;
+                }
+            }
+        }
+        panic!("the model was never shown {words:?}; it saw {:?}", self.messages.prompts_seen());
+    }
+
+    /// The words of [`World::shown`], block by block.
+    pub fn read_to_model(&self, words: &str) -> Vec<String> {
+        self.shown(words).iter().filter_map(|block| block["text"].as_str()).map(str::to_owned).collect()
+    }
+
+    /// Writes into the database of a process that does not run.
+    pub fn tamper(&self, sql: &str) {
+        assert!(self.server.is_none(), "the database belongs to the server");
+        Connection::open(self.setup.database()).unwrap().execute_batch(sql).unwrap();
+    }
 }

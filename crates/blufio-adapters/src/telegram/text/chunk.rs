@@ -16,14 +16,15 @@ const CHUNK_FILL_MIN_PERCENT: usize = 30;
 /// Bytes behind the limit that are looked at to see where a character cluster ends. Real clusters are much shorter.
 const CLUSTER_BYTES: usize = 256;
 
-/// Markdown as the messages of one reply, at most [`REPLY_CHUNKS_MAX`] of them. If there is more, the last one ends with
-/// a note that says how much of the reply is shown. No chunk is blank; a text without anything visible gives none.
+/// Markdown as the messages of one reply, at most one more than [`REPLY_CHUNKS_MAX`]: then there are too many to send. If
+/// there is still more, the last one ends with a note that says how much of the reply is shown. No chunk is blank; a text
+/// without anything visible gives none.
 ///
 /// `limit_units` counts UTF-16 code units after entity parsing and is brought into [`CHUNK_UNITS_MIN`] to
 /// [`MESSAGE_UNITS_MAX`]. The plain form of a chunk, which has the addresses of links in it, may exceed `limit_units` but
 /// not [`MESSAGE_UNITS_MAX`].
 pub fn render(markdown: &str, limit_units: usize) -> Vec<Chunk> {
-    chunks(&parse(markdown), limit_units, REPLY_CHUNKS_MAX).iter().map(Document::to_chunk).collect()
+    chunks(&parse(markdown), limit_units, REPLY_CHUNKS_MAX + 1).iter().map(Document::to_chunk).collect()
 }
 
 /// A document as at most `pieces_max` pieces that fit one message each, for limits and with a note as in [`render`].

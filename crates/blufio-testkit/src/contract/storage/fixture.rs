@@ -1,13 +1,15 @@
 //! Small values for the cases.
 
 use blufio_core::access::Principal;
+use blufio_core::content::Content;
 use blufio_core::ids::{
     Boot, CallNumber, ChannelName, EpochNumber, InboxId, MessageSeq, ModelId, SessionId, SessionKey, TurnNumber,
 };
 use blufio_core::message::{Origin, Part, Role, StopReason, Usage};
 use blufio_core::money::MicroUsd;
+use blufio_core::port::Storage;
 use blufio_core::record::{
-    Batch, CallCost, Commit, Draft, Epoch, Fate, Item, NewMessage, OpenCall, Record, Rendered, Route, Step,
+    Batch, CallCost, Commit, Draft, Epoch, Fate, InboxRow, Item, NewMessage, OpenCall, Record, Rendered, Route, Step,
 };
 use blufio_core::session::{Input, Outcome};
 use blufio_core::time::Timestamp;
@@ -35,7 +37,7 @@ pub fn route(chat: i64, reply_to: Option<i64>) -> Route {
 /// A message to a chat.
 pub fn draft(chat: i64, text: &str) -> Draft {
     let body = Rendered { rich: format!("<b>{text}</b>"), plain: text.to_owned() };
-    Draft { route: route(chat, None), body, replaces: None }
+    Draft::text(route(chat, None), body)
 }
 
 /// An update with that number.
@@ -56,7 +58,8 @@ pub fn queue(chat: i64, update: i64, text: &str) -> Item {
             session: key(chat),
             route: route(chat, Some(update)),
             principal: Principal::Owner,
-            text: text.to_owned(),
+            content: Content::words(text),
+            album: None,
             when_full: Some(draft(chat, "full")),
             pending_max: 20,
         },
@@ -96,7 +99,17 @@ pub fn parts(epoch: i64, seq: i64, role: Role, parts: Vec<Part>) -> Record {
 
 /// The record that begins a turn.
 pub fn turn_opened(inbox: InboxId) -> Record {
-    Record::TurnOpened { inbox, deadline: Timestamp(AT.0 + 900_000) }
+    opened_together(inbox, &[])
+}
+
+/// The record that begins a turn for several rows.
+pub fn opened_together(inbox: InboxId, also: &[InboxId]) -> Record {
+    Record::TurnOpened { inbox, also: also.to_vec(), deadline: Timestamp(AT.0 + 900_000) }
+}
+
+/// The oldest row that waits in a session.
+pub async fn next(store: &impl Storage, session: SessionId) -> Option<InboxRow> {
+    store.waiting(session, 1).await.unwrap().pop()
 }
 
 /// A call of a model, with what it would cost at most.

@@ -1,8 +1,9 @@
 //! What comes in.
 
 use super::Subject;
-use super::fixture::{ACCOUNT, AT, batch, begin, channel, draft, item, key, queue, route};
+use super::fixture::{ACCOUNT, AT, batch, begin, channel, draft, item, key, next, queue, route};
 use blufio_core::access::Principal;
+use blufio_core::content::{Content, FileKind, FileRef, Quote, QuoteKind};
 use blufio_core::ids::InboxId;
 use blufio_core::limits::INBOX_PENDING_MAX;
 use blufio_core::port::{Storage, StoreError};
@@ -29,7 +30,7 @@ pub(super) async fn take(store: &impl Storage, item: blufio_core::record::Item) 
 
 /// The bodies waiting in the outbox, chat by chat.
 async fn waiting(store: &impl Storage) -> Vec<String> {
-    store.outbox(channel(), 100).await.unwrap().into_iter().map(|row| row.body.plain).collect()
+    store.outbox(channel(), 100, AT).await.unwrap().into_iter().map(|row| row.body.plain).collect()
 }
 
 pub(super) async fn repeats_change_nothing<S: Storage>(subject: &Subject<'_, S>) {
@@ -39,7 +40,7 @@ pub(super) async fn repeats_change_nothing<S: Storage>(subject: &Subject<'_, S>)
     let again = || batch(vec![queue(1, 10, "hi"), item(11, answer.clone())]);
     let first = store.accept(again()).await.unwrap();
     assert!(first.iter().all(|accepted| accepted.new));
-    assert_eq!([first[0].taken, first[1].taken], [Taken::Queued, Taken::Closed]);
+    assert_eq!([&first[0].taken, &first[1].taken], [&Taken::Queued, &Taken::Closed]);
     drop(store);
     let store = subject.open();
     let second = store.accept(again()).await.unwrap();
@@ -72,12 +73,13 @@ pub(super) async fn rows_wait_in_order_with_what_they_carry<S: Storage>(subject:
     drop(store);
     let store = subject.open();
     let snapshot = store.open(key(1), AT).await.unwrap();
-    let row = store.next(snapshot.id).await.unwrap().unwrap();
+    let row = next(&store, snapshot.id).await.unwrap();
     let expected = InboxRow {
         id: accepted[0].inbox,
         route: route(1, Some(10)),
         principal: Principal::Person("1".to_owned()),
-        text: "first ☂".to_owned(),
+        content: Content::words("first ☂"),
+        album: None,
         attempts: 0,
         at: AT,
     };
@@ -131,7 +133,7 @@ pub(super) async fn stop_drops_what_waits_and_outlives_a_restart<S: Storage>(sub
     let snapshot = store.open(key(1), AT).await.unwrap();
     assert_eq!(snapshot.stop_before, stop);
     assert!(snapshot.running.unwrap().inbox.id < stop, "the running turn is to end");
-    assert_eq!(store.next(session).await.unwrap().unwrap().text, "later");
+    assert_eq!(next(&store, session).await.unwrap().content.text, "later");
 }
 
 pub(super) async fn edits_reach_only_rows_that_wait<S: Storage>(subject: &Subject<'_, S>) {
@@ -145,8 +147,8 @@ pub(super) async fn edits_reach_only_rows_that_wait<S: Storage>(subject: &Subjec
         let edit = Fate::Edit { session: key(1), message, text: "edited".to_owned() };
         take(&store, item(update, edit)).await;
     }
-    assert_eq!(store.open(key(1), AT).await.unwrap().running.unwrap().inbox.text, "runs");
-    assert_eq!(store.next(session).await.unwrap().unwrap().text, "edited");
+    assert_eq!(store.open(key(1), AT).await.unwrap().running.unwrap().inbox.content.text, "runs");
+    assert_eq!(next(&store, session).await.unwrap().content.text, "edited");
 }
 
 pub(super) async fn answered_dropped_and_unreadable_updates_are_closed<S: Storage>(subject: &Subject<'_, S>) {
@@ -167,4 +169,42 @@ pub(super) async fn answered_dropped_and_unreadable_updates_are_closed<S: Storag
     );
     assert_eq!(waiting(&store).await, ["Hello."]);
     assert!(store.recover(AT).await.unwrap().sessions.is_empty(), "nothing waits");
+}
+
+pub(super) async fn contents_are_kept_beside_the_words<S: Storage>(subject: &Subject<'_, S>) {
+    let store = subject.open();
+    let content = Content {
+        text: "look".to_owned(),
+        speaker: Some("Ann".to_owned()),
+        quotes: vec![Quote { kind: QuoteKind::Forward, from: "Bob".to_owned(), text: "hi".to_owned() }],
+        files: vec![FileRef {
+            kind: FileKind::Photo,
+            handle: "f1".to_owned(),
+            name: None,
+            media_type: Some("image/jpeg".to_owned()),
+            bytes: Some(7),
+            seconds: None,
+        }],
+    };
+    let mut rich = queue(1, 1, "");
+    if let Fate::Queue { content: sent, album, .. } = &mut rich.fate {
+        (*sent, *album) = (content.clone(), Some("a1".to_owned()));
+    }
+    store.accept(batch(vec![rich, queue(1, 2, "words"), queue(1, 3, "more")])).await.unwrap();
+    drop(store);
+    let store = subject.open();
+    let session = store.open(key(1), AT).await.unwrap().id;
+    let edit = Fate::Edit { session: key(1), message: 1, text: "look!".to_owned() };
+    take(&store, item(4, edit)).await;
+    let rows = store.waiting(session, 2).await.unwrap();
+    let seen: Vec<(Content, Option<&str>)> =
+        rows.iter().map(|row| (row.content.clone(), row.album.as_deref())).collect();
+    let edited = Content { text: "look!".to_owned(), ..content };
+    assert_eq!(seen, [(edited, Some("a1")), (Content::words("words"), None)], "an edit changes the words alone");
+    let waiting = async |chat| match store.view(Query::Waiting(key(chat)), AT).await.unwrap() {
+        View::Waiting(waiting) => waiting,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(waiting(1).await, ["look!", "words", "more"]);
+    assert!(waiting(9).await.is_empty());
 }

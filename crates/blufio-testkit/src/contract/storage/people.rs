@@ -1,11 +1,11 @@
 //! Strangers, owners and the lists of them.
 
 use super::Subject;
-use super::fixture::{AT, batch, channel, draft, item, key, queue};
+use super::fixture::{ACCOUNT, AT, batch, channel, draft, item, key, queue};
 use super::inbox::{row, take};
 use blufio_core::limits::{PAIRING_PENDING_MAX, PAIRING_REPLIES_MAX, PAIRING_TTL};
 use blufio_core::port::{Storage, StoreError};
-use blufio_core::record::{Batch, Fate, Item, Pairing, PairingChange, PairingRequest, Query, View};
+use blufio_core::record::{Batch, Fate, Item, Pairing, PairingChange, PairingRequest, Query, Taken, View};
 use blufio_core::time::Timestamp;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ async fn people(store: &impl Storage, at: Timestamp) -> (Vec<Pairing>, Vec<Pairi
 }
 
 async fn replies(store: &impl Storage) -> usize {
-    store.outbox(channel(), 100).await.unwrap().len()
+    store.outbox(channel(), 100, AT).await.unwrap().len()
 }
 
 fn approve(code: &str, has_owner: bool) -> PairingChange {
@@ -94,4 +94,57 @@ pub(super) async fn revoking_drops_what_waits<S: Storage>(subject: &Subject<'_, 
     ask(&store, 4, 101, AT).await;
     assert_eq!(people(&store, AT).await.1.len(), 1, "they may ask again");
     assert_eq!(store.recover(AT).await.unwrap().sessions, [key(102)]);
+}
+
+fn shows(update: i64, user: i64, code: &str) -> Item {
+    let (name, code) = (format!("user {user}"), code.to_owned());
+    item(update, Fate::Link { user, name, code, welcome: draft(user, "welcome") })
+}
+
+async fn link(store: &impl Storage, code: &str, at: Timestamp) -> Result<Pairing, StoreError> {
+    let link = PairingChange::Link { channel: channel(), account: ACCOUNT, code: code.to_owned(), has_owner: false };
+    store.pairing(link, at).await
+}
+
+async fn show(store: &impl Storage, item: Item, at: Timestamp) -> Taken {
+    store.accept(Batch { at, ..batch(vec![item]) }).await.unwrap()[0].taken.clone()
+}
+
+pub(super) async fn a_link_lets_in_whoever_shows_it_first<S: Storage>(subject: &Subject<'_, S>) {
+    let store = subject.open();
+    let made = link(&store, "LINK2222", AT).await.unwrap();
+    assert_eq!((made.user, made.name.as_str(), made.owner), (0, "LINK2222", false));
+    assert!(people(&store, AT).await.0.is_empty(), "nobody is let in yet");
+    assert!(link(&store, "LINK2222", AT).await.is_err(), "a code is made once");
+    link(&store, "LINK3333", AT).await.unwrap();
+    let paired = show(&store, shows(1, 101, "link2222"), AT).await;
+    let expected = |user, owner| {
+        let name = format!("user {user}");
+        Taken::Paired(Pairing { channel: channel(), account: ACCOUNT, user, name, owner, at: AT })
+    };
+    assert_eq!(paired, expected(101, true), "the first one is an owner, as by approval");
+    assert_eq!(show(&store, shows(2, 102, "LINK2222"), AT).await, Taken::Closed, "it works once");
+    assert_eq!(show(&store, shows(3, 102, "LINK3333"), AT).await, expected(102, false));
+    assert_eq!(replies(&store).await, 2, "nobody else gets an answer");
+    link(&store, "LINK4444", AT).await.unwrap();
+    let late = AT.plus(Duration::from_secs(600));
+    assert_eq!(show(&store, shows(4, 103, "LINK4444"), late).await, Taken::Closed);
+    assert_eq!(store.recover(AT).await.unwrap().paired.len(), 2);
+}
+
+pub(super) async fn codes_of_links_cannot_be_tried_out<S: Storage>(subject: &Subject<'_, S>) {
+    let store = subject.open();
+    link(&store, "LINK2222", AT).await.unwrap();
+    for update in 0..5 {
+        assert_eq!(show(&store, shows(update, 101, "WRONG222"), AT).await, Taken::Closed);
+    }
+    assert_eq!(show(&store, shows(5, 101, "LINK2222"), AT).await, Taken::Closed, "too many guesses of one person");
+    for update in 6..21 {
+        show(&store, shows(update, 200 + update, "WRONG222"), AT).await;
+    }
+    assert_eq!(show(&store, shows(21, 102, "LINK2222"), AT).await, Taken::Closed, "too many guesses of all");
+    assert_eq!((replies(&store).await, people(&store, AT).await.0.len()), (0, 0));
+    let hour = AT.plus(Duration::from_secs(3_600));
+    link(&store, "LINK3333", hour).await.unwrap();
+    assert!(matches!(show(&store, shows(22, 101, "LINK3333"), hour).await, Taken::Paired(_)), "an hour later");
 }

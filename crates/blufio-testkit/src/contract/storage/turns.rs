@@ -2,11 +2,13 @@
 
 use super::Subject;
 use super::fixture::{
-    AT, admitted, answered, batch, begin, channel, commit, draft, end, epoch, item, key, message, open_call, parts,
-    queue, step, turn_opened,
+    AT, admitted, answered, batch, begin, channel, commit, draft, end, epoch, item, key, message, next, open_call,
+    parts, queue, step, turn_opened,
 };
 use super::inbox::{row, status, take};
-use blufio_core::ids::{Boot, CallId, CallNumber, InboxId, MessageSeq, ModelId, SessionId, ToolName, TurnNumber};
+use blufio_core::ids::{
+    AttachmentId, Boot, CallId, CallNumber, InboxId, MessageSeq, ModelId, SessionId, ToolName, TurnNumber,
+};
 use blufio_core::message::{Body, Origin, Part, Role, StopReason};
 use blufio_core::money::MicroUsd;
 use blufio_core::port::{Replay, Storage, StoreError};
@@ -70,7 +72,7 @@ pub(super) async fn a_turn_is_found_again_as_it_was<S: Storage>(subject: &Subjec
     let steps: Vec<_> = opened.steps.iter().chain(&asked.steps).cloned().collect();
     store.commit(opened).await.unwrap();
     assert_eq!(row(&store, inbox).await.state, "claimed");
-    assert_eq!(store.next(session).await.unwrap(), None);
+    assert_eq!(next(&store, session).await, None);
     store.commit(asked).await.unwrap();
     drop(store);
     let store = subject.open();
@@ -157,6 +159,36 @@ pub(super) async fn epochs_replace_the_prompt<S: Storage>(subject: &Subject<'_, 
     assert_eq!(store.parts(session, MessageSeq(1)).await.unwrap(), neutral, "only bytes of old epochs go");
 }
 
+pub(super) async fn shown_files_are_counted<S: Storage>(subject: &Subject<'_, S>) {
+    let store = subject.open();
+    let (boot, inbox, session) = start(&store, 1).await;
+    let shown = async || match store.view(Query::Attachments, AT).await.unwrap() {
+        View::Attachments(attachments) => attachments.into_iter().map(|id| id.to_string()).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    let image = |id: &str| {
+        let body = Body::Image { attachment: AttachmentId::new(id), media_type: "image/png".to_owned(), bytes: 7 };
+        Part { origin: Origin::File, private: false, body }
+    };
+    let document = Body::Document {
+        attachment: AttachmentId::new("d"),
+        media_type: "application/pdf".to_owned(),
+        bytes: 7,
+        title: "t".to_owned(),
+    };
+    let document = Part { origin: Origin::File, private: false, body: document };
+    let mut opened = begin(session, 1, inbox, 1, boot);
+    opened.records[2] = parts(1, 1, Role::User, vec![image("b"), image("b"), image("a"), document]);
+    store.commit(opened).await.unwrap();
+    assert_eq!(shown().await, ["a", "b", "d"]);
+    store.commit(end(session, 1, 2, boot, 1)).await.unwrap();
+    store.commit(commit(session, 1, vec![epoch(2, 3)])).await.unwrap();
+    assert!(shown().await.is_empty(), "a new conversation shows none of them");
+    let later = AT.plus(Duration::from_secs(2 * 86_400));
+    while store.retain(Retention { messages_days: 1 }, later).await.unwrap() {}
+    assert!(shown().await.is_empty());
+}
+
 pub(super) async fn commands_and_models<S: Storage>(subject: &Subject<'_, S>) {
     let store = subject.open();
     let (_, inbox, session) = start(&store, 1).await;
@@ -171,9 +203,13 @@ pub(super) async fn commands_and_models<S: Storage>(subject: &Subject<'_, S>) {
     assert_eq!((view.state.as_str(), view.outcome.as_deref()), ("done", Some("command")));
     assert_eq!(view.text.as_deref(), Some("From now on."));
     assert_eq!(store.open(key(1), AT).await.unwrap().model, Some(ModelId::new("model-b")));
-    store.commit(commit(session, 0, vec![Record::ModelChosen(None)])).await.unwrap();
-    assert_eq!(store.open(key(1), AT).await.unwrap().model, None);
-    assert_eq!(store.outbox(channel(), 9).await.unwrap().len(), 1);
+    let zone = Some("Europe/Vienna".to_owned());
+    store.commit(commit(session, 0, vec![Record::ModelChosen(None), Record::ZoneChosen(zone.clone())])).await.unwrap();
+    let snapshot = store.open(key(1), AT).await.unwrap();
+    assert_eq!((snapshot.model, snapshot.zone), (None, zone));
+    store.commit(commit(session, 0, vec![Record::ZoneChosen(None)])).await.unwrap();
+    assert_eq!(store.open(key(1), AT).await.unwrap().zone, None);
+    assert_eq!(store.outbox(channel(), 9, AT).await.unwrap().len(), 1);
 }
 
 /// Starts anew after a crash and returns the attempts of the running turn.

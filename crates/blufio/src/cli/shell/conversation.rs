@@ -4,8 +4,11 @@
 //! the events of the session only make the waiting pleasant.
 
 use super::display::Display;
+use super::questions::Questions;
 use crate::client::{CallError, Client, Heard};
 use crate::failure::Failure;
+use blufio_core::approval::Verdict;
+use blufio_core::command::{self, Command};
 use blufio_core::event::EventKind;
 use blufio_core::ids::{InboxId, SessionKey};
 use blufio_core::record::InboxView;
@@ -32,12 +35,35 @@ pub struct Conversation {
     pub session: SessionKey,
     /// The server is another process, and may come back when it is gone.
     pub returns: bool,
+    /// A person can type while an answer is waited for.
+    pub typing: bool,
 }
 
 /// What became of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     view: InboxView,
+    /// For an answer to a question: what became of it.
+    decision: Option<Decision>,
+}
+
+/// What became of an answer to a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Decision {
+    /// The question was open.
+    Counts(Verdict),
+    /// It was not, or there is none.
+    Late,
+}
+
+impl Decision {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Counts(Verdict::Allow) => "Allowed.",
+            Self::Counts(Verdict::Deny) => "Denied.",
+            Self::Late => "That question was answered before, or nobody waits for it any more.",
+        }
+    }
 }
 
 impl Answer {
@@ -52,7 +78,8 @@ impl Answer {
 
     /// What was asked for was done.
     pub fn is_good(&self) -> bool {
-        matches!(self.outcome(), "reply" | "silent" | "command" | "answer" | "stop")
+        let done = matches!(self.outcome(), "reply" | "silent" | "command" | "answer" | "stop" | "decision");
+        done && self.decision != Some(Decision::Late)
     }
 
     /// What the person reads.
@@ -62,6 +89,7 @@ impl Answer {
                 "(Too many of your messages are waiting. Say this again when they are answered.)".to_owned()
             }
             Some("by_owner") => "(Dropped, because you said /stop.)".to_owned(),
+            Some("decision") => self.decision.map(Decision::words).unwrap_or_default().to_owned(),
             Some(reason) => format!("(Dropped: {reason}.)"),
             None => String::new(),
         };
@@ -78,6 +106,16 @@ impl Answer {
             "cost_micro_usd": self.view.cost,
         })
     }
+}
+
+/// A message whose answer is waited for.
+struct Waiting {
+    inbox: InboxId,
+    /// Between two looks at its row.
+    look: Duration,
+    /// The person wants no answer any more.
+    stopping: bool,
+    questions: Questions,
 }
 
 /// Why following a message ended early.
@@ -106,16 +144,34 @@ impl Conversation {
         display.wait();
         let interrupts = signal(SignalKind::interrupt());
         let mut interrupts = interrupts.map_err(|error| Failure::internal("Ctrl-C cannot be received", &error))?;
+        let decision = self.decision(text).await;
         let inbox = self.say(text, display, &mut interrupts).await?;
         let look = if text.trim_start().starts_with('/') { LOOK_COMMAND } else { LOOK };
-        let mut stopping = false;
+        let mut waiting = Waiting { inbox, look, stopping: false, questions: Questions::new(self.typing) };
         loop {
-            match self.follow(inbox, look, display, &mut interrupts, &mut stopping).await {
-                Ok(view) => return Ok(Answer { view }),
+            match self.follow(&mut waiting, display, &mut interrupts).await {
+                Ok(view) => return Ok(Answer { view, decision }),
                 Err(Trouble::Call(error)) => self.come_back(error, display, &mut interrupts).await?,
                 Err(Trouble::Over(failure)) => return Err(failure),
             }
         }
+    }
+
+    /// What will become of an answer to a question: its row in the inbox does not say, so the question is looked for before.
+    async fn decision(&self, text: &str) -> Option<Decision> {
+        let Some(Command::Approve(Some((id, verdict)))) = command::parse(text, None) else { return None };
+        let open = self.client.approvals().await.ok()?;
+        let counts = open.iter().any(|question| question.id == id);
+        Some(if counts { Decision::Counts(verdict) } else { Decision::Late })
+    }
+
+    /// Says something else while an answer is waited for.
+    async fn interject(&self, text: &str, display: &mut Display<'_>) -> Result<(), Trouble> {
+        let decision = self.decision(text).await;
+        let said = self.client.say(&self.session, &unique()?, text).await?;
+        let answer = Answer { view: self.client.message(said.inbox).await?, decision };
+        let words = if said.queued { "(that comes after this answer)".to_owned() } else { answer.text() };
+        Ok(display.say(&words)?)
     }
 
     async fn say(&self, text: &str, display: &mut Display<'_>, interrupts: &mut Signal) -> Result<InboxId, Failure> {
@@ -136,30 +192,39 @@ impl Conversation {
     /// Follows a message over one connection.
     async fn follow(
         &self,
-        inbox: InboxId,
-        look: Duration,
+        waiting: &mut Waiting,
         display: &mut Display<'_>,
         interrupts: &mut Signal,
-        stopping: &mut bool,
     ) -> Result<InboxView, Trouble> {
+        let inbox = waiting.inbox;
         let mut follower = self.client.follow(&self.session).await?;
-        let mut look = tokio::time::interval(look);
+        let mut look = tokio::time::interval(waiting.look);
         loop {
             let heard = tokio::select! {
                 heard = follower.next() => Some(heard?),
                 _ = look.tick() => None,
+                line = waiting.questions.typed() => {
+                    match waiting.questions.meaning(&line) {
+                        Ok(command) => self.interject(&command, display).await?,
+                        Err(unclear) => display.say(unclear)?,
+                    }
+                    None
+                }
                 _ = interrupts.recv() => {
-                    if *stopping {
+                    if waiting.stopping {
                         return Err(Failure::quiet(Failure::INTERRUPTED).into());
                     }
                     self.client.stop(&self.session).await?;
-                    *stopping = true;
+                    waiting.stopping = true;
                     None
                 }
             };
             let perhaps_over = match heard {
                 Some(Heard::Event(event)) if event.inbox == inbox => {
-                    display.take(&event.kind)?;
+                    match &event.kind {
+                        EventKind::Asked { question } => waiting.questions.ask(question, display)?,
+                        other => display.take(other)?,
+                    }
                     matches!(event.kind, EventKind::TurnDone { .. })
                 }
                 Some(Heard::Event(_)) => false,
@@ -222,7 +287,8 @@ mod tests {
 
     fn answer(state: &str, outcome: Option<&str>, text: Option<&str>) -> Answer {
         let (outcome, text) = (outcome.map(str::to_owned), text.map(str::to_owned));
-        Answer { view: InboxView { id: InboxId(7), state: state.into(), outcome, text, cost: MicroUsd(12) } }
+        let view = InboxView { id: InboxId(7), state: state.into(), outcome, text, cost: MicroUsd(12) };
+        Answer { view, decision: None }
     }
 
     #[test]
@@ -238,5 +304,9 @@ mod tests {
         }
         let dropped = answer("dropped", Some("by_owner"), None);
         assert_eq!((dropped.outcome(), dropped.text().as_str()), ("dropped", "(Dropped, because you said /stop.)"));
+        let decided = |decision| Answer { decision: Some(decision), ..answer("done", Some("decision"), None) };
+        let allowed = decided(Decision::Counts(Verdict::Allow));
+        assert_eq!((allowed.text().as_str(), allowed.is_good()), ("Allowed.", true));
+        assert!(!decided(Decision::Late).is_good() && decided(Decision::Late).text().contains("answered before"));
     }
 }

@@ -3,7 +3,7 @@
 //! What streams is a preview; the row of the message is the truth. [`Display::finish`] prints what is missing, and says so
 //! when the preview turns out to have been another text.
 
-use crate::cli::screen::{Screen, harmless};
+use crate::cli::screen::{Look, Screen, harmless};
 use crate::failure::Failure;
 use blufio_core::event::EventKind;
 
@@ -67,12 +67,44 @@ impl<'a> Display<'a> {
                 self.mark(&format!("· {} failed", harmless(tool.as_str())))?;
                 self.wait();
             }
-            EventKind::Text { .. }
+            // Questions are for [`super::questions`], which comes back to [`Self::ask`].
+            EventKind::Asked { .. }
+            | EventKind::Text { .. }
             | EventKind::TextVoided
             | EventKind::ToolDone { .. }
             | EventKind::TurnDone { .. } => {}
         }
         Ok(())
+    }
+
+    /// Shows a question to an owner, and how to answer it: `typing` here, or elsewhere. It is shown also where nothing else
+    /// is before the end, since without an answer there is no end.
+    pub fn ask(&mut self, question: &str, id: &str, typing: bool) -> Result<(), Failure> {
+        let command = |verb: &str| format!("blufio shell -m \"/approve {id} {verb}\"");
+        if self.screen.json {
+            let told = serde_json::json!({"question": question, "allow": command("ok"), "deny": command("no")});
+            self.screen.remark(&format!("{told}\n"));
+            return Ok(());
+        }
+        self.erase();
+        if !self.fresh {
+            self.screen.write("\n")?;
+        }
+        let question = harmless(question.trim_end());
+        if typing {
+            let how = "(type ok or no, or /stop)";
+            self.screen.write(&format!("{question}\n{}\n", self.screen.paint(Look::Dim, how)))?;
+        } else {
+            let (allow, deny) = (command("ok"), command("no"));
+            self.screen.remark(&format!("{question}\nAnswer from another terminal:\n  {allow}\n  {deny}\n"));
+        }
+        (self.fresh, self.below_mark) = (true, true);
+        Ok(())
+    }
+
+    /// A line about what was typed meanwhile.
+    pub fn say(&mut self, line: &str) -> Result<(), Failure> {
+        self.mark(&harmless(line))
     }
 
     /// Events were missed: nothing more is shown before the end.

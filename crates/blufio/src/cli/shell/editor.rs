@@ -131,7 +131,8 @@ mod tests {
     fn commands_are_completed_at_the_start_of_a_line() {
         let names =
             |line: &str| complete(line, line.len()).into_iter().map(|pair| pair.replacement).collect::<Vec<_>>();
-        assert_eq!(names("/st"), ["/status ", "/stop ", "/start "]);
+        assert_eq!(names("/st"), ["/stop ", "/status ", "/start "]);
+        assert_eq!(names("/ap"), ["/approve "]);
         assert_eq!(names("/ex"), ["/exit "]);
         assert!(names("tell me about /st").is_empty() && names("").is_empty() && names("/model x").is_empty());
         assert_eq!(names("/").len(), MENU.len() + OWN.len());

@@ -6,9 +6,12 @@
 mod conversation;
 mod display;
 mod editor;
+mod keyboard;
+mod questions;
 
 use super::VERSION;
 use super::arguments::Shell;
+use super::input::{piped, unreadable};
 use super::screen::Screen;
 use crate::client::Client;
 use crate::config::{Loaded, Origin};
@@ -16,11 +19,10 @@ use crate::failure::Failure;
 use crate::secrets::EnvSecrets;
 use crate::serve::{self, Embedded};
 use blufio_core::ids::SessionKey;
-use blufio_core::limits::INBOUND_TEXT_BYTES_MAX;
 use conversation::{Answer, Conversation};
 use display::Display;
 use editor::{LineEditor, Typed};
-use std::io::{BufRead, Read};
+use std::io::BufRead;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
@@ -32,7 +34,7 @@ const START_LOOK: Duration = Duration::from_millis(50);
 /// Carries it out.
 pub fn run(command: &Shell, loaded: &Loaded, secrets: &EnvSecrets, screen: &Screen) -> Result<(), Failure> {
     let message = match command.message.as_deref() {
-        Some("-") => Some(piped()?),
+        Some("-") => Some(piped("put it into a file of the workspace, and ask the agent to read that")?),
         Some(text) => Some(text.to_owned()),
         None => None,
     };
@@ -45,14 +47,13 @@ pub fn run(command: &Shell, loaded: &Loaded, secrets: &EnvSecrets, screen: &Scre
     }
     let runtime = serve::runtime()?;
     let (client, embedded) = runtime.block_on(reach(loaded, secrets))?;
-    let shell = Running {
-        conversation: Conversation { client, session: session(&command.session), returns: embedded.is_none() },
-        runtime: &runtime,
-        screen,
-    };
+    let typing = message.is_none() && screen.terminal_in && screen.terminal_out && !screen.json;
+    let (session, returns) = (session(&command.session), embedded.is_none());
+    let conversation = Conversation { client, session, returns, typing };
+    let shell = Running { conversation, runtime: &runtime, screen };
     let done = match message {
         Some(text) => shell.once(&text),
-        None if screen.terminal_in && screen.terminal_out && !screen.json => shell.interactive(loaded),
+        None if typing => shell.interactive(loaded),
         None => shell.lines(),
     };
     let closed = embedded.map_or(Ok(()), |embedded| runtime.block_on(embedded.shutdown()));
@@ -63,28 +64,6 @@ pub fn run(command: &Shell, loaded: &Loaded, secrets: &EnvSecrets, screen: &Scre
 /// A name without a colon is a session of this machine.
 fn session(name: &str) -> SessionKey {
     if name.contains(':') { SessionKey::new(name) } else { SessionKey::new(format!("local:{name}")) }
-}
-
-/// The message on standard input.
-fn piped() -> Result<String, Failure> {
-    let mut text = String::new();
-    // One byte more than is accepted, so that a longer one is refused and not cut.
-    let most = u64::try_from(INBOUND_TEXT_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
-    std::io::stdin().lock().take(most).read_to_string(&mut text).map_err(unreadable)?;
-    if text.len() > INBOUND_TEXT_BYTES_MAX {
-        return Err(Failure {
-            hint: Some("put it into a file of the workspace, and ask the agent to read that".to_owned()),
-            ..Failure::new(format!("the message is longer than {INBOUND_TEXT_BYTES_MAX} bytes"), Failure::USAGE)
-        });
-    }
-    // As in `$(…)`: the line break at the end belongs to the pipe.
-    text.truncate(text.trim_end_matches(['\r', '\n']).len());
-    Ok(text)
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn unreadable(error: std::io::Error) -> Failure {
-    Failure { cause: Some(error.to_string()), ..Failure::new("standard input cannot be read", Failure::GENERAL) }
 }
 
 /// The running server, or an engine of our own.

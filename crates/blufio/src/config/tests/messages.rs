@@ -12,7 +12,7 @@ modle = \"claude-sonnet-5-5\"
 max_tokens = 200000
 
 [session]
-queue = 'collect'
+queue = 'collectt'
 tool_rounds = \"25\"
 
 [telegram]
@@ -38,12 +38,12 @@ verbosity = 3
     3 | max_tokens = 200000
       |              ^^^^^^
 
-    error: `session.queue` cannot be `collect` yet: it comes with a later version
+    error: `session.queue` must be `followup`, `collect`, `interrupt` or `steer`, not `collectt`
      --> /etc/blufio/blufio.toml:6:9
       |
-    6 | queue = 'collect'
-      |         ^^^^^^^^^
-      = help: this version accepts `followup`
+    6 | queue = 'collectt'
+      |         ^^^^^^^^^^
+      = help: did you mean `collect`?
 
     error: `session.tool_rounds` must be an integer, not a string
      --> /etc/blufio/blufio.toml:7:15
@@ -78,7 +78,7 @@ verbosity = 3
        |
     16 | [extra]
        |  ^^^^^
-       = help: known here: storage, agents, anthropic, session, telegram, gateway, retention, log
+       = help: known here: storage, agents, anthropic, session, tools, notices, telegram, transcription, gateway, retention, log
     "#);
 }
 
@@ -222,10 +222,24 @@ fn secrets_are_refused_and_never_printed() {
         format!("agents.main.effort = '{KEY}'"),
         format!("agents.main.model = '{KEY} '"),
         format!("anthropic.base_url = 'https://{KEY}@host'"),
+        format!("telegram.webhook_secret = '{KEY}'"),
+        format!("telegram.webhook_url = 'https://{KEY}@host/telegram-webhook'"),
+        format!("transcription.api_key = '{KEY}'"),
+        format!("telegram.groups.-5.token = '{TOKEN}'"),
+        format!("telegram.mention_patterns = ['{TOKEN}(']"),
         format!("password = 'x{KEY}"),
     ] {
         let printed = errors(&text, &[]);
         assert!(!printed.contains("AAbb") && !printed.contains("abcdef"), "{printed}");
+    }
+    for (key, variable) in [
+        ("telegram.bot_token", "TELEGRAM_BOT_TOKEN"),
+        ("telegram.webhook_secret", "TELEGRAM_WEBHOOK_SECRET"),
+        ("anthropic.api_key", "ANTHROPIC_API_KEY"),
+        ("transcription.api_key", "TRANSCRIPTION_API_KEY"),
+    ] {
+        let printed = errors(&format!("{key} = 'x'"), &[]);
+        assert!(printed.contains("is a secret") && printed.contains(&format!("`{variable}`")), "{printed}");
     }
     let printed = errors("", &[("BLUFIO_ANTHROPIC__API_KEY", KEY), ("BLUFIO_LOG__LEVEL", TOKEN)]);
     assert!(!printed.contains("AAbb") && !printed.contains("abcdef"), "{printed}");

@@ -1,0 +1,184 @@
+//! Asking an owner: what the question shows, and how its answer is named.
+//!
+//! The question is written from the stored arguments and never by a model. Characters that a reader would not see are shown
+//! as `\u{…}`, so that what is approved is what is run.
+
+use crate::access::PAIRING_ALPHABET;
+use crate::ids::ApprovalId;
+use serde::{Deserialize, Serialize};
+
+/// Symbols of an id.
+const ID_SYMBOLS: u32 = 20;
+/// Version of the data behind a button.
+const DATA_VERSION: &str = "b1";
+/// Characters of arguments that a question shows. More: head and tail, the hash of all of it, and the whole as a file.
+pub const SHOWN_CHARACTERS_MAX: usize = 3_000;
+/// Bytes of the data behind a button (Bot API, `InlineKeyboardButton.callback_data`).
+pub const BUTTON_DATA_BYTES_MAX: usize = 64;
+
+const _: () = assert!(DATA_VERSION.len() + 1 + ID_SYMBOLS as usize + 1 + 2 <= BUTTON_DATA_BYTES_MAX);
+
+/// An owner's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Run it, this once.
+    Allow,
+    /// Do not.
+    Deny,
+}
+
+impl Verdict {
+    /// The word behind a button and in `/approve`.
+    #[must_use]
+    pub const fn verb(self) -> &'static str {
+        match self {
+            Self::Allow => "ok",
+            Self::Deny => "no",
+        }
+    }
+
+    /// From that word.
+    #[must_use]
+    pub fn parse(verb: &str) -> Option<Self> {
+        [Self::Allow, Self::Deny].into_iter().find(|verdict| verdict.verb() == verb)
+    }
+}
+
+/// A button below a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Button {
+    /// What it says.
+    pub label: String,
+    /// What comes back when it is pressed, at most [`BUTTON_DATA_BYTES_MAX`] bytes; carries no authority.
+    pub data: String,
+}
+
+/// An id from 100 random bits.
+#[must_use]
+pub fn approval_id(random: [u64; 2]) -> ApprovalId {
+    let bits = u128::from(random[0]) << 64 | u128::from(random[1]);
+    let symbol = |place: u32| {
+        let index = usize::try_from((bits >> (place * 5)) & 31).unwrap_or(0);
+        char::from(PAIRING_ALPHABET.get(index).copied().unwrap_or(b'A'))
+    };
+    ApprovalId::new((0..ID_SYMBOLS).map(symbol).collect::<String>())
+}
+
+/// The buttons of a question.
+#[must_use]
+pub fn buttons(id: &ApprovalId) -> Vec<Button> {
+    let button = |label: &str, verdict: Verdict| Button {
+        label: label.to_owned(),
+        data: format!("{DATA_VERSION}:{id}:{}", verdict.verb()),
+    };
+    vec![button("Allow once", Verdict::Allow), button("Deny", Verdict::Deny)]
+}
+
+/// Reads the data behind a pressed button.
+#[must_use]
+pub fn pressed(data: &str) -> Option<(ApprovalId, Verdict)> {
+    let mut parts = data.split(':');
+    let (version, id, verb) = (parts.next()?, parts.next()?, parts.next()?);
+    let known = version == DATA_VERSION && is_id(id) && parts.next().is_none();
+    Some((ApprovalId::new(id), Verdict::parse(verb).filter(|_| known)?))
+}
+
+/// Has the form of an id.
+#[must_use]
+pub fn is_id(text: &str) -> bool {
+    text.len() == 20 && text.bytes().all(|byte| PAIRING_ALPHABET.contains(&byte))
+}
+
+/// The question as Markdown: who wants what, with the exact arguments. `hash` names all of them.
+#[must_use]
+pub fn question(id: &ApprovalId, tool: &str, arguments: &str, hash: &str) -> String {
+    let visible = escaped(arguments);
+    let shown = shown(&visible);
+    let fence = "`".repeat(longest_run(&shown, '`').max(2) + 1);
+    let mut text = format!("May I run `{tool}`?\n\n{fence}\n{shown}\n{fence}\n");
+    if shown.len() < visible.len() {
+        text.push_str("\nThe whole of it is in the attached file.");
+    }
+    let short: String = hash.chars().take(16).collect();
+    text + &format!("\nOr write `/approve {id} ok` or `/approve {id} no`. (arguments {short})")
+}
+
+/// `text` with everything invisible or misleading made visible.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    let mut visible = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_hidden(character) {
+            visible.push_str(&format!("\\u{{{:x}}}", u32::from(character)));
+        } else {
+            visible.push(character);
+        }
+    }
+    visible
+}
+
+/// Not seen by a reader, or changes the order in which the rest is seen.
+fn is_hidden(character: char) -> bool {
+    matches!(character,
+        '\u{0}'..='\u{9}' | '\u{b}'..='\u{1f}' | '\u{7f}'..='\u{a0}' | '\u{ad}' | '\u{34f}' | '\u{61c}'
+        | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{2000}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{206f}' | '\u{2800}'
+        | '\u{3000}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// All of it if it is short, else head and tail.
+fn shown(visible: &str) -> String {
+    let characters = visible.chars().count();
+    if characters <= SHOWN_CHARACTERS_MAX {
+        return visible.to_owned();
+    }
+    let (head, tail) = (SHOWN_CHARACTERS_MAX * 2 / 3, SHOWN_CHARACTERS_MAX / 3);
+    let first: String = visible.chars().take(head).collect();
+    let last: String = visible.chars().skip(characters - tail).collect();
+    format!("{first}\n[… {} characters not shown …]\n{last}", characters - head - tail)
+}
+
+fn longest_run(text: &str, wanted: char) -> usize {
+    let mut longest = 0;
+    let mut run = 0;
+    for character in text.chars() {
+        run = if character == wanted { run + 1 } else { 0 };
+        longest = longest.max(run);
+    }
+    longest
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn buttons_lead_back_to_their_question_and_nothing_else_does() {
+        let id = approval_id([7, u64::MAX]);
+        let data: Vec<String> = buttons(&id).into_iter().map(|button| button.data).collect();
+        assert!(data.iter().all(|data| data.len() <= BUTTON_DATA_BYTES_MAX));
+        assert_eq!(pressed(&data[0]), Some((id.clone(), Verdict::Allow)));
+        assert_eq!(pressed(&data[1]), Some((id, Verdict::Deny)));
+        for odd in ["", "b1", "b1::ok", "b2:AAAAAAAAAAAAAAAAAAAA:ok", "b1:AAAAAAAAAAAAAAAAAAAA:yes", "b1:a:ok"] {
+            assert_eq!(pressed(odd), None, "{odd}");
+        }
+        assert_eq!(pressed("b1:AAAAAAAAAAAAAAAAAAAA:ok:more"), None);
+    }
+
+    #[test]
+    fn what_is_hidden_is_shown() {
+        assert_eq!(escaped("a\u{202e}b\u{200b}c\nd\te\u{e0041}ü😀"), "a\\u{202e}b\\u{200b}c\nd\\u{9}e\\u{e0041}ü😀");
+    }
+
+    #[test]
+    fn a_question_cannot_break_out_of_its_frame() {
+        let text = question(&approval_id([0, 0]), "write_file", "{\"content\":\"```` **ok**\"}", "0123456789abcdef0");
+        assert!(text.contains("`````\n{\"content\""), "{text}");
+        let long = question(&approval_id([0, 0]), "t", &"x".repeat(10_000), "h");
+        assert!(long.contains("7000 characters not shown") && long.contains("attached file"), "{long}");
+        assert!(long.len() < 4_000);
+    }
+}

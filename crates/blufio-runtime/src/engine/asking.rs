@@ -1,0 +1,137 @@
+//! Asking an owner before a tool runs, and hearing the answer.
+
+use super::turn::Run;
+use super::{Engine, toolwork};
+use blufio_core::access::Principal;
+use blufio_core::approval::{self, SHOWN_CHARACTERS_MAX};
+use blufio_core::content::OutgoingFile;
+use blufio_core::event::EventKind;
+use blufio_core::ids::{CallId, SessionId, TurnNumber};
+use blufio_core::limits::{APPROVAL_TTL, APPROVALS_OPEN_MAX, APPROVALS_PER_HOUR_MAX};
+use blufio_core::port::StoreError;
+use blufio_core::record::{Draft, NewApproval, Payload, Query, Record, Rendered, Route, ToolRun, View};
+use blufio_core::session::Input;
+use sha2::{Digest, Sha256};
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// The questions of the last hour, by when they were asked (monotonic clock).
+#[derive(Default)]
+pub(crate) struct Questions(Mutex<VecDeque<Duration>>);
+
+impl Questions {
+    fn asked(&self, now: Duration) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(now);
+    }
+
+    fn left(&self, now: Duration) -> u32 {
+        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while asked.front().is_some_and(|at| now.saturating_sub(*at) >= Duration::from_secs(3_600)) {
+            asked.pop_front();
+        }
+        APPROVALS_PER_HOUR_MAX.saturating_sub(u32::try_from(asked.len()).unwrap_or(u32::MAX))
+    }
+}
+
+/// How many questions may be asked now.
+pub(super) async fn questions_left(engine: &Engine) -> Result<u32, StoreError> {
+    let open = match engine.adapters.storage.view(Query::Approvals, engine.adapters.clock.now()).await? {
+        View::Approvals(open) => u32::try_from(open.len()).unwrap_or(u32::MAX),
+        _ => return Err(StoreError::Broken("the store answered another question".to_owned())),
+    };
+    let left = engine.questions.left(engine.adapters.clock.monotonic());
+    Ok(APPROVALS_OPEN_MAX.saturating_sub(open).min(left))
+}
+
+impl Run<'_> {
+    /// The rows of a question.
+    pub(super) async fn ask(&mut self, call: &CallId) {
+        let Some(run) = self.tools.iter().find(|run| run.call == *call).cloned() else { return };
+        let rng = &self.engine.adapters.rng;
+        let id = approval::approval_id([rng.bits(), rng.bits()]);
+        let hash = bound(&run, self.session.id, self.number);
+        let arguments = toolwork::pretty(&run.input);
+        let text = approval::question(&id, run.name.as_str(), &arguments, &hash);
+        let shown = self.owners_route();
+        let mut chunks = shown.as_ref().map_or_else(Vec::new, |route| self.engine.drafts(route, &text, None));
+        // The last one carries the buttons; without a chat to ask in, the text is only listed.
+        let question =
+            chunks.pop().map_or_else(|| Rendered { rich: String::new(), plain: text.clone() }, |last| last.body);
+        if let Some(route) = &shown
+            && arguments.chars().count() > SHOWN_CHARACTERS_MAX
+        {
+            chunks.extend(self.whole(route, &arguments).await);
+        }
+        if !chunks.is_empty() {
+            self.records.push(Record::Outbox { drafts: chunks, first_sending: false });
+        }
+        let expires = self.now().plus(APPROVAL_TTL);
+        let call = call.clone();
+        self.records.push(Record::Approval(NewApproval { id, call, hash, shown, question, expires }));
+        self.engine.questions.asked(self.engine.adapters.clock.monotonic());
+        self.live.publish(EventKind::Asked { question: text });
+        self.poke_all = true;
+    }
+
+    /// Takes the answers that have been given.
+    pub(super) async fn take_decisions(&mut self) -> Result<(), StoreError> {
+        for decided in self.engine.adapters.storage.decisions(self.session.id, self.number).await? {
+            self.apply(Input::Decided { call: decided.call, verdict: decided.verdict }).await?;
+        }
+        Ok(())
+    }
+
+    /// The private conversation of the owner who is asked: the one who wrote this message, else the first there is.
+    fn owners_route(&self) -> Option<Route> {
+        let here = &self.row.route;
+        let own = self.row.principal == Principal::Owner;
+        let channels = &self.engine.adapters.channels;
+        if own
+            && channels.get(&here.channel).and_then(|channel| channel.private_route(here.chat)).is_some_and(|route| {
+                // A group is nobody's private conversation.
+                route.chat == here.chat && here.chat > 0
+            })
+        {
+            return Some(Route { reply_to: None, ..here.clone() });
+        }
+        let on =
+            |(name, channel): (&blufio_core::ids::ChannelName, &std::sync::Arc<dyn blufio_core::port::AnyChannel>)| {
+                let account = channel.private_route(1)?.account;
+                let owner = self.engine.rules(name, account).all_owners().first().copied()?;
+                channel.private_route(owner)
+            };
+        channels.iter().find_map(on)
+    }
+
+    /// All of the arguments as a file.
+    async fn whole(&mut self, route: &Route, arguments: &str) -> Option<Draft> {
+        let file = stored(self.engine, "arguments.txt", approval::escaped(arguments)).await?;
+        let body = Rendered { rich: String::new(), plain: String::new() };
+        Some(Draft { payload: Payload::File(file), ..Draft::text(route.clone(), body) })
+    }
+}
+
+/// A text as a file to send; `None` if it cannot be stored, which is logged.
+pub(super) async fn stored(engine: &Engine, name: &str, text: String) -> Option<OutgoingFile> {
+    let (blobs, bytes) = (engine.adapters.blobs.clone(), text.len() as u64);
+    match crate::tasks::blocking(move || blobs.put(text.as_bytes())).await? {
+        Ok(attachment) => Some(OutgoingFile {
+            attachment,
+            name: name.to_owned(),
+            media_type: "text/plain".to_owned(),
+            bytes,
+            picture: false,
+        }),
+        Err(error) => {
+            tracing::error!(%error, name, "a text could not be stored as a file");
+            None
+        }
+    }
+}
+
+/// What an answer is bound to: exactly this call of exactly this turn.
+fn bound(run: &ToolRun, session: SessionId, turn: TurnNumber) -> String {
+    let text = format!("{}\0{}\0{session}\0{turn}\0{}", run.name, run.input, run.call);
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}

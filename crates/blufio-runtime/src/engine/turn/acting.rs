@@ -1,0 +1,136 @@
+//! Commit, then act: the rows of a step become durable, and only then anything happens.
+
+use super::{News, Run};
+use crate::dispatch::Permit;
+use crate::engine::Engine;
+use crate::engine::toolwork::{digest, run_tool};
+use crate::sessions::Progress;
+use blufio_core::event::EventKind;
+use blufio_core::failpoint::{Failpoint, hit};
+use blufio_core::ids::{ModelId, SessionKey};
+use blufio_core::port::{Failure, Prompt, ProviderError, StoreError};
+use blufio_core::record::{Commit, Committed, OutboxRow, Record, Step, ToolRun};
+use blufio_core::session::{Input, Outcome};
+use blufio_core::time::Timestamp;
+use std::time::Duration;
+
+/// How often a commit is tried that fails for another reason than a full disk.
+const COMMIT_TRIES: u32 = 5;
+
+/// Something that happens once its step is committed.
+pub(super) enum Action {
+    Call(Prompt),
+    Refused(Failure, ModelId),
+    Tool(ToolRun),
+    /// A message that nothing will replace goes.
+    Remove(i64),
+    /// The turn is over. `sending`: its first row goes out at once; `waiting`: others are in the outbox.
+    Finished {
+        outcome: Outcome,
+        text: String,
+        sending: Option<(Permit, OutboxRow)>,
+        waiting: bool,
+    },
+}
+
+impl Run<'_> {
+    pub(super) async fn commit(&mut self, step: Option<(Input, Timestamp)>) -> Result<(), StoreError> {
+        let mut records = std::mem::take(&mut self.records);
+        let changed = std::mem::take(&mut self.changed);
+        let runs = self.tools.iter().filter(|run| changed.contains(&run.call)).cloned().map(Record::ToolRun);
+        // Tool rows come before the end of the turn and after the message that asked for them.
+        let after_tools =
+            |record: &Record| matches!(record, Record::Outbox { .. } | Record::Approval(_) | Record::TurnClosed { .. });
+        let end = records.iter().position(after_tools);
+        let tail = records.split_off(end.unwrap_or(records.len()));
+        records.extend(runs);
+        records.extend(tail);
+        let at = self.now();
+        let mut steps = Vec::new();
+        if let Some((input, at)) = step {
+            self.steps += 1;
+            steps.push(Step { seq: self.steps, at, boot: self.engine.boot, input });
+        }
+        let commit = Commit { session: self.session.id, turn: self.number, steps, records, at };
+        hit(Failpoint::StepBeforeCommit);
+        let committed = commit_durably(self.engine, &self.session.key, commit).await?;
+        hit(Failpoint::StepAfterCommit);
+        let progress = self.engine.adapters.clock.monotonic();
+        let progress = if self.turn.is_asking() { Progress::Asking } else { Progress::At(progress) };
+        self.engine.sessions.running(&self.session.key, Some(progress));
+        if std::mem::take(&mut self.poke_all) {
+            self.engine.dispatchers.values().for_each(|dispatcher| dispatcher.poke_all());
+        }
+        for action in std::mem::take(&mut self.actions) {
+            self.act(action, committed.outbox.first().copied()).await;
+        }
+        Ok(())
+    }
+
+    async fn act(&mut self, action: Action, outbox: Option<blufio_core::ids::OutboxId>) {
+        match action {
+            Action::Call(prompt) => {
+                let (provider, sink) = (self.engine.adapters.provider.clone(), self.live.sink());
+                self.news.push(Box::pin(async move { News::Call(provider.complete(prompt, sink).await) }));
+            }
+            Action::Refused(failure, model) => {
+                let message = format!("`{model}` is not called: its price is not known");
+                let error =
+                    ProviderError { failure, message, retry_after: None, request: None, reached: false, usage: None };
+                self.news.push(Box::pin(async move { News::Call(Err(error)) }));
+            }
+            Action::Tool(run) => {
+                self.live.publish(EventKind::ToolStarted { tool: run.name.clone() });
+                hit(Failpoint::ToolBeforeRun);
+                let zone = self.session.zone.clone();
+                let sends_files = self.engine.dispatchers.contains_key(&self.row.route.channel);
+                let key = digest(&format!("{}/{}/{}", self.session.id, self.number, run.call));
+                self.news.push(run_tool(self.engine, run, key, zone, sends_files));
+            }
+            Action::Remove(message) => {
+                if let Some(channel) = self.engine.adapters.channels.get(&self.row.route.channel).cloned() {
+                    let route = self.row.route.clone();
+                    drop(self.engine.tasks.spawn("placeholder", async move { channel.remove(&route, message).await }));
+                }
+            }
+            Action::Finished { outcome, text, sending, waiting } => {
+                self.news.clear();
+                let word = outcome.as_str();
+                metrics::counter!("blufio_turns_total", "outcome" => word).increment(1);
+                tracing::info!(session = %self.session.key, turn = %self.number, outcome = word, "turn over");
+                if let Some(((permit, row), id)) = sending.zip(outbox) {
+                    permit.hand_over(id, row).await;
+                }
+                // After the commit: a look at the outbox before it would find nothing, and nobody would look again.
+                if waiting && let Some(dispatcher) = self.engine.dispatchers.get(&self.row.route.channel) {
+                    dispatcher.poke(&self.row.route);
+                }
+                for joined in &self.joined {
+                    let done = EventKind::TurnDone { outcome: word.to_owned(), text: text.clone() };
+                    self.engine.hub.publish(&self.session.key, *joined, done);
+                }
+                self.live.publish(EventKind::TurnDone { outcome: word.to_owned(), text });
+                self.engine.sessions.running(&self.session.key, None);
+            }
+        }
+    }
+}
+
+/// A full disk is waited for; anything else is tried a few times.
+async fn commit_durably(engine: &Engine, session: &SessionKey, commit: Commit) -> Result<Committed, StoreError> {
+    let mut tries = 0;
+    loop {
+        match engine.adapters.storage.commit(commit.clone()).await {
+            Ok(committed) => return Ok(committed),
+            Err(StoreError::DiskFull) if !engine.is_draining() => {
+                tracing::error!(%session, "no space left on the disk; the turn waits");
+            }
+            Err(StoreError::Broken(error)) if tries < COMMIT_TRIES => {
+                tries += 1;
+                tracing::error!(%session, error, tries, "a step could not be written");
+            }
+            Err(error) => return Err(error),
+        }
+        engine.adapters.clock.sleep(Duration::from_secs(1)).await;
+    }
+}

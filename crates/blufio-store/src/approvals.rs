@@ -1,0 +1,286 @@
+//! Questions to an owner: written with the step that asks, answered at most once, and shown as answered where they were
+//! asked. Whether a question may be asked, and what follows from its answer, is decided elsewhere.
+
+use crate::fault::{Done, broken, not_found};
+use crate::{outbox, rows};
+use blufio_core::approval::{Button, Verdict, approval_id, buttons};
+use blufio_core::ids::{ApprovalId, CallId, ChannelName, OutboxId, SessionId, SessionKey, ToolName, TurnNumber};
+use blufio_core::record::{ApprovalView, Decided, Draft, NewApproval, Payload, Rendered, Route};
+use blufio_core::time::Timestamp;
+use rusqlite::{Connection, params};
+
+/// The call that a question is about.
+pub(crate) struct Call<'a> {
+    pub(crate) session: SessionId,
+    pub(crate) turn: TurnNumber,
+    /// Tool and exact arguments, if they are written by the same commit.
+    pub(crate) run: Option<(&'a str, &'a str)>,
+}
+
+/// Writes a question; `continues` is the row whose text it ends.
+pub(crate) fn ask(
+    connection: &Connection,
+    new: &NewApproval,
+    call: &Call<'_>,
+    continues: Option<OutboxId>,
+    at: Timestamp,
+) -> Done<()> {
+    let stored = "SELECT name, input FROM tool_runs WHERE session = ?1 AND turn = ?2 AND call_id = ?3";
+    let here = params![call.session.0, call.turn.0, new.call.as_str()];
+    let (tool, input): (String, String) = match call.run {
+        Some((tool, input)) => (tool.to_owned(), input.to_owned()),
+        None => rows::first(connection, stored, here, |row| Ok((row.get(0)?, row.get(1)?)))?
+            .ok_or_else(|| broken(format!("a question about call {}, which is not there", new.call)))?,
+    };
+    let shown = new.shown.as_ref();
+    rows::change(
+        connection,
+        "INSERT INTO approvals (id, session, turn, call_id, hash, tool, input, state, channel, account, chat,
+                                question_rich, question_plain, created, expires)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'pending', ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+        params![
+            new.id.as_str(),
+            call.session.0,
+            call.turn.0,
+            new.call.as_str(),
+            new.hash,
+            tool,
+            input,
+            shown.map(|route| route.channel.as_str()),
+            shown.map(|route| route.account),
+            shown.map(|route| route.chat),
+            new.question.rich,
+            new.question.plain,
+            at.0,
+            new.expires.0,
+        ],
+    )?;
+    match shown {
+        Some(route) => show(connection, &new.id, (route, &new.question, buttons(&new.id)), continues, at),
+        None => Ok(()),
+    }
+}
+
+/// Puts a question into the outbox. The row is of no session: what is said about it there is not said in the conversation
+/// that asks, which may be somebody else's.
+fn show(
+    connection: &Connection,
+    id: &ApprovalId,
+    (route, question, buttons): (&Route, &Rendered, Vec<Button>),
+    continues: Option<OutboxId>,
+    at: Timestamp,
+) -> Done<()> {
+    let payload = Payload::Question { approval: id.clone(), buttons };
+    let draft = Draft { payload, ..Draft::text(route.clone(), question.clone()) };
+    let reply = outbox::Reply { continues, ..outbox::Reply::default() };
+    let rows = outbox::enqueue(connection, std::slice::from_ref(&draft), &reply, at)?;
+    let row = rows.first().map(|row| row.0);
+    rows::change(connection, "UPDATE approvals SET outbox = ?2 WHERE id = ?1", params![id.as_str(), row])?;
+    Ok(())
+}
+
+/// An answer.
+pub(crate) struct Decision<'a> {
+    pub(crate) approval: &'a ApprovalId,
+    pub(crate) verdict: Verdict,
+    pub(crate) by: &'a str,
+    /// Counts only from this message of this chat.
+    pub(crate) at: Option<(i64, i64)>,
+    pub(crate) channel: &'a ChannelName,
+    pub(crate) account: i64,
+}
+
+/// Takes an answer if the question is open; the conversation that waits for it, or nothing.
+pub(crate) fn decide(connection: &Connection, decision: &Decision<'_>, now: Timestamp) -> Done<Option<SessionKey>> {
+    let (state, word) = match decision.verdict {
+        Verdict::Allow => ("approved", "Allowed by "),
+        Verdict::Deny => ("denied", "Denied by "),
+    };
+    let (chat, message) = decision.at.unzip();
+    let waits = rows::first(
+        connection,
+        "UPDATE approvals
+         SET state = ?2, decided_at = ?3, decided_by = ?4,
+             ending = ?5 || ?4 || strftime(' at %Y-%m-%d %H:%M UTC', ?3 / 1000, 'unixepoch')
+         WHERE id = ?1 AND state = 'pending' AND expires > ?3
+           AND (?6 IS NULL OR (chat = ?6 AND message_id = ?7 AND channel = ?8 AND account = ?9))
+         RETURNING (SELECT key FROM sessions WHERE sessions.id = approvals.session)",
+        params![
+            decision.approval.as_str(),
+            state,
+            now.0,
+            decision.by,
+            word,
+            chat,
+            message,
+            decision.channel.as_str(),
+            decision.account,
+        ],
+        |row| Ok(SessionKey::new(row.get::<_, String>(0)?)),
+    )?;
+    if waits.is_some() {
+        show_ending(connection, decision.approval, now)?;
+    }
+    Ok(waits)
+}
+
+/// The answers to a turn's questions whose calls still wait.
+pub(crate) fn decided(connection: &Connection, session: SessionId, turn: TurnNumber) -> Done<Vec<Decided>> {
+    rows::all(
+        connection,
+        "SELECT call_id, approvals.state = 'approved' FROM approvals JOIN tool_runs USING (session, turn, call_id)
+         WHERE session = ?1 AND turn = ?2 AND approvals.state IN ('pending', 'approved', 'denied')
+           AND approvals.state <> 'pending' AND tool_runs.state = 'awaiting_approval'
+         ORDER BY decided_at, place",
+        params![session.0, turn.0],
+        |row| {
+            let (call, allowed): (String, bool) = (row.get(0)?, row.get(1)?);
+            let verdict = if allowed { Verdict::Allow } else { Verdict::Deny };
+            Ok(Decided { call: CallId::new(call), verdict })
+        },
+    )
+}
+
+/// Open questions, oldest first.
+pub(crate) fn open(connection: &Connection, at: Timestamp) -> Done<Vec<ApprovalView>> {
+    rows::all(
+        connection,
+        "SELECT approvals.id, key, tool, input, expires FROM approvals JOIN sessions ON sessions.id = session
+         WHERE state = 'pending' AND expires > ?1 ORDER BY created, approvals.id",
+        [at.0],
+        |row| {
+            let (id, session, tool): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(ApprovalView {
+                id: ApprovalId::new(id),
+                session: SessionKey::new(session),
+                tool: ToolName::new(tool),
+                input: row.get(3)?,
+                expires: rows::time(row, 4)?,
+            })
+        },
+    )
+}
+
+/// Nobody waits any more for the answers to a turn's open questions.
+pub(crate) fn close(
+    connection: &Connection,
+    session: SessionId,
+    turn: TurnNumber,
+    why: &str,
+    at: Timestamp,
+) -> Done<()> {
+    let closed = rows::all(
+        connection,
+        "UPDATE approvals SET state = iif(expires > ?4, 'closed', 'expired'), decided_at = ?4, ending = ?3
+         WHERE session = ?1 AND turn = ?2 AND state = 'pending' RETURNING id",
+        params![session.0, turn.0, why, at.0],
+        |row| Ok(ApprovalId::new(row.get::<_, String>(0)?)),
+    )?;
+    closed.iter().try_for_each(|id| show_ending(connection, id, at))
+}
+
+/// A row of the outbox has arrived: if it shows a question, presses of this message count.
+pub(crate) fn sent(connection: &Connection, row: OutboxId, message: i64, at: Timestamp) -> Done<()> {
+    let shown = rows::first(
+        connection,
+        "UPDATE approvals SET message_id = ?2 WHERE outbox = ?1 RETURNING id",
+        params![row.0, message],
+        |row| Ok(ApprovalId::new(row.get::<_, String>(0)?)),
+    )?;
+    shown.map_or(Ok(()), |id| show_ending(connection, &id, at))
+}
+
+/// Where a question that is over is shown, the message says how it ended and loses its buttons. A question that was not sent
+/// yet is not sent any more; one that is being sent is changed when it has arrived.
+fn show_ending(connection: &Connection, id: &ApprovalId, at: Timestamp) -> Done<()> {
+    rows::change(
+        connection,
+        "UPDATE outbox SET state = 'dead', error = 'over before it was sent', withdrawn = 1, done_at = ?2
+         WHERE id = (SELECT outbox FROM approvals WHERE id = ?1 AND ending IS NOT NULL) AND state = 'queued'",
+        params![id.as_str(), at.0],
+    )?;
+    let shown = rows::first(
+        connection,
+        "SELECT channel, account, chat, NULL, NULL, message_id, question_rich, question_plain, ending FROM approvals
+         WHERE id = ?1 AND message_id IS NOT NULL AND ending IS NOT NULL",
+        [id.as_str()],
+        |row| {
+            let (rich, plain, ending): (String, String, String) = (row.get(6)?, row.get(7)?, row.get(8)?);
+            // The store knows no markup, so the line has nothing in it that could be any.
+            let harmless = ending.replace(['<', '>', '&'], " ");
+            let body = Rendered { rich: format!("{rich}\n\n{harmless}"), plain: format!("{plain}\n\n{ending}") };
+            Ok(Draft { replaces: row.get(5)?, ..Draft::text(rows::route(row, 0)?, body) })
+        },
+    )?;
+    if let Some(draft) = shown {
+        outbox::enqueue(connection, &[draft], &outbox::Reply::default(), at)?;
+    }
+    Ok(())
+}
+
+/// A question of which nobody knows whether it arrived, and the one that is asked in its place.
+pub(crate) struct Again<'a> {
+    pub(crate) row: OutboxId,
+    pub(crate) void: &'a ApprovalId,
+    pub(crate) fresh: &'a ApprovalId,
+    pub(crate) question: &'a Rendered,
+    pub(crate) buttons: &'a [Button],
+}
+
+/// Asks again under another id, unless nobody waits for the answer any more.
+pub(crate) fn ask_again(connection: &Connection, again: &Again<'_>, at: Timestamp) -> Done<()> {
+    let Again { row, void, fresh, question, buttons } = *again;
+    let place = rows::first(
+        connection,
+        "UPDATE outbox SET state = 'dead', error = 'asked again', withdrawn = 1, done_at = ?2
+         WHERE id = ?1 AND state = 'sending' RETURNING channel, account, chat, thread, reply_to",
+        params![row.0, at.0],
+        |row| rows::route(row, 0),
+    )?;
+    let route = place.ok_or_else(|| not_found(format!("row {row} of the outbox is not being sent")))?;
+    let voided = rows::change(
+        connection,
+        "UPDATE approvals SET state = 'superseded', decided_at = ?2, ending = 'This was asked again.'
+         WHERE id = ?1 AND state = 'pending' AND expires > ?2",
+        params![void.as_str(), at.0],
+    )?;
+    if voided == 0 {
+        return Ok(());
+    }
+    rows::change(
+        connection,
+        "INSERT INTO approvals (id, session, turn, call_id, hash, tool, input, state, channel, account, chat,
+                                question_rich, question_plain, created, expires)
+         SELECT ?2, session, turn, call_id, hash, tool, input, 'pending', ?3, ?4, ?5, ?6, ?7, ?8, expires
+         FROM approvals WHERE id = ?1",
+        params![
+            void.as_str(),
+            fresh.as_str(),
+            route.channel.as_str(),
+            route.account,
+            route.chat,
+            question.rich,
+            question.plain,
+            at.0,
+        ],
+    )?;
+    show(connection, fresh, (&route, question, buttons.to_vec()), None, at)
+}
+
+/// As [`ask_again`], under an id by SQLite's chance: the same words with the new id in the old one's place.
+pub(crate) fn ask_again_by_chance(
+    connection: &Connection,
+    row: OutboxId,
+    void: &ApprovalId,
+    body: &Rendered,
+    at: Timestamp,
+) -> Done<()> {
+    let bits = "SELECT random(), random()";
+    let bits: Option<[i64; 2]> = rows::first(connection, bits, [], |row| Ok([row.get(0)?, row.get(1)?]))?;
+    let bits = bits.ok_or_else(|| broken("SQLite has no chance to give"))?;
+    let fresh = approval_id(bits.map(i64::cast_unsigned));
+    let renamed = |text: &str| text.replace(void.as_str(), fresh.as_str());
+    let question = Rendered { rich: renamed(&body.rich), plain: renamed(&body.plain) };
+    let buttons = buttons(&fresh);
+    ask_again(connection, &Again { row, void, fresh: &fresh, question: &question, buttons: &buttons }, at)
+}

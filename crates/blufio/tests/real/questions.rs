@@ -1,0 +1,492 @@
+//! Questions to an owner before a tool runs: what they show, whose answer counts, how often it counts, and what is left of a
+//! question in the chat when it is over.
+
+use std::time::Instant;
+
+use blufio_testkit::botapi::{Action, ChatKind, Fault as BotFault, Post, VisibleMessage};
+use blufio_testkit::messages::Script;
+use serde_json::{Value, json};
+
+use crate::support::{ANN, BOB, BOT, SOON, World};
+
+/// A group that is served.
+const TEAM: i64 = -1_000_000_000_100;
+/// On no list.
+const STRANGER: i64 = 1_009;
+/// A call that has to be asked for.
+const WRITE: &str = r#"[tool:write_file {"path":"a.txt","content":"written"}]"#;
+
+const ALLOWED: &str = "Allowed.";
+const DENIED: &str = "Denied.";
+const OVER: &str = "Already decided, or no longer open.";
+const NOT_YOURS: &str = "This button is not for you.";
+const OPEN: &str = "SELECT count(*) FROM approvals WHERE state = 'pending'";
+
+/// A question as it was asked in a chat.
+#[derive(Clone, Debug, PartialEq)]
+struct Question {
+    message: i64,
+    text: String,
+    id: String,
+    allow: String,
+    deny: String,
+}
+
+async fn prepare() -> World {
+    let mut world = World::prepare().await;
+    world.set(&[("tools.ask", r#"["write_file", "edit_file"]"#)]);
+    world
+}
+
+async fn start() -> World {
+    let mut world = prepare().await;
+    world.run().await;
+    world
+}
+
+/// Everything that a test of questions demands at its end: nobody's press was left without an answer.
+async fn finish(world: World) {
+    world.telegram.wait_for(|state| state.unanswered_callbacks().is_empty().then_some(()), SOON).await;
+    world.finish().await;
+}
+
+/// Waits for so many questions in the owner's chat, the newest of which can be answered; gives them all, oldest first.
+async fn questions(world: &World, count: usize) -> Vec<Question> {
+    let asked = |state: &blufio_testkit::botapi::State| {
+        let said = state.transcript(ANN).into_iter().filter(|said| said.from_bot && said.text.starts_with("May I run"));
+        let said: Vec<VisibleMessage> = said.collect();
+        (said.len() >= count).then_some(said)
+    };
+    let said = world.telegram.wait_for(asked, SOON).await;
+    // Until its number is stored, a press of its button counts for nothing.
+    world.stored("SELECT count(*) FROM approvals WHERE state = 'pending' AND message_id IS NULL", 0).await;
+    said.into_iter().filter(|said| !said.buttons.is_empty()).map(read).collect()
+}
+
+async fn question(world: &World) -> Question {
+    questions(world, 1).await.pop().expect("the question has buttons")
+}
+
+/// The question in a message, which has the two buttons of one and the same question.
+fn read(said: VisibleMessage) -> Question {
+    let [row] = said.buttons.as_slice() else { panic!("one row of buttons: {said:?}") };
+    let [(first, allow), (second, deny)] = row.as_slice() else { panic!("two buttons: {said:?}") };
+    assert_eq!((first.as_str(), second.as_str()), ("Allow once", "Deny"));
+    let id = allow.split(':').nth(1).expect("an id").to_owned();
+    assert_eq!((allow, deny), (&format!("b1:{id}:ok"), &format!("b1:{id}:no")));
+    assert!(said.text.contains(&format!("/approve {id} ok")), "{}", said.text);
+    assert!(!said.silent, "a question makes a sound");
+    Question { message: said.message_id, text: said.text, allow: allow.clone(), deny: deny.clone(), id }
+}
+
+/// Somebody presses a button; gives what they are shown.
+async fn press(world: &World, chat: i64, message: i64, user: i64, data: &str) -> String {
+    let update = world.telegram.press(chat, message, user, data).expect("the bot gets presses");
+    shown(world, update).await
+}
+
+/// What was shown after a press.
+async fn shown(world: &World, update: i64) -> String {
+    let id = format!("callback-{update}");
+    let answer = |state: &blufio_testkit::botapi::State| {
+        state.callback_answers().into_iter().find(|answer| answer.id == id).map(|answer| answer.text)
+    };
+    world.telegram.wait_for(answer, SOON).await
+}
+
+/// Waits until a message has lost its buttons and ends in a line with `words`.
+async fn over(world: &World, message: i64, words: &str) -> VisibleMessage {
+    let ended = |state: &blufio_testkit::botapi::State| {
+        let said = state.transcript(ANN).into_iter().find(|said| said.message_id == message)?;
+        let last = said.text.lines().last().unwrap_or_default();
+        (said.buttons.is_empty() && last.contains(words)).then_some(said)
+    };
+    let said = world.telegram.try_wait_for(ended, SOON).await;
+    said.unwrap_or_else(|| panic!("the question has not ended in {words:?}: {:?}", world.telegram.transcript(ANN)))
+}
+
+fn written(world: &World) -> Option<String> {
+    std::fs::read_to_string(world.workspace().join("a.txt")).ok()
+}
+
+#[tokio::test]
+async fn the_exact_arguments_are_shown_and_a_yes_runs_the_call_once() {
+    let world = start().await;
+    let call = r#"[tool:write_file {"path":"a.txt","content":"safe\u202etxt.\u200bexe\u0007 ``` **ok**"}]"#;
+    world.say(ANN, &format!("{call} #1"));
+    let question = question(&world).await;
+    assert!(question.text.contains("write_file") && question.text.contains(r#""path": "a.txt""#), "{}", question.text);
+    // A control character is an escape of JSON already; what JSON leaves as it is, is made visible.
+    assert!(question.text.contains(r#"safe\u{202e}txt.\u{200b}exe\u0007 ``` **ok**"#), "{}", question.text);
+    assert_eq!((written(&world), world.sql("SELECT sum(starts) FROM tool_runs")), (None, 0), "not run before the yes");
+    assert_eq!(world.count(ANN, "answer #1"), 0);
+
+    assert_eq!(press(&world, ANN, question.message, ANN, &question.allow).await, ALLOWED);
+    let said = world.hear(ANN, "answer #1").await;
+    assert!(said.text.contains("The tool write_file said"), "{}", said.text);
+    assert_eq!(written(&world).as_deref(), Some("safe\u{202e}txt.\u{200b}exe\u{7} ``` **ok**"));
+    assert_eq!(world.sql("SELECT sum(starts) FROM tool_runs"), 1);
+    let ended = over(&world, question.message, "Allowed by owner 1001 at 20").await;
+    assert!(ended.text.contains(r#"safe\u{202e}txt"#), "what was asked stays to be read: {}", ended.text);
+    assert_eq!(ended.edits.len(), 1, "changed once");
+    finish(world).await;
+}
+
+#[tokio::test]
+async fn a_no_is_told_to_the_model() {
+    let world = start().await;
+    world.say(ANN, &format!("{WRITE} #1"));
+    let question = question(&world).await;
+    assert_eq!(press(&world, ANN, question.message, ANN, &question.deny).await, DENIED);
+    let said = world.hear(ANN, "answer #1").await;
+    assert!(said.text.contains("not run: the owner said no"), "{}", said.text);
+    over(&world, question.message, "Denied by owner 1001 at 20").await;
+    assert_eq!((written(&world), world.sql("SELECT sum(starts) FROM tool_runs")), (None, 0));
+    // Only what is on the list is asked for.
+    world.ask(ANN, "[tool:list_files {}] #2", "answer #2").await;
+    finish(world).await;
+}
+
+#[tokio::test]
+async fn a_second_press_and_a_repeated_update_decide_nothing() {
+    let world = start().await;
+    world.say(ANN, &format!("{WRITE} #1"));
+    let question = question(&world).await;
+    // As a hasty thumb does it: in one batch, yes and then no.
+    let (first, second) = world.telegram.change(|state| {
+        let mut press = |data: &str| state.press(ANN, question.message, ANN, data).expect("the bot gets presses");
+        (press(&question.allow), press(&question.deny))
+    });
+    assert_eq!((shown(&world, first).await, shown(&world, second).await), (ALLOWED.to_owned(), OVER.to_owned()));
+    world.hear(ANN, "answer #1").await;
+    assert!(world.telegram.redeliver(first, 2));
+    world.confirmed().await;
+    assert_eq!(press(&world, ANN, question.message, ANN, &question.allow).await, OVER);
+    // The same where the press comes again because its answer was lost.
+    world.telegram.wait_for(|state| (state.count("answerCallbackQuery") == 5).then_some(()), SOON).await;
+    world.telegram.fault(BotFault::once("answerCallbackQuery", Action::DropBefore));
+    let lost = world.telegram.press(ANN, question.message, ANN, &question.allow).unwrap();
+    world.telegram.wait_for(|state| (state.count("answerCallbackQuery") == 6).then_some(()), SOON).await;
+    assert!(world.telegram.redeliver(lost, 1));
+    assert_eq!(shown(&world, lost).await, OVER);
+    assert_eq!(written(&world).as_deref(), Some("written"));
+    assert_eq!(world.sql("SELECT sum(starts) FROM tool_runs"), 1);
+    assert_eq!(over(&world, question.message, "Allowed by owner 1001").await.edits.len(), 1);
+    finish(world).await;
+}
+
+#[tokio::test]
+async fn nobody_but_the_owner_decides_and_only_at_the_question_itself() {
+    let mut world = prepare().await;
+    world.telegram.add_group(TEAM, "the team", ChatKind::Supergroup { forum: false }, &[ANN, BOB]);
+    world.set(&[("telegram.groups", &format!("{{ {TEAM} = {{}} }}"))]);
+    world.run().await;
+    let elsewhere = world.ask(ANN, "[say:something else]", "something else").await.message_id;
+    let bobs = world.ask(BOB, "[say:hello Bob]", "hello Bob").await.message_id;
+    let teams = world.ask_in(Post::new(TEAM, BOB, &format!("{BOT} [say:hello all]")), "hello all").await.message_id;
+    world.say(ANN, &format!("{WRITE} #1"));
+    let question = question(&world).await;
+    let (here, yes, id) = (question.message, question.allow.as_str(), question.id.as_str());
+
+    let presses = [
+        ("a stranger in the owner's chat", ANN, here, STRANGER, NOT_YOURS),
+        ("another person in the owner's chat", ANN, here, BOB, NOT_YOURS),
+        ("another person in their own chat", BOB, bobs, BOB, NOT_YOURS),
+        ("the owner in another person's chat", BOB, bobs, ANN, NOT_YOURS),
+        ("a member of a group", TEAM, teams, BOB, NOT_YOURS),
+        ("the owner in a group", TEAM, teams, ANN, NOT_YOURS),
+        ("the owner at another message", ANN, elsewhere, ANN, OVER),
+    ];
+    for (who, chat, message, user, words) in presses {
+        assert_eq!(press(&world, chat, message, user, yes).await, words, "{who}");
+    }
+    let forged = [
+        String::new(),
+        "x".repeat(64),
+        yes.replace("b1", "b2"),
+        format!("b1:{id}:al"),
+        format!("b1:{id}:ok:ok"),
+        format!("b1:{}:ok", id.to_lowercase()),
+        format!("b1: {id}:ok"),
+        // The form is right, and there is no such question.
+        "b1:AAAAAAAAAAAAAAAAAAAA:ok".to_owned(),
+    ];
+    for data in &forged {
+        let words = press(&world, ANN, here, ANN, data).await;
+        assert!([NOT_YOURS, OVER].contains(&words.as_str()), "{data:?}: {words}");
+    }
+    // Presses at messages that cannot be: of another chat, of none, without data.
+    let update = world.telegram.change(|state| state.press_inaccessible(BOB, here, ANN, yes)).unwrap();
+    assert_eq!(shown(&world, update).await, NOT_YOURS);
+    let from = json!({"id": ANN, "is_bot": false, "first_name": "Ann"});
+    let odd = [
+        json!({"id": "odd-1", "from": from, "chat_instance": "1", "inline_message_id": "i", "data": yes}),
+        json!({"id": "odd-2", "from": from, "chat_instance": "1", "data": yes}),
+        json!({"id": "odd-3", "from": from, "chat_instance": "1", "game_short_name": "g"}),
+    ];
+    for press in odd {
+        world.telegram.push_update(&json!({ "callback_query": press }));
+    }
+    world.confirmed().await;
+    assert_eq!((world.sql(OPEN), written(&world)), (1, None), "nothing was decided");
+    assert_eq!(world.count(ANN, "answer #1"), 0);
+
+    // The server does not show old messages to the bot, but their numbers are right.
+    let update = world.telegram.change(|state| state.press_inaccessible(ANN, here, ANN, yes)).unwrap();
+    assert_eq!(shown(&world, update).await, ALLOWED);
+    world.hear(ANN, "answer #1").await;
+    assert_eq!(written(&world).as_deref(), Some("written"));
+    over(&world, here, "Allowed by owner 1001").await;
+    finish(world).await;
+}
+
+#[tokio::test]
+async fn the_command_decides_as_well_for_the_owner_alone() {
+    let world = start().await;
+    world.ask(ANN, "/approve", "No question is open").await;
+    world.say(ANN, &format!("{WRITE} #1"));
+    let question = question(&world).await;
+    let yes = format!("/approve {} ok", question.id);
+    world.ask(BOB, &yes, "Only an owner may answer questions").await;
+    world.say(STRANGER, &yes);
+    let listed = world.ask(ANN, "/approve", "Answer with ok or no").await;
+    assert!(listed.text.contains(&yes) && listed.text.contains("write_file"), "{}", listed.text);
+    world.ask(ANN, "/approve AAAAAAAAAAAAAAAAAAAA ok", "answered before, or nobody waits").await;
+    world.confirmed().await;
+    assert_eq!((world.sql(OPEN), written(&world)), (1, None));
+    world.ask(ANN, &yes.to_lowercase(), ALLOWED).await;
+    world.hear(ANN, "answer #1").await;
+    assert_eq!(written(&world).as_deref(), Some("written"));
+    over(&world, question.message, "Allowed by owner 1001").await;
+    assert_eq!(press(&world, ANN, question.message, ANN, &question.deny).await, OVER);
+
+    world.say(ANN, &format!("{WRITE} #2"));
+    let second = questions(&world, 2).await.pop().unwrap();
+    assert_ne!(second.id, question.id);
+    world.ask(ANN, &format!("/approve {} no", second.id), DENIED).await;
+    world.hear(ANN, "not run: the owner said no").await;
+    finish(world).await;
+}
+
+/// The time of a question is moved in the database: the question itself, and the step of the journal from which its turn
+/// counts, lie eleven minutes back.
+#[tokio::test]
+async fn a_question_that_nobody_answers_in_time_counts_as_a_no() {
+    let mut world = start().await;
+    world.say(ANN, &format!("{WRITE} #1"));
+    let question = question(&world).await;
+    world.end().await;
+    world.tamper(
+        "UPDATE approvals SET created = created - 660000, expires = expires - 660000;
+         UPDATE steps SET at = at - 660000;",
+    );
+    // It comes too late, and before the turn is taken up.
+    let late = world.telegram.press(ANN, question.message, ANN, &question.allow).unwrap();
+    world.run().await;
+    let said = world.hear(ANN, "answer #1").await;
+    assert!(said.text.contains("nobody answered the question in time"), "{}", said.text);
+    assert_eq!(shown(&world, late).await, OVER);
+    over(&world, question.message, "Nobody waits for an answer any more").await;
+    assert_eq!((written(&world), world.sql("SELECT count(*) FROM approvals WHERE state = 'expired'")), (None, 1));
+    world.ask(ANN, &format!("/approve {} ok", question.id), "answered before, or nobody waits").await;
+    finish(world).await;
+}
+
+#[tokio::test]
+async fn an_open_question_survives_restarts_and_kills() {
+    let mut world = start().await;
+    world.say(ANN, &format!("{WRITE} #1"));
+    let question = question(&world).await;
+    world.restart().await;
+    world.kill().await;
+    world.run().await;
+    let same = self::question(&world).await;
+    assert_eq!((same, questions(&world, 1).await.len()), (question.clone(), 1), "not asked anew");
+    assert_eq!(press(&world, ANN, question.message, ANN, &question.allow).await, ALLOWED);
+    world.hear(ANN, "answer #1").await;
+    assert_eq!((written(&world).as_deref(), world.sql("SELECT sum(starts) FROM tool_runs")), (Some("written"), 1));
+    over(&world, question.message, "Allowed by owner 1001").await;
+    assert_eq!(world.messages.calls(), 2, "the model was not asked anew");
+    finish(world).await;
+}
+
+#[tokio::test]
+async fn what_was_answered_while_nobody_ran_is_carried_out_at_the_start() {
+    let mut world = start().await;
+    world.say(ANN, &format!("{WRITE} #1"));
+    let question = question(&world).await;
+    world.end().await;
+    let update = world.telegram.press(ANN, question.message, ANN, &question.allow).unwrap();
+    world.run().await;
+    assert_eq!(shown(&world, update).await, ALLOWED);
+    world.hear(ANN, "answer #1").await;
+    assert_eq!((written(&world).as_deref(), world.sql("SELECT sum(starts) FROM tool_runs")), (Some("written"), 1));
+    finish(world).await;
+}
+
+/// An edit is not repeated by anybody who does not know whether it took place, so what runs twice shows in the file.
+#[tokio::test]
+async fn a_kill_right_after_the_press_carries_the_call_out_once() {
+    for wait_for_decision in [false, true] {
+        let mut world = start().await;
+        std::fs::write(world.workspace().join("a.txt"), "1").unwrap();
+        world.say(ANN, r#"[tool:edit_file {"path":"a.txt","old":"1","new":"11","all":true}] #1"#);
+        let question = question(&world).await;
+        world.telegram.press(ANN, question.message, ANN, &question.allow).unwrap();
+        if wait_for_decision {
+            world.stored("SELECT count(*) FROM approvals WHERE state = 'approved'", 1).await;
+        }
+        world.kill().await;
+        world.run().await;
+        world.hear(ANN, "answer #1").await;
+        let runs = |state: &str| world.sql(&format!("SELECT count(*) FROM tool_runs WHERE state = '{state}' AND starts = 1"));
+        match written(&world).as_deref() {
+            Some("11") => assert_eq!(runs("done") + runs("unknown"), 1),
+            Some("1") => assert_eq!(runs("unknown"), 1, "not carried out, and nobody claims that it was"),
+            other => panic!("carried out more than once: {other:?}"),
+        }
+        over(&world, question.message, "Allowed by owner 1001").await;
+        assert_eq!(world.count(ANN, "answer #1"), 1);
+        // The answer to the press may have died with the process.
+        world.telegram.change(|state| state.expire_callbacks());
+        finish(world).await;
+    }
+}
+
+#[tokio::test]
+async fn a_question_of_which_nobody_knows_whether_it_arrived_is_asked_again_and_the_first_is_void() {
+    let world = start().await;
+    world.telegram.fault(BotFault::once("sendMessage", Action::ApplyThenDrop).in_chat(ANN));
+    world.say(ANN, &format!("{WRITE} #1"));
+    let both = questions(&world, 2).await;
+    let [first, second] = both.as_slice() else { panic!("two questions: {both:?}") };
+    assert_ne!(first.id, second.id);
+    world.stored("SELECT count(*) FROM approvals WHERE state = 'superseded'", 1).await;
+    assert_eq!(press(&world, ANN, first.message, ANN, &first.allow).await, OVER);
+    // Nor does the new question's data count at the old message.
+    assert_eq!(press(&world, ANN, first.message, ANN, &second.allow).await, OVER);
+    world.ask(ANN, &format!("/approve {} ok", first.id), "answered before, or nobody waits").await;
+    assert_eq!((written(&world), world.sql(OPEN)), (None, 1));
+    assert_eq!(press(&world, ANN, second.message, ANN, &second.allow).await, ALLOWED);
+    world.hear(ANN, "answer #1").await;
+    assert_eq!((written(&world).as_deref(), world.sql("SELECT sum(starts) FROM tool_runs")), (Some("written"), 1));
+    assert_eq!(questions(&world, 2).await.len(), 1, "only the void one, whose number nobody knows, keeps its buttons");
+    finish(world).await;
+}
+
+#[tokio::test]
+async fn a_stop_closes_the_question() {
+    let world = start().await;
+    world.say(ANN, &format!("{WRITE} #1"));
+    let question = question(&world).await;
+    let asked = Instant::now();
+    world.ask(ANN, "/stop", "Stopped.").await;
+    assert!(asked.elapsed().as_millis() < 500, "answered after {:?}", asked.elapsed());
+    over(&world, question.message, "Nobody waits for an answer any more").await;
+    world.stored("SELECT count(*) FROM approvals WHERE state = 'closed'", 1).await;
+    assert_eq!(press(&world, ANN, question.message, ANN, &question.allow).await, OVER);
+    world.ask(ANN, "[say:and on it goes]", "and on it goes").await;
+    assert_eq!((written(&world), world.count(ANN, "answer #1")), (None, 0));
+    finish(world).await;
+}
+
+#[tokio::test]
+async fn the_owner_is_asked_in_private_about_what_others_and_groups_want() {
+    let mut world = prepare().await;
+    world.telegram.add_group(TEAM, "the team", ChatKind::Supergroup { forum: false }, &[ANN, BOB]);
+    world.telegram.open_private(ANN);
+    world.set(&[("telegram.groups", &format!("{{ {TEAM} = {{}} }}"))]);
+    world.run().await;
+    let places = [(BOB, BOB, ""), (TEAM, BOB, BOT), (TEAM, ANN, BOT)];
+    for (number, (chat, user, mention)) in (1..).zip(places) {
+        world.write(Post::new(chat, user, &format!("{mention} {WRITE} #{number}")));
+        let question = questions(&world, number).await.pop().unwrap();
+        // The two who wait learn nothing of the question.
+        assert!(world.heard(BOB).iter().chain(&world.heard(TEAM)).all(|text| !text.contains("May I")));
+        assert_eq!(press(&world, ANN, question.message, ANN, &question.allow).await, ALLOWED);
+        let said = world.hear(chat, &format!("answer #{number}")).await;
+        assert!(said.text.contains("The tool write_file said"), "{}", said.text);
+        over(&world, question.message, "Allowed by owner 1001").await;
+        assert_eq!(world.count(ANN, &format!("answer #{number}")), 0, "the answer goes where it was asked for");
+    }
+    assert_eq!(world.sql("SELECT sum(starts) FROM tool_runs"), 3);
+    finish(world).await;
+}
+
+#[tokio::test]
+async fn no_more_than_five_questions_are_open() {
+    let world = start().await;
+    let calls: String =
+        (1..=6).map(|n| format!(r#"[tool:write_file {{"path":"{n}.txt","content":"{n}"}}]"#)).collect();
+    world.say(ANN, &format!("{calls} #1"));
+    let asked = questions(&world, 5).await;
+    assert_eq!(asked.len(), 5);
+    // Somebody else's call is refused as well, and its turn does not wait.
+    let refused = "too many questions are open or were asked this hour";
+    let said = world.ask(BOB, &format!("{WRITE} #2"), "answer #2").await;
+    assert!(said.text.contains(refused), "{}", said.text);
+    for (place, question) in asked.iter().enumerate() {
+        let (data, words) = if place == 2 { (&question.deny, DENIED) } else { (&question.allow, ALLOWED) };
+        assert_eq!(press(&world, ANN, question.message, ANN, data).await, words);
+        over(&world, question.message, "by owner 1001").await;
+    }
+    let said = world.hear(ANN, "answer #1").await;
+    assert_eq!(said.text.matches("The tool write_file said").count(), 6, "{}", said.text);
+    assert_eq!((said.text.matches(refused).count(), said.text.matches("the owner said no").count()), (1, 1));
+    let there = (1..=6).filter(|n| world.workspace().join(format!("{n}.txt")).exists()).collect::<Vec<_>>();
+    assert_eq!(there.len(), 4, "{there:?}");
+    assert_eq!(questions(&world, 5).await, []);
+    // There is room again.
+    world.say(BOB, &format!("{WRITE} #3"));
+    let question = questions(&world, 6).await.pop().unwrap();
+    press(&world, ANN, question.message, ANN, &question.allow).await;
+    world.hear(BOB, "answer #3").await;
+    finish(world).await;
+}
+
+#[tokio::test]
+async fn arguments_that_are_too_long_to_show_come_as_a_file() {
+    let world = start().await;
+    let content = format!("begin {}\u{202e} end", "x".repeat(9_000));
+    let input = json!({"path": "a.txt", "content": content});
+    world.messages.push(Script::tool("write_file", input.clone()).only_if("#1"));
+    world.say(ANN, "#1");
+    let question = question(&world).await;
+    assert!(question.text.contains("characters not shown") && question.text.contains("attached file"), "{}", question.text);
+    assert!(question.text.contains("begin xxx") && question.text.contains(r"\u{202e} end"), "{}", question.text);
+    let files = world.telegram.received_files(ANN);
+    let [file] = files.as_slice() else { panic!("one file: {files:?}") };
+    assert!(file.message_id < question.message, "it is there when the question is asked");
+    assert_eq!((file.kind, file.name.as_str()), ("document", "arguments.txt"));
+    let whole = String::from_utf8(file.bytes.to_vec()).unwrap().replace(r"\u{202e}", "\u{202e}");
+    assert_eq!(serde_json::from_str::<Value>(&whole).unwrap(), input, "all of it");
+    press(&world, ANN, question.message, ANN, &question.allow).await;
+    world.hear(ANN, "answer #1").await;
+    assert_eq!(written(&world), Some(content));
+    finish(world).await;
+}
+
+#[tokio::test]
+async fn waiting_for_an_owner_costs_no_time_of_the_turn_and_holds_up_nobody() {
+    let world = start_with_deadline("2").await;
+    world.say(ANN, &format!("{WRITE} #1"));
+    let question = question(&world).await;
+    // Longer than the turn may take, as others' turns measure it.
+    let asked = Instant::now();
+    for number in 2..4 {
+        world.ask(BOB, &format!("#{number} [slow:1100]"), &format!("answer #{number}")).await;
+    }
+    assert!(asked.elapsed().as_millis() >= 2_200, "{:?}", asked.elapsed());
+    assert_eq!((world.get("/readyz").await.unwrap().0, world.sql(OPEN)), (200, 1));
+    assert_eq!(press(&world, ANN, question.message, ANN, &question.allow).await, ALLOWED);
+    world.hear(ANN, "answer #1").await;
+    assert_eq!(written(&world).as_deref(), Some("written"));
+    finish(world).await;
+}
+
+async fn start_with_deadline(seconds: &str) -> World {
+    let mut world = prepare().await;
+    world.set(&[("session.turn_deadline_s", seconds)]);
+    world.run().await;
+    world
+}
