@@ -27,7 +27,7 @@ pub struct TranscriptionOptions<'a> {
     pub base_url: &'a str,
     /// The model's name, as the service spells it.
     pub model: String,
-    /// The key, if the service wants one.
+    /// The key, if the service wants one; blank counts as none.
     pub key: Option<String>,
     /// The way out.
     pub egress: &'a Egress,
@@ -39,6 +39,7 @@ pub struct Transcription {
     model: String,
     key: Option<String>,
     client: Client,
+    within: Duration,
 }
 
 impl fmt::Debug for Transcription {
@@ -56,13 +57,18 @@ impl Transcription {
     /// Prepares the connections; makes none.
     ///
     /// # Errors
-    /// The server's address or the HTTP client is not usable.
+    /// The server's address, the key or the HTTP client is not usable.
     pub fn new(options: TranscriptionOptions<'_>) -> Result<Self, EgressError> {
+        let key = options.key.map(|key| key.trim().to_owned()).filter(|key| !key.is_empty());
+        if key.as_ref().is_some_and(|key| !key.bytes().all(|byte| byte.is_ascii_graphic())) {
+            return Err(EgressError::Build("the key holds characters that no key has".to_owned()));
+        }
         Ok(Self {
             origin: Origin::parse(options.base_url)?,
             model: options.model,
-            key: options.key,
+            key,
             client: options.egress.client(Purpose::Send)?,
+            within: TRANSCRIBE,
         })
     }
 
@@ -82,21 +88,23 @@ impl Transcription {
             Err(error) => return Err(unavailable(error)),
         };
         match status {
-            200 => read(&body),
+            // What the parser says may repeat the answer.
+            200 => read(&body).map_err(|why| TranscriberError::Unreadable(self.words(why.as_bytes()))),
             401 | 403 => Err(TranscriberError::Unauthorized),
             408 | 429 | 500.. => Err(TranscriberError::Unavailable(format!("it answered {status}"))),
             _ => Err(TranscriberError::Refused(format!("{status} {}", self.words(&body)))),
         }
     }
 
-    /// The service's own words about a refusal, cut, and without the key should it repeat that.
-    fn words(&self, body: &[u8]) -> String {
-        let text = String::from_utf8_lossy(body);
-        let text = match self.key.as_deref().filter(|key| !key.is_empty()) {
+    /// Words that are the service's or repeat them: cut, and without the key should it be among them. The key is looked for
+    /// last, since leaving out a character in its middle would make it whole.
+    fn words(&self, text: &[u8]) -> String {
+        let text: String = String::from_utf8_lossy(text).chars().filter(|character| !character.is_control()).collect();
+        let text = match &self.key {
             Some(key) => text.replace(key, "…"),
-            None => text.into_owned(),
+            None => text,
         };
-        text.chars().filter(|character| !character.is_control()).take(WORDS_CHARACTERS_MAX).collect()
+        text.chars().take(WORDS_CHARACTERS_MAX).collect()
     }
 }
 
@@ -105,16 +113,15 @@ impl Transcriber for Transcription {
         if recording.audio.len() as u64 > ATTACHMENT_BYTES_MAX {
             return Err(TranscriberError::Refused(format!("it has more than {ATTACHMENT_BYTES_MAX} bytes")));
         }
-        let late = || TranscriberError::Unavailable(format!("no answer within {} s", TRANSCRIBE.as_secs()));
-        tokio::time::timeout(TRANSCRIBE, self.ask(&recording)).await.map_err(|_| late())?
+        let late = || TranscriberError::Unavailable(format!("no answer within {} s", self.within.as_secs()));
+        tokio::time::timeout(self.within, self.ask(&recording)).await.map_err(|_| late())?
     }
 }
 
-fn read(body: &[u8]) -> Result<String, TranscriberError> {
-    let answer: Answer =
-        serde_json::from_slice(body).map_err(|error| TranscriberError::Unreadable(error.to_string()))?;
+fn read(body: &[u8]) -> Result<String, String> {
+    let answer: Answer = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     if answer.text.len() > INBOUND_TEXT_BYTES_MAX {
-        return Err(TranscriberError::Unreadable(format!("the text has more than {INBOUND_TEXT_BYTES_MAX} bytes")));
+        return Err(format!("the text has more than {INBOUND_TEXT_BYTES_MAX} bytes"));
     }
     Ok(answer.text)
 }
@@ -130,8 +137,10 @@ impl Form {
         let boundary = boundary(&recording.audio);
         let mut body = Vec::with_capacity(recording.audio.len() + 1_024);
         let mut field = |name: &str, value: &str| {
-            let part =
-                format!("--{boundary}\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{}\r\n", one_line(value));
+            let part = format!(
+                "--{boundary}\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{}\r\n",
+                one_line(value)
+            );
             body.extend_from_slice(part.as_bytes());
         };
         field("model", model);
@@ -166,4 +175,40 @@ fn boundary(audio: &[u8]) -> String {
 /// Nothing that would end a header or a quoted string.
 fn one_line(text: &str) -> String {
     text.chars().filter(|character| !character.is_control() && !matches!(character, '"' | '\\')).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use blufio_testkit::transcription::{FakeTranscriber, Says, TranscriberConfig};
+
+    #[tokio::test]
+    async fn a_service_that_says_nothing_is_not_available() {
+        let fake = FakeTranscriber::start(TranscriberConfig { key: None, model: "m".to_owned() }).await.unwrap();
+        fake.says(Says::Nothing);
+        let (base_url, egress) = (fake.base_url(), Egress::new().unwrap());
+        let options = TranscriptionOptions { base_url: &base_url, model: "m".to_owned(), key: None, egress: &egress };
+        let mut transcriber = Transcription::new(options).unwrap();
+        assert_eq!(transcriber.within, Duration::from_secs(60));
+        transcriber.within = Duration::from_secs(1);
+        let recording = Recording {
+            audio: b"abc".as_slice().into(),
+            media_type: "audio/ogg".to_owned(),
+            file_name: "voice.oga".to_owned(),
+            language: None,
+        };
+        let late = Err(TranscriberError::Unavailable("no answer within 1 s".to_owned()));
+        assert_eq!(transcriber.transcribe(recording).await, late);
+        fake.hung_up().await;
+        assert_eq!(fake.heard().len(), 1);
+    }
+
+    #[test]
+    fn the_boundary_is_made_from_the_audio_and_not_in_it() {
+        let first = boundary(b"abc");
+        assert_eq!(first, boundary(b"abc"));
+        assert_ne!(first, boundary(b"abd"));
+        assert_eq!(first.len(), 32);
+    }
 }

@@ -290,7 +290,7 @@ impl Dispatcher {
         let (mark, word) = match outcome {
             SendOutcome::Sent(message) => (OutboxMark::Sent(id, message), "sent"),
             SendOutcome::SentBeside { message, remark } => {
-                self.herald.say(News::Tell { topic: format!("beside {}", row.route.chat), text: remark });
+                self.herald.say(News::Tell { topic: format!("beside {}", row.route.chat), text: remark, about: None });
                 (OutboxMark::Sent(id, message), "sent")
             }
             SendOutcome::Migrated(new) => (OutboxMark::Migrated { id, route: row.route.clone(), new }, "migrated"),

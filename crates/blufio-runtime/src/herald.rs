@@ -25,6 +25,8 @@ pub enum News {
         topic: String,
         /// The words.
         text: String,
+        /// The chat that it is about; nobody is told in it.
+        about: Option<i64>,
     },
     /// A group goes on under another id, as a send was told.
     Migrated {
@@ -41,7 +43,7 @@ impl News {
         let text = format!(
             "A message to chat {chat} could not be delivered: {error}. `blufio channel status` shows it, `blufio channel retry` sends it again."
         );
-        Self::Tell { topic: format!("undelivered {chat}"), text }
+        Self::Tell { topic: format!("undelivered {chat}"), text, about: Some(chat) }
     }
 }
 
@@ -72,7 +74,7 @@ impl Listener {
     pub async fn listen(mut self, engine: Arc<Engine>) {
         while let Some(news) = self.0.recv().await {
             match news {
-                News::Tell { topic, text } => tell_owners(&engine, &topic, &text).await,
+                News::Tell { topic, text, about } => tell_owners(&engine, &topic, &text, about).await,
                 News::Migrated { route, new } => engine.alias(&route.channel, route.account, route.chat, new),
             }
         }
@@ -80,11 +82,12 @@ impl Listener {
 }
 
 /// Tells every owner, on every channel, in their private conversation; during the quiet hours when they are over.
-async fn tell_owners(engine: &Arc<Engine>, topic: &str, text: &str) {
+async fn tell_owners(engine: &Arc<Engine>, topic: &str, text: &str, about: Option<i64>) {
     tracing::warn!(topic, text, "the owners are told");
     let now = engine.adapters.clock.now();
     let not_before = quiet::end(engine.settings.quiet.as_ref(), engine.settings.timezone.clone(), now).await;
-    for (name, drafts) in engine.for_owners(text) {
+    for (name, mut drafts) in engine.for_owners(text) {
+        drafts.retain(|draft| Some(draft.route.chat) != about);
         if drafts.is_empty() {
             continue;
         }

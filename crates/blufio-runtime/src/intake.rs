@@ -6,7 +6,7 @@
 use crate::engine::{Engine, QueueMode};
 use crate::herald::News;
 use crate::host::status_text;
-use blufio_core::access::{Access, AccessRules, Principal, Refusal, authorize, pairing_code};
+use blufio_core::access::{Access, AccessRules, Principal, Refusal, Sender, authorize, pairing_code};
 use blufio_core::approval::{self, Verdict};
 use blufio_core::command::{self, Command};
 use blufio_core::content::{Content, Overheard};
@@ -17,7 +17,7 @@ use blufio_core::port::{Boxed, Inbound, InboundKind, Intake, IntakeError, StoreE
 use blufio_core::record::{
     Accepted, ApprovalView, Batch, DecisionReplies, Draft, Fate, Item, Query, Route, Shared, Taken, View,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ const HELLO: &str =
 const UNREADABLE: &str = "There is nothing in this message that I can read.";
 const NOT_AN_OWNER: &str = "Only an owner may answer questions.";
 const LATE: &str = "That question was answered before, or nobody waits for it any more.";
+/// Albums that were said to the agent, whose further pieces belong to it. Full: the oldest is forgotten.
+const ALBUMS_MAX: usize = 64;
 /// Bytes kept of something that was said in a group and not to us. Longer: cut.
 const OVERHEARD_BYTES_MAX: usize = 2_000;
 /// Waiting messages that `/queue` names. More: only counted.
@@ -45,6 +47,8 @@ pub(crate) struct ChannelIntake {
     cursors: Mutex<BTreeMap<i64, i64>>,
     /// The last batch did not fit.
     full: std::sync::atomic::AtomicBool,
+    /// The newest albums that were said to the agent, and by whom.
+    albums: Mutex<VecDeque<(String, i64)>>,
 }
 
 /// Somebody's message, with who they are settled.
@@ -63,7 +67,7 @@ pub(crate) struct Message {
 
 impl ChannelIntake {
     pub fn new(engine: Arc<Engine>, channel: ChannelName, cursors: BTreeMap<i64, i64>) -> Self {
-        Self { engine, channel, cursors: Mutex::new(cursors), full: false.into() }
+        Self { engine, channel, cursors: Mutex::new(cursors), full: false.into(), albums: Mutex::default() }
     }
 
     async fn take(&self, account: i64, inbound: Vec<Inbound>, cursor: i64) -> Result<(), IntakeError> {
@@ -127,6 +131,7 @@ impl ChannelIntake {
             },
             InboundKind::Message { sender, name, route, session, content, album, addressee } => {
                 let session = known(session, sender.chat, rules);
+                let sender = self.with_album(sender, album.as_deref());
                 match authorize(&sender, rules) {
                     Access::Granted(principal) => {
                         let (user, group) = (sender.user, !sender.private);
@@ -165,6 +170,18 @@ impl ChannelIntake {
             }
             InboundKind::Migrated { .. } => refused(Refusal::Group),
         }
+    }
+
+    /// Only one piece of an album has words, so the pieces after it are addressed as it was.
+    fn with_album(&self, sender: Sender, album: Option<&str>) -> Sender {
+        let Some(album) = album.filter(|_| !sender.private) else { return sender };
+        let mut albums = self.albums.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = albums.iter().any(|(known, user)| known == album && *user == sender.user);
+        if sender.addressed && !known {
+            albums.truncate(ALBUMS_MAX - 1);
+            albums.push_front((album.to_owned(), sender.user));
+        }
+        Sender { addressed: sender.addressed || known, ..sender }
     }
 
     /// Somebody unknown, in a private conversation: shows a code from `pairing link`, or gets one to be approved.
@@ -218,7 +235,7 @@ impl Intake for ChannelIntake {
     }
 
     fn tell_owner(&self, topic: &'static str, text: String) {
-        self.engine.herald.say(News::Tell { topic: topic.to_owned(), text });
+        self.engine.herald.say(News::Tell { topic: topic.to_owned(), text, about: None });
     }
 }
 

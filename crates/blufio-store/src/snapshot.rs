@@ -102,22 +102,22 @@ pub(crate) fn waiting(connection: &Connection, session: SessionId, limit: u32) -
     rows::all(connection, &sql, params![session.0, limit], rows::inbox_row)
 }
 
-/// What the newest turn answered whose message is still stored; a command is not what a person asked. The pieces of an album
-/// are one message.
+/// What the newest turn answered whose message is still stored, with everything that was answered together with it; a command
+/// is not what a person asked.
 pub(crate) fn last_request(connection: &Connection, session: SessionId) -> Done<Option<Content>> {
     let newest = rows::all(
         connection,
-        "SELECT inbox.id, inbox.content, inbox.text, inbox.album FROM turns JOIN inbox ON inbox.id = turns.inbox
+        "SELECT inbox.id, inbox.content, inbox.text FROM turns JOIN inbox ON inbox.id = turns.inbox
          WHERE turns.session = ?1 AND (inbox.text <> '' OR inbox.content IS NOT NULL) ORDER BY turn DESC LIMIT ?2",
         params![session.0, REQUESTS_SEEN_MAX],
-        |row| Ok((row.get::<_, i64>(0)?, rows::content(row.get(1)?, row.get(2)?)?, row.get::<_, Option<String>>(3)?)),
+        |row| Ok((row.get::<_, i64>(0)?, rows::content(row.get(1)?, row.get(2)?)?)),
     )?;
-    let asked = newest.into_iter().find(|(_, content, _)| command::parse(&content.text, None).is_none());
-    let Some((id, mut content, album)) = asked else { return Ok(None) };
+    let asked = newest.into_iter().find(|(_, content)| command::parse(&content.text, None).is_none());
+    let Some((id, mut content)) = asked else { return Ok(None) };
     let pieces = rows::all(
         connection,
-        "SELECT content, text FROM inbox WHERE joined = ?1 AND album = ?2 ORDER BY id",
-        params![id, album],
+        "SELECT content, text FROM inbox WHERE joined = ?1 AND id <> ?1 ORDER BY id",
+        [id],
         |row| rows::content(row.get(0)?, row.get(1)?),
     )?;
     for piece in pieces {

@@ -7,9 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use serde_json::json;
+use tokio::sync::Notify;
 
 use crate::botapi::params::{self, Raw, Upload};
 use crate::http::{Handler, HttpServer, Request, Responder};
+
+/// The one path there is.
+const PATH: &str = "/v1/audio/transcriptions";
 
 /// How the service starts.
 #[derive(Debug, Clone)]
@@ -38,9 +42,9 @@ pub struct Heard {
 pub enum Says {
     /// This text.
     Text(String),
-    /// This status with this body.
+    /// This status with this body. A redirect (3xx) points back at the service.
     Status(u16, String),
-    /// Nothing, for ever.
+    /// Nothing, until the client hangs up.
     Nothing,
 }
 
@@ -54,6 +58,8 @@ struct State {
 struct Service {
     config: TranscriberConfig,
     state: Mutex<State>,
+    waiting: Notify,
+    hung_up: Notify,
 }
 
 /// A running fake; stops when dropped.
@@ -68,7 +74,8 @@ impl FakeTranscriber {
     /// # Errors
     /// No port could be bound.
     pub async fn start(config: TranscriberConfig) -> io::Result<Self> {
-        let service = Arc::new(Service { config, state: Mutex::default() });
+        let service =
+            Arc::new(Service { config, state: Mutex::default(), waiting: Notify::new(), hung_up: Notify::new() });
         let http = HttpServer::start((Ipv4Addr::LOCALHOST, 0).into(), Arc::clone(&service)).await?;
         Ok(Self { service, http })
     }
@@ -92,6 +99,16 @@ impl FakeTranscriber {
     pub fn refused(&self) -> Vec<String> {
         self.service.lock().refused.clone()
     }
+
+    /// Resolves once a request is there that gets [`Says::Nothing`].
+    pub async fn waiting(&self) {
+        self.service.waiting.notified().await;
+    }
+
+    /// Resolves once the client of such a request has closed its connection.
+    pub async fn hung_up(&self) {
+        self.service.hung_up.notified().await;
+    }
 }
 
 impl Service {
@@ -101,7 +118,7 @@ impl Service {
 
     fn judge(&self, request: &Request) -> Result<Heard, (u16, String)> {
         let bad = |why: &str| (400, why.to_owned());
-        if (request.method.as_str(), request.path.as_str()) != ("POST", "/v1/audio/transcriptions") {
+        if (request.method.as_str(), request.path.as_str()) != ("POST", PATH) {
             return Err((404, format!("{} {}", request.method, request.path)));
         }
         let wanted = self.config.key.as_ref().map(|key| format!("Bearer {key}"));
@@ -122,7 +139,9 @@ impl Service {
         if text("response_format").is_some_and(|format| format != "json") {
             return Err(bad("only json"));
         }
-        let Some(Raw::File(Upload { file_name, media_type, bytes })) = form.get("file") else { return Err(bad("no file")) };
+        let Some(Raw::File(Upload { file_name, media_type, bytes })) = form.get("file") else {
+            return Err(bad("no file"));
+        };
         if file_name.is_empty() || media_type.is_empty() || bytes.is_empty() {
             return Err(bad("the file has no name, type or content"));
         }
@@ -132,7 +151,7 @@ impl Service {
 }
 
 impl Handler for Service {
-    async fn handle(&self, request: Request, responder: Responder) {
+    async fn handle(&self, request: Request, mut responder: Responder) {
         let json_type = [("content-type", "application/json")];
         let heard = match self.judge(&request) {
             Ok(heard) => heard,
@@ -149,8 +168,13 @@ impl Handler for Service {
         };
         match says {
             Says::Text(text) => responder.full(200, &json_type, json!({"text": text}).to_string()).await,
+            Says::Status(status @ 300..=399, body) => responder.full(status, &[("location", PATH)], body).await,
             Says::Status(status, body) => responder.full(status, &json_type, body).await,
-            Says::Nothing => responder.keep_open(),
+            Says::Nothing => {
+                self.waiting.notify_one();
+                responder.closed_by_peer().await;
+                self.hung_up.notify_one();
+            }
         }
     }
 }

@@ -235,9 +235,9 @@ mod tests {
             "The PDF specified was not valid.",
             "A maximum of 100 PDF pages may be provided.",
         ] {
-            check(400, "invalid_request_error", message, "", Failure::Rejected);
+            check(400, "invalid_request_error", message, "", Failure::FileRefused);
         }
-        check(400, "invalid_request_error", "no", "image_dimensions_too_large", Failure::Rejected);
+        check(400, "invalid_request_error", "no", "image_dimensions_too_large", Failure::FileRefused);
         check(503, "overloaded_error", "", "", Failure::Overloaded);
         check(404, "not_found_error", "model: x", "", Failure::UnknownModel);
         let event = |kind: &str| from_event(&Told { kind: kind.into(), ..Told::default() }, "").failure;

@@ -114,7 +114,11 @@ mod tests {
         check("see here", &[entity("text_link", 4, 4)], "see [here](https://example.org)");
         check("a\nb\nc", &[entity("blockquote", 0, 3)], "> a\n> b\n\nc");
         check("psst", &[entity("spoiler", 0, 4)], "||psst||");
+        check("a\nb", &[entity("expandable_blockquote", 2, 1)], "a\n> b\n");
         check("/stop", &[entity("bot_command", 0, 5)], "/stop");
+        for kind in ["underline", "custom_emoji", "text_mention", "mention", "url", "something_of_2030"] {
+            check("as it is", &[entity(kind, 0, 5)], "as it is");
+        }
         check("odd", &[entity("bold", -1, 4), entity("bold", 0, 0), entity("bold", 1, i64::MAX)], "o**dd**");
     }
 }

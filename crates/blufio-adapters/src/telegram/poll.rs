@@ -7,7 +7,6 @@
 pub(super) mod pause;
 pub(super) mod start;
 
-
 use super::api::{ApiError, Lane};
 use super::webhook::{self, Mode};
 use super::wire::{Me, WebhookInfo};
@@ -187,7 +186,7 @@ impl<'a> Poller<'a> {
     }
 
     /// Stores a batch, and only then moves on.
-    async fn take(&mut self, batch: Vec<Inbound>, asked: Duration) {
+    async fn take(&mut self, mut batch: Vec<Inbound>, asked: Duration) {
         let was_first = std::mem::replace(&mut self.first, false);
         self.answered();
         self.backoff.reset();
@@ -198,6 +197,8 @@ impl<'a> Poller<'a> {
             }
             return;
         }
+        // The order in which things were said, whatever the order in which they are brought.
+        batch.sort_by_key(|inbound| inbound.update);
         for update in &batch {
             metrics::counter!("blufio_telegram_updates_total", "kind" => inbound::label(&update.kind)).increment(1);
         }

@@ -97,9 +97,10 @@ pub(super) struct Message {
     pub(super) reply_to_message: Option<Value>,
     pub(super) external_reply: Option<Value>,
     pub(super) quote: Option<Value>,
+    pub(super) reply_to_story: Option<Value>,
+    pub(super) via_bot: Option<Value>,
     pub(super) photo: Option<Value>,
     pub(super) document: Option<Value>,
-    #[serde(default)]
     pub(super) animation: Option<Value>,
     pub(super) voice: Option<Value>,
     pub(super) audio: Option<Value>,
@@ -217,7 +218,7 @@ pub(super) const UPDATE_KINDS: [&str; 25] = [
 
 /// Fields of a message that tell of an event in the chat and are nothing a person said. A message that has one of them
 /// and no text is not answered; any other without text is content that this release cannot read.
-pub(super) const SERVICE_FIELDS: [&str; 32] = [
+pub(super) const SERVICE_FIELDS: [&str; 52] = [
     "pinned_message",
     "message_auto_delete_timer_changed",
     "new_chat_members",
@@ -229,6 +230,7 @@ pub(super) const SERVICE_FIELDS: [&str; 32] = [
     "delete_chat_photo",
     "group_chat_created",
     "supergroup_chat_created",
+    "channel_chat_created",
     "migrate_to_chat_id",
     "migrate_from_chat_id",
     "users_shared",
@@ -250,4 +252,23 @@ pub(super) const SERVICE_FIELDS: [&str; 32] = [
     "web_app_data",
     "managed_bot_created",
     "paid_message_price_changed",
+    "direct_message_price_changed",
+    "general_forum_topic_hidden",
+    "general_forum_topic_unhidden",
+    "video_chat_scheduled",
+    "video_chat_started",
+    "video_chat_ended",
+    "video_chat_participants_invited",
+    "proximity_alert_triggered",
+    "checklist_tasks_done",
+    "checklist_tasks_added",
+    "poll_option_added",
+    "poll_option_deleted",
+    "giveaway_created",
+    "giveaway_completed",
+    "suggested_post_approved",
+    "suggested_post_approval_failed",
+    "suggested_post_declined",
+    "suggested_post_paid",
+    "suggested_post_refunded",
 ];

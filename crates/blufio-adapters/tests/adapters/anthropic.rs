@@ -215,14 +215,14 @@ async fn files_count_by_their_bytes() {
 
 /// A picture that the service does not take: the request is refused as it is, and nothing of the file is repeated.
 #[tokio::test]
-async fn a_refused_picture_is_a_rejection() {
+async fn a_refused_picture_is_known_as_one() {
     let (api, shelf) = (fake().await, Arc::new(Shelf::default()));
     let provider = provider_with(&api.base_url(), Limits::default(), &shelf);
     for bytes in [media::png(9_000, 1), vec![0; 1_000]] {
         let mut talk = Conversation::new(&provider, MODEL);
         talk.show(&[shelf.image(&bytes)]);
         let error = talk.ask().await.0.unwrap_err();
-        assert_eq!((error.failure, error.reached, error.usage), (Failure::Rejected, false, None));
+        assert_eq!((error.failure, error.reached, error.usage), (Failure::FileRefused, false, None));
     }
     assert_eq!(api.violations().len(), 2);
 }

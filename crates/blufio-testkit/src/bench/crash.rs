@@ -314,23 +314,24 @@ fn report(sums: &Sums, replay: &str, took: Duration) -> Report {
 }
 
 /// What the chats have said so far.
-struct Feed {
-    chats: Vec<Chat>,
+pub(super) struct Feed {
+    pub(super) chats: Vec<Chat>,
     /// The next number.
     next: u64,
     /// Nobody says anything more.
-    closed: bool,
+    pub(super) closed: bool,
 }
 
-struct Chat {
-    user: i64,
-    numbers: Vec<u64>,
+/// What one of them has said.
+pub(super) struct Chat {
+    pub(super) user: i64,
+    pub(super) numbers: Vec<u64>,
     /// How many of `numbers` are known to be answered.
     answered: usize,
 }
 
 impl Feed {
-    fn new(chats: usize, posted: u64) -> Self {
+    pub(super) fn new(chats: usize, posted: u64) -> Self {
         let chat = |user| Chat { user, numbers: Vec::new(), answered: 0 };
         Self { chats: (FIRST_USER..).take(chats).map(chat).collect(), next: posted + 1, closed: false }
     }
@@ -359,13 +360,14 @@ impl Feed {
         }
     }
 
-    fn all_answered(&mut self, world: &World) -> bool {
+    pub(super) fn all_answered(&mut self, world: &World) -> bool {
         self.look(world);
         self.chats.iter().all(|chat| chat.answered == chat.numbers.len())
     }
 }
 
-async fn keep_feeding(world: Arc<World>, feed: Arc<Mutex<Feed>>) {
+/// Keeps messages waiting in every chat until the feed is closed.
+pub(super) async fn keep_feeding(world: Arc<World>, feed: Arc<Mutex<Feed>>) {
     let mut ticks = interval(FEED);
     loop {
         ticks.tick().await;

@@ -3,6 +3,7 @@
 //! Each kind of measurement is a file here. Figures are compared with their goals and shown, also when they miss them; only
 //! what must never be (something lost, something answered twice) makes the program fail.
 
+pub mod channel_faults;
 pub mod crash;
 pub mod failpoints;
 pub mod latency;
@@ -10,6 +11,7 @@ pub mod machine;
 pub mod memory;
 pub mod random;
 pub mod report;
+pub mod restarts;
 pub mod startup;
 pub mod tap;
 pub mod throughput;
@@ -57,6 +59,10 @@ pub struct Options {
 pub enum Kind {
     /// SIGKILL at random instants under load; nothing may be lost or answered twice
     Crash(crash::Options),
+    /// Faults of every kind between the program and Telegram, in one run
+    ChannelFaults(channel_faults::Options),
+    /// Restarts under traffic against a server that is strict about polls, and polls that fall silent
+    Restarts(restarts::Options),
     /// SIGKILL at every named failpoint
     Failpoints(failpoints::Options),
     /// Restart to /readyz, with a small and a large database
@@ -167,6 +173,8 @@ fn kinds(options: &Options, bench: &Bench) -> Vec<Kind> {
 async fn measure(bench: &Bench, kind: &Kind) -> Result<Report> {
     match kind {
         Kind::Crash(options) => crash::run(bench, options).await,
+        Kind::ChannelFaults(options) => channel_faults::run(bench, options).await,
+        Kind::Restarts(options) => restarts::run(bench, options).await,
         Kind::Failpoints(options) => failpoints::run(bench, options).await,
         Kind::Startup(options) => startup::run(bench, options).await,
         Kind::Memory(options) => memory::run(bench, options).await,

@@ -100,8 +100,9 @@ Examples:
   printf 'hi\\nand now?\\n' | blufio shell          every line is a message
 
 In the shell: /help, /status, /new, /model, /stop, /exit. Ctrl-C stops an answer, Ctrl-D leaves.
-When a tool waits for an owner's yes, the question is shown: type ok or no. Where nobody can type, answer from
-elsewhere with the command that is shown, blufio shell -m \"/approve ID ok\"; /approve alone lists open questions.
+When a tool waits for an owner's yes, the question is shown: type ok or no. Where nobody can type,
+answer from another terminal with the command that is shown, blufio shell -m \"/approve ID ok\";
+/approve alone lists open questions.
 The exit code is 0 after a reply and 1 after an error or a stop.")]
     Shell(Shell),
     /// Say how everything is
@@ -130,17 +131,21 @@ Examples:
     #[command(
         subcommand,
         after_help = "\
-There are two ways in, and both are opened on this machine only; no message can do it:
-  by code   A stranger who writes to the bot gets a code, valid for one hour, and tells it to you. For people who
-            have found the bot already.
-              blufio pairing list
-              blufio pairing approve ABCD2345
-              blufio pairing approve ABCD2345 --owner
-  by link   You make an address, valid for 10 minutes and once, and open it on your phone or send it to somebody you
-            trust: whoever opens it first is let in. For yourself at the start, and for people you can reach.
-              blufio pairing link
-The first one who is let in becomes the owner if there is none; all others may speak in their private chat only.
-A pairing never opens a group: groups are listed in the configuration, under [telegram.groups].
+There are two ways in. Both are opened on this machine only; no message can do it.
+
+By code: a stranger who writes to the bot gets a code, valid for one hour, and tells it to you.
+For people who have found the bot already.
+  blufio pairing list
+  blufio pairing approve ABCD2345
+  blufio pairing approve ABCD2345 --owner
+
+By link: you make an address, valid for 10 minutes and once; whoever opens it first is let in.
+For yourself at the start, and for people you can send it to.
+  blufio pairing link
+
+The first one who is let in becomes the owner if there is none. All others may speak in their
+private chat only: a pairing never opens a group. Groups are listed in the configuration, under
+[telegram.groups].
   blufio pairing revoke 123456789"
     )]
     Pairing(Pairing),
@@ -149,20 +154,20 @@ A pairing never opens a group: groups are listed in the configuration, under [te
         subcommand,
         after_help = "\
 Examples:
-  blufio channel status                   how it is, what waits, what could not be delivered, and what to do about it
+  blufio channel status                   how is it, what was not delivered, what to do?
   blufio channel retry                    send everything again that was given up within a day
   blufio channel retry 42                 only that message, of any age
   blufio channel send 123456789 \"hello\"   a message of yours, through the bot
   uptime | blufio channel send -1001234567890 -
 
 Common troubles:
-  the token is refused           Copy it again from @BotFather (/mybots, API Token), set TELEGRAM_BOT_TOKEN, restart.
-  another program fetches the bot's messages
-                                 Stop it; only one program can use a bot. Or make a bot of your own with /newbot.
-  the bot was blocked            The person has to write to it again, or choose Restart in the chat.
-  it hears only mentions in a group
-                                 Privacy mode: write /setprivacy to @BotFather, choose the bot, Disable, then remove the
-                                 bot from the group and add it again."
+  the token is refused       copy it again from @BotFather (/mybots, API Token), set
+                             TELEGRAM_BOT_TOKEN, restart
+  another program fetches    stop it, since only one program can use a bot; or make a bot of
+  the bot's messages         your own with /newbot
+  the bot was blocked        the person has to write to it again, or choose Restart in the chat
+  it hears only mentions     privacy mode: write /setprivacy to @BotFather, choose the bot,
+  in a group                 Disable; then remove the bot from the group and add it again"
     )]
     Channel(Channel),
 }

@@ -59,7 +59,10 @@ const CURES: &[(&[&str], &str)] = &[
         &["cannot be stored", "no space left"],
         "Make room on the disk that holds the data folder. Telegram keeps the messages for a day.",
     ),
-    (&["inbox is full"], "More was written than is answered yet. It goes on by itself; /stop in a chat drops what waits there."),
+    (
+        &["inbox is full"],
+        "More was written than is answered yet. It goes on by itself; /stop in a chat drops what waits there.",
+    ),
     (
         &["asks to wait", "too many requests", "asked to wait"],
         "Telegram limits how much a bot may send. It goes on by itself; what was given up can be sent again later.",
@@ -169,9 +172,8 @@ fn render(
         part("Could not be delivered (`blufio channel retry [ID]` sends again)", &rows);
     }
     if !outbox.closed.is_empty() {
-        let row = |chat: &ChatView| {
-            vec![chat.chat.to_string(), local_time(chat.since), one_line(&chat.reason, REASON_CHARS)]
-        };
+        let row =
+            |chat: &ChatView| vec![chat.chat.to_string(), local_time(chat.since), one_line(&chat.reason, REASON_CHARS)];
         let rows: Vec<Vec<String>> = outbox.closed.iter().map(row).collect();
         part("Shut chats", &table(&["CHAT", "SINCE", "REASON"], &rows));
     }

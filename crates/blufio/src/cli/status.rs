@@ -53,12 +53,7 @@ fn running(server: &ServerStatus, questions: usize, config: &Config, screen: &Sc
     screen.write(&lines(&rows, screen))
 }
 
-fn stopped(
-    store: Option<&StoreStatus>,
-    questions: usize,
-    config: &Config,
-    screen: &Screen,
-) -> Result<(), Failure> {
+fn stopped(store: Option<&StoreStatus>, questions: usize, config: &Config, screen: &Screen) -> Result<(), Failure> {
     if screen.json {
         let data_dir = &config.data_dir;
         return screen.write_json(&json!({
@@ -102,7 +97,10 @@ fn counts(store: &StoreStatus, questions: usize, rows: &mut Vec<(&str, String)>)
         format!("{} to be answered, {} to be sent{oldest}", store.inbox_pending, store.outbox_pending),
     ));
     if questions > 0 {
-        rows.push(("questions", format!("{questions} wait for an owner's answer: `blufio shell -m /approve` lists them")));
+        rows.push((
+            "questions",
+            format!("{questions} wait for an owner's answer: `blufio shell -m /approve` lists them"),
+        ));
     }
     for (chat, reason) in &store.outbox_dead {
         rows.push(("not delivered", format!("chat {chat}: {}", one_line(reason, REASON_CHARS))));

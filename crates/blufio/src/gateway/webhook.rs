@@ -56,7 +56,7 @@ async fn take(webhook: &dyn Webhook, request: Request, limits: &Limits) -> Respo
             StatusCode::OK.into_response()
         }
         Err(error) => {
-            count("not stored");
+            count("not_stored");
             tracing::warn!(%error, "an update from the webhook was not stored; it comes again");
             let message = "the update was not stored".to_owned();
             Problem { status: StatusCode::SERVICE_UNAVAILABLE, message, hint: None }.into_response()
@@ -70,7 +70,7 @@ fn may(webhook: &dyn Webhook, method: &Method, headers: &HeaderMap) -> bool {
 }
 
 async fn read(request: Request, limits: &Limits) -> Result<Vec<u8>, (StatusCode, &'static str)> {
-    let too_large = (StatusCode::PAYLOAD_TOO_LARGE, "too large");
+    let too_large = (StatusCode::PAYLOAD_TOO_LARGE, "too_large");
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes > limits.body_bytes as u64) {
         return Err(too_large);
@@ -79,7 +79,7 @@ async fn read(request: Request, limits: &Limits) -> Result<Vec<u8>, (StatusCode,
         Ok(Ok(body)) => Ok(body.into()),
         // Or the connection is gone, and then nobody reads the answer.
         Ok(Err(_)) => Err(too_large),
-        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "too slow")),
+        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "too_slow")),
     }
 }
 
@@ -179,7 +179,11 @@ mod tests {
     }
 
     /// Sends and reads to the end of the connection. Gives the bytes that could be sent, and the answer without its date.
-    async fn exchange(mut stream: DuplexStream, head: &str, body: impl IntoIterator<Item = Vec<u8>>) -> (usize, String) {
+    async fn exchange(
+        mut stream: DuplexStream,
+        head: &str,
+        body: impl IntoIterator<Item = Vec<u8>>,
+    ) -> (usize, String) {
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut sent = head.len();
         let (mut reader, mut writer) = tokio::io::split(stream);
@@ -219,7 +223,8 @@ mod tests {
         for (method, path, headers) in cases {
             let pieces = std::iter::repeat_n(vec![b'1'; 1024], 1_000_000);
             let (sent, answer) =
-                with(&fake, &LIMITS, async |stream| exchange(stream, &head(method, path, &headers), pieces).await).await;
+                with(&fake, &LIMITS, async |stream| exchange(stream, &head(method, path, &headers), pieces).await)
+                    .await;
             assert!(sent < 64 * 1024, "{method} {path} {headers:?}: {sent} bytes were read");
             answers.push(answer);
         }
@@ -232,7 +237,8 @@ mod tests {
     #[tokio::test]
     async fn an_update_is_answered_after_it_is_stored() {
         let fake = Arc::new(Fake::default());
-        let head = head("POST", "/telegram-webhook", &[secret(KNOWN), "content-length: 3".into(), "connection: close".into()]);
+        let head =
+            head("POST", "/telegram-webhook", &[secret(KNOWN), "content-length: 3".into(), "connection: close".into()]);
         let told = fake.clone();
         let answer = with(&fake, &LIMITS, async |mut stream| {
             stream.write_all(head.as_bytes()).await.unwrap();
@@ -258,7 +264,8 @@ mod tests {
     async fn what_could_not_be_stored_is_to_come_again() {
         let fake = Arc::new(Fake { fails: true, ..Fake::default() });
         fake.commit.notify_one();
-        let head = head("POST", "/telegram-webhook", &[secret(KNOWN), "content-length: 2".into(), "connection: close".into()]);
+        let head =
+            head("POST", "/telegram-webhook", &[secret(KNOWN), "content-length: 2".into(), "connection: close".into()]);
         let (_, answer) = with(&fake, &LIMITS, async |stream| exchange(stream, &head, [b"{}".to_vec()]).await).await;
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
         assert!(!answer.contains("no space"), "the caller is told nothing of the inside: {answer}");

@@ -9,7 +9,6 @@ mod people;
 mod questions;
 mod shell;
 mod terminal;
-mod webhook;
 
 use blufio_testkit::botapi::{BotApiConfig, FakeBotApi};
 use blufio_testkit::messages::FakeMessagesApi;
@@ -109,13 +108,12 @@ impl Place {
             let read = log.read_line(&mut seen).expect("the log is text");
             assert!(read > 0, "the server did not start: {seen}");
         }
-        let head = seen.clone();
         // Whoever does not read a log makes its writer wait.
         let rest = std::thread::spawn(move || {
             log.read_to_string(&mut seen).expect("the log is text");
             seen
         });
-        Server { running: Running { child: Some(child) }, head, rest: Some(rest) }
+        Server { running: Running { child: Some(child) }, rest: Some(rest) }
     }
 }
 
@@ -187,8 +185,6 @@ impl Drop for Running {
 /// A running server.
 struct Server {
     running: Running,
-    /// Its log up to where it can be talked to.
-    head: String,
     rest: Option<JoinHandle<String>>,
 }
 

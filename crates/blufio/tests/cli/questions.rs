@@ -4,6 +4,7 @@ use super::terminal::Terminal;
 use super::{Place, Ran, Running, SOON, model};
 use std::io::{BufRead, BufReader};
 use std::sync::mpsc::sync_channel;
+use std::time::Instant;
 
 /// A place where the tool `now` needs a yes.
 fn careful(api: &blufio_testkit::messages::FakeMessagesApi) -> Place {
@@ -21,8 +22,8 @@ fn asked(place: &Place, arguments: &[&str]) -> (Running, String) {
     let (sender, question) = sync_channel(1);
     std::thread::spawn(move || {
         let mut seen = String::new();
-        // The command that denies comes last.
-        while !seen.trim_end_matches(['"', '\\', '}', '\n']).ends_with(" no") {
+        // The question names both answers, and below it stand both commands.
+        while seen.matches("/approve ").count() < 4 {
             if remarks.read_line(&mut seen).expect("it is text") == 0 {
                 break;
             }
@@ -32,7 +33,17 @@ fn asked(place: &Place, arguments: &[&str]) -> (Running, String) {
     let seen = tokio::task::block_in_place(|| question.recv_timeout(SOON)).expect("the question comes soon");
     assert!(seen.contains("May I run `now`?"), "{seen}");
     let id = seen.rsplit("/approve ").next().and_then(|rest| rest.split(' ').next()).expect("it names the question");
+    until_open(place);
     (shell, id.to_owned())
+}
+
+/// Waits until a question can be answered: it is shown while it is being stored.
+#[track_caller]
+fn until_open(place: &Place) {
+    let began = Instant::now();
+    while place.run(&["status", "--json"]).json()["open_questions"] != 1 {
+        assert!(began.elapsed() < SOON, "no question is open");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,7 +53,7 @@ async fn a_question_is_answered_from_another_terminal() {
     for (verb, words, outcome) in [("ok", "Allowed.\n", "The tool now said: "), ("no", "Denied.\n", "The tool now")] {
         let (shell, id) = asked(&place, &["shell", "-m", "what time is it?"]);
         let open = place.run(&["shell", "-m", "/approve"]).good();
-        assert!(open.contains(&id) && open.contains("local:main"), "{open}");
+        assert!(open.contains(&format!("`/approve {id} ok` – `now` in local:main")), "{open}");
         let answer = format!("/approve {id} {verb}");
         assert_eq!(place.run(&["shell", "-m", &answer]).good(), words);
         let Ran { code, out, .. } = shell.end();
@@ -79,6 +90,7 @@ async fn a_person_at_the_terminal_types_the_answer() {
     terminal.say("what time is it?");
     terminal.until("May I run `now`?");
     terminal.until("(type ok or no, or /stop)");
+    until_open(&place);
     terminal.type_in("sure\r");
     terminal.until("(waiting for your answer: ok, no, or a command such as /stop)");
     terminal.type_in("ok\r");
@@ -87,6 +99,7 @@ async fn a_person_at_the_terminal_types_the_answer() {
 
     terminal.say("what time is it?");
     terminal.until("(type ok or no, or /stop)");
+    until_open(&place);
     terminal.type_in("NO\r");
     terminal.until("Denied.");
     terminal.until("The tool now");
@@ -112,6 +125,7 @@ async fn what_was_typed_before_a_question_is_no_answer_to_it() {
     terminal.type_in("ok\r");
     terminal.until("ok\r\n");
     terminal.until("(type ok or no, or /stop)");
+    until_open(&place);
     terminal.type_in("/status\r");
     // Were the early word an answer, this would come behind it.
     let before = terminal.until("I am working on a message of yours.");

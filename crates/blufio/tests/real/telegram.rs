@@ -197,7 +197,8 @@ async fn what_cannot_be_read_is_said_and_a_caption_is_read() {
         group: None,
     };
     world.telegram.post_file(file(""));
-    world.hear(ANN, "I can only read text so far").await;
+    world.hear(ANN, "The picture could not be read").await;
+    assert_eq!(world.messages.calls(), 0);
     world.telegram.post_file(file("#1 look"));
     world.hear(ANN, "answer #1").await;
     world.finish().await;

@@ -117,7 +117,10 @@ async fn everything_that_follows_from_a_message_lands_in_its_topic() {
         let elsewhere = if place.chat == TEAM { FORUM } else { TEAM };
         assert_eq!((world.heard(elsewhere).len(), world.heard(ANN).len()), (0, 1));
         let actions = world.telegram.read(|state| state.actions(place.chat));
-        assert!(!actions.is_empty() && actions.iter().all(|action| action.thread == place.thread), "{place:?} {actions:?}");
+        assert!(
+            !actions.is_empty() && actions.iter().all(|action| action.thread == place.thread),
+            "{place:?} {actions:?}"
+        );
         general_is_never_named(&world);
         world.finish().await;
     }
@@ -130,7 +133,9 @@ async fn previews_are_shown_in_the_topic() {
         world.set(&[("telegram.streaming", "\"auto\"")]);
         world.run().await;
         world.write(place.asks(ANN, "[long:40][drip:120]"));
-        let done = |state: &State| state.transcript(FORUM).into_iter().find(|said| said.from_bot && said.text.ends_with("more."));
+        let done = |state: &State| {
+            state.transcript(FORUM).into_iter().find(|said| said.from_bot && said.text.ends_with("more."))
+        };
         let said = world.telegram.wait_for(done, SOON).await;
         assert_eq!((said.thread, said.edits[0].as_str()), (place.shown(), "…"));
         assert_eq!(world.heard(FORUM).len(), 1);
@@ -155,7 +160,7 @@ async fn an_answer_to_a_deleted_topic_stays_in_its_group_and_the_owner_is_told_o
     world.ask(ANN, "#4", "answer #4").await;
     assert_eq!((world.heard(ANN).len(), world.heard(BOB).len()), (2, 0), "told once: {:?}", world.heard(ANN));
     assert_eq!(answered(&world.heard(FORUM)), each_once(1..=3));
-    assert_eq!(world.sql("SELECT count(*) FROM outbox WHERE state <> 'sent'"), 0);
+    world.stored("SELECT count(*) FROM outbox WHERE state <> 'sent'", 0).await;
     world.finish().await;
 }
 
@@ -181,9 +186,10 @@ async fn every_topic_is_a_conversation_of_its_own() {
             let words = format!("message {round} of this conversation");
             world.write(place.asks(ANN, "hello"));
             let found = |state: &State| {
-                let said = state.transcript(FORUM).into_iter().find(|said| {
-                    said.from_bot && said.thread == place.shown() && said.text.contains(&words)
-                });
+                let said = state
+                    .transcript(FORUM)
+                    .into_iter()
+                    .find(|said| said.from_bot && said.thread == place.shown() && said.text.contains(&words));
                 said.map(|_| ())
             };
             world.telegram.wait_for(found, SOON).await;
@@ -261,7 +267,10 @@ async fn topics_of_a_private_chat_are_conversations_of_their_own() {
     for place in [private(Some(5)), private(Some(6)), private(None)] {
         world.write(place.says(ANN, "[long:24][drip:200]"));
         let done = |state: &State| {
-            state.transcript(ANN).into_iter().find(|said| said.from_bot && said.thread == place.thread && said.text.ends_with("more."))
+            state
+                .transcript(ANN)
+                .into_iter()
+                .find(|said| said.from_bot && said.thread == place.thread && said.text.ends_with("more."))
         };
         world.telegram.wait_for(done, SOON).await;
     }

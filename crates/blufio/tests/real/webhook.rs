@@ -64,7 +64,9 @@ fn statuses(world: &World) -> Vec<u16> {
 fn request(method: &str, path: &str, headers: &[&str], body: &str) -> String {
     let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
     let length = body.len();
-    format!("{method} {path} HTTP/1.1\r\nhost: bot.example.org\r\ncontent-length: {length}\r\nconnection: close\r\n{lines}\r\n{body}")
+    format!(
+        "{method} {path} HTTP/1.1\r\nhost: bot.example.org\r\ncontent-length: {length}\r\nconnection: close\r\n{lines}\r\n{body}"
+    )
 }
 
 async fn call(gateway: SocketAddr, request: &str) -> (u16, String) {
@@ -110,7 +112,10 @@ async fn what_is_brought_is_answered() {
     world.end().await;
     assert!(world.telegram.read(|state| state.webhook_url().is_some()));
     world.say(ANN, "#7");
-    world.telegram.wait_for(|state| state.webhook_deliveries().last().filter(|last| last.status == 0).map(|_| ()), SOON).await;
+    world
+        .telegram
+        .wait_for(|state| state.webhook_deliveries().last().filter(|last| last.status == 0).map(|_| ()), SOON)
+        .await;
     listen(&mut world).await;
     world.hear(ANN, "answer #7").await;
     world.finish().await;
@@ -235,6 +240,7 @@ async fn the_way_in_may_change_and_each_message_is_answered_once() {
     world.messages.push(endless("#2"));
     world.say(ANN, "#2");
     world.prompted("#2").await;
+    world.booked().await;
     world.kill().await;
     world.say(ANN, "#3");
 
@@ -249,6 +255,7 @@ async fn the_way_in_may_change_and_each_message_is_answered_once() {
     world.messages.push(endless("#6"));
     world.say(ANN, "#6");
     world.prompted("#6").await;
+    world.booked().await;
     world.kill().await;
     world.say(ANN, "#7");
 

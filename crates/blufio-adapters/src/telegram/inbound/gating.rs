@@ -70,3 +70,89 @@ fn part(text: &str, entity: &MessageEntity) -> Option<String> {
     let units: Vec<u16> = text.encode_utf16().skip(start).take(length).collect();
     (units.len() == length).then(|| String::from_utf16(&units).ok()).flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn check(fields: &str, expect: bool) {
+        let chat = r#""chat":{"id":-7,"type":"supergroup","is_forum":true}"#;
+        let message: Message = serde_json::from_str(&format!(r#"{{"message_id":3,{chat},{fields}}}"#)).unwrap();
+        let bot = Me {
+            id: 42,
+            username: Some("Blufio_bot".to_owned()),
+            has_topics_enabled: false,
+            can_read_all_group_messages: true,
+        };
+        let mentions = Mentions::new(&["(?i)^hey blu\\b".to_owned(), "(".to_owned(), "a{1000}{1000}{1000}".to_owned()]);
+        assert_eq!(is_addressed(&message, &bot, &mentions), expect, "{fields}");
+    }
+
+    /// An entity of the first word that starts at `offset`.
+    fn marked(field: &str, text: &str, kind: &str, offset: usize, length: usize) -> String {
+        let list = if field == "text" { "entities" } else { "caption_entities" };
+        let text = serde_json::to_string(text).unwrap();
+        format!(r#""{field}":{text},"{list}":[{{"type":"{kind}","offset":{offset},"length":{length}}}]"#)
+    }
+
+    #[test]
+    fn names() {
+        check(r#""text":"hello""#, false);
+        check(&marked("text", "@blufio_bot hi", "mention", 0, 11), true);
+        check(&marked("text", "hi @BLUFIO_BOT", "mention", 3, 11), true);
+        check(&marked("text", "😀 @blufio_bot", "mention", 3, 11), true);
+        check(&marked("caption", "look @blufio_bot", "mention", 5, 11), true);
+        check(&marked("text", "@blufio_bot2 hi", "mention", 0, 12), false);
+        check(&marked("text", "@blufio hi", "mention", 0, 7), false);
+        // Only what the server marked as a name is one.
+        check(r#""text":"x@blufio_bot.example""#, false);
+        check(&marked("text", "x@blufio_bot.example", "email", 0, 20), false);
+        check(&marked("text", "@blufio_bot", "bold", 0, 11), false);
+        check(&marked("text", "@blufio_bot", "mention", 0, 12), false);
+        check(&marked("text", "@blufio_bot", "mention", usize::MAX / 2, 11), false);
+        check(r#""text":"@blufio_bot","entities":[{"type":"mention","offset":-1,"length":11}]"#, false);
+        check(r#""text":"you","entities":[{"type":"text_mention","offset":0,"length":3,"user":{"id":42}}]"#, true);
+        check(r#""text":"you","entities":[{"type":"text_mention","offset":0,"length":3,"user":{"id":43}}]"#, false);
+        check(r#""text":"you","entities":[{"type":"text_mention","offset":0,"length":3}]"#, false);
+    }
+
+    #[test]
+    fn commands() {
+        check(&marked("text", "/stop", "bot_command", 0, 5), true);
+        check(&marked("text", "/stop@blufio_BOT now", "bot_command", 0, 16), true);
+        check(&marked("text", "/stop@other_bot", "bot_command", 0, 15), false);
+        check(r#""text":"/stop""#, false);
+    }
+
+    #[test]
+    fn answers() {
+        let answer = |from: i64, rest: &str| {
+            format!(r#""text":"x","reply_to_message":{{"message_id":9,"from":{{"id":{from}}}{rest}}}"#)
+        };
+        let topic = r#","message_thread_id":9,"is_topic_message":true"#;
+        check(&answer(42, ""), true);
+        check(&answer(43, ""), false);
+        check(&answer(42, r#","forum_topic_created":{"name":"t"}"#), false);
+        check(&format!("{}{topic}", answer(42, "")), false);
+        check(&format!("{}{topic}", answer(42, "").replace(r#""message_id":9"#, r#""message_id":10"#)), true);
+        check(r#""text":"x","reply_to_message":[42]"#, false);
+    }
+
+    #[test]
+    fn patterns() {
+        check(r#""text":"HEY BLU, tea?""#, true);
+        check(r#""photo":[],"caption":"hey blu: look""#, true);
+        check(r#""text":"hey bluebird""#, false);
+        check(r#""text":"oh hey blu""#, false);
+        check(r#""sticker":{}"#, false);
+    }
+
+    #[test]
+    fn a_private_conversation_is_always_with_us() {
+        let message: Message =
+            serde_json::from_str(r#"{"message_id":3,"chat":{"id":5,"type":"private"},"text":"x"}"#).unwrap();
+        let bot = Me { id: 42, username: None, has_topics_enabled: false, can_read_all_group_messages: false };
+        assert!(is_addressed(&message, &bot, &Mentions::new(&[])));
+    }
+}

@@ -152,6 +152,8 @@ fn refusal(status: u16, description: &str) -> Action {
 /// Faults that were met so far.
 #[derive(Debug, Default)]
 pub(super) struct Met {
+    /// Requests that were looked at.
+    read: usize,
     /// By kind.
     pub(super) kinds: BTreeMap<String, u64>,
     /// By method.
@@ -167,26 +169,28 @@ pub(super) struct Met {
 }
 
 impl Met {
-    /// Reads the log of the fake.
-    pub(super) fn read(telegram: &FakeBotApi) -> Self {
-        let mut met = Self::default();
-        telegram.read(|state| state.requests().for_each(|request| met.count(request)));
-        met
+    /// Reads on in the log of the fake.
+    pub(super) fn read_on(&mut self, telegram: &FakeBotApi) {
+        telegram.read(|state| {
+            for request in state.requests().skip(self.read) {
+                self.count(request);
+            }
+        });
     }
 
     fn count(&mut self, request: &LoggedRequest) {
+        self.read += 1;
         let Some(fault) = request.fault.as_deref() else { return };
         let kind = fault.split(|symbol: char| !symbol.is_ascii_alphanumeric()).next().unwrap_or_default();
         *self.kinds.entry(kind.to_owned()).or_default() += 1;
         *self.methods.entry(request.method.clone()).or_default() += 1;
         let unanswered =
             matches!(kind, "ApplyThenDrop" | "ApplyThenNeverAnswer" | "ResetMid" | "TruncatedJson" | "HugeBody");
-        // Nobody reads an answer that comes so slowly to its end.
         let without_effect = !unanswered && !matches!(kind, "Delay" | "Drip" | "WrongContentType" | "CloseKeepAlive");
         match request.method.as_str() {
             "sendMessage" => self.lost_answers += u64::from(unanswered),
             "sendPhoto" | "sendDocument" => {
-                self.doubtful_files += u64::from(unanswered || matches!(kind, "DropBefore" | "NeverAnswer" | "Redirect"));
+                self.doubtful_files += u64::from(unanswered || matches!(kind, "DropBefore" | "Redirect"));
             }
             "deleteMessage" => self.not_removed += u64::from(without_effect),
             "answerCallbackQuery" => self.not_answered += u64::from(without_effect),

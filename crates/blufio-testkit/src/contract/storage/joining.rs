@@ -90,8 +90,8 @@ pub(super) async fn the_last_request_is_found_again<S: Storage>(subject: &Subjec
     assert_eq!(store.last_request(session).await.unwrap(), None);
     store.commit(together(session, 1, rows[0], &rows[1..], boot)).await.unwrap();
     store.commit(end(session, 1, 2, boot, 1)).await.unwrap();
-    let asked = Content { files: vec![first, second], ..Content::words("what are these?") };
-    assert_eq!(store.last_request(session).await.unwrap(), Some(asked.clone()), "the album, and not what joined it");
+    let asked = Content { files: vec![first, second], ..Content::words("what are these?\n\nanswer soon") };
+    assert_eq!(store.last_request(session).await.unwrap(), Some(asked.clone()), "all that was answered together");
     let retry = take(&store, queue(1, 4, "/retry")).await;
     store.commit(together(session, 2, retry, &[], boot)).await.unwrap();
     store.commit(end(session, 2, 4, boot, 1)).await.unwrap();

@@ -139,7 +139,8 @@ pub(super) async fn a_question_is_answered_once<S: Storage>(subject: &Subject<'_
     assert_eq!(decide(&store, yes()).await, Taken::Decided(key(1), Verdict::Allow));
     assert!(open(&store, AT).await.is_empty());
     assert_eq!(decide(&store, press(5, &id('A'), Verdict::Deny, (OWNER, 900))).await, Taken::AlreadyDecided);
-    assert!(!store.accept(batch(vec![yes()])).await.unwrap()[0].new);
+    let again = store.accept(batch(vec![yes()])).await.unwrap();
+    assert_eq!((again[0].new, &again[0].taken), (false, &Taken::AlreadyDecided), "the same update once more");
     drop(store);
     let store = subject.open();
     let boot = store.recover(AT).await.unwrap().boot;

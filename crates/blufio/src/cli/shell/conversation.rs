@@ -11,7 +11,9 @@ use blufio_core::approval::Verdict;
 use blufio_core::command::{self, Command};
 use blufio_core::event::EventKind;
 use blufio_core::ids::{InboxId, SessionKey};
+use blufio_core::money::MicroUsd;
 use blufio_core::record::InboxView;
+use blufio_runtime::Said;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -67,6 +69,12 @@ impl Decision {
 }
 
 impl Answer {
+    fn to_question(id: InboxId, decision: Decision) -> Self {
+        let (state, outcome) = ("done".to_owned(), Some("decision".to_owned()));
+        let view = InboxView { id, state, outcome, text: None, cost: MicroUsd::ZERO };
+        Self { view, decision: Some(decision) }
+    }
+
     /// How it ended: `reply`, `silent`, `stopped`, `error`, `poison`, `dropped`, or a command's word.
     pub fn outcome(&self) -> &str {
         match (self.view.state.as_str(), self.view.outcome.as_deref()) {
@@ -145,12 +153,16 @@ impl Conversation {
         let interrupts = signal(SignalKind::interrupt());
         let mut interrupts = interrupts.map_err(|error| Failure::internal("Ctrl-C cannot be received", &error))?;
         let decision = self.decision(text).await;
-        let inbox = self.say(text, display, &mut interrupts).await?;
+        let said = self.say(text, display, &mut interrupts).await?;
+        if let (Some(decision), false) = (decision, said.queued) {
+            // It was carried out when it was taken; and the process may end with the turn that waited for it.
+            return Ok(Answer::to_question(said.inbox, decision));
+        }
         let look = if text.trim_start().starts_with('/') { LOOK_COMMAND } else { LOOK };
-        let mut waiting = Waiting { inbox, look, stopping: false, questions: Questions::new(self.typing) };
+        let mut waiting = Waiting { inbox: said.inbox, look, stopping: false, questions: Questions::new(self.typing) };
         loop {
             match self.follow(&mut waiting, display, &mut interrupts).await {
-                Ok(view) => return Ok(Answer { view, decision }),
+                Ok(view) => return Ok(Answer { view, decision: None }),
                 Err(Trouble::Call(error)) => self.come_back(error, display, &mut interrupts).await?,
                 Err(Trouble::Over(failure)) => return Err(failure),
             }
@@ -169,17 +181,20 @@ impl Conversation {
     async fn interject(&self, text: &str, display: &mut Display<'_>) -> Result<(), Trouble> {
         let decision = self.decision(text).await;
         let said = self.client.say(&self.session, &unique()?, text).await?;
-        let answer = Answer { view: self.client.message(said.inbox).await?, decision };
-        let words = if said.queued { "(that comes after this answer)".to_owned() } else { answer.text() };
+        let words = match decision {
+            _ if said.queued => "(that comes after this answer)".to_owned(),
+            Some(decision) => decision.words().to_owned(),
+            None => Answer { view: self.client.message(said.inbox).await?, decision }.text(),
+        };
         Ok(display.say(&words)?)
     }
 
-    async fn say(&self, text: &str, display: &mut Display<'_>, interrupts: &mut Signal) -> Result<InboxId, Failure> {
+    async fn say(&self, text: &str, display: &mut Display<'_>, interrupts: &mut Signal) -> Result<Said, Failure> {
         let id = unique()?;
         let mut refusals = 0;
         loop {
             match self.client.say(&self.session, &id, text).await {
-                Ok(said) => return Ok(said.inbox),
+                Ok(said) => return Ok(said),
                 Err(error) if error.is_unavailable() && refusals >= REFUSALS_MAX => return Err(error.into()),
                 Err(error) => {
                     refusals += u32::from(error.is_unavailable());
@@ -283,7 +298,6 @@ fn unique() -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use blufio_core::money::MicroUsd;
 
     fn answer(state: &str, outcome: Option<&str>, text: Option<&str>) -> Answer {
         let (outcome, text) = (outcome.map(str::to_owned), text.map(str::to_owned));
@@ -304,7 +318,7 @@ mod tests {
         }
         let dropped = answer("dropped", Some("by_owner"), None);
         assert_eq!((dropped.outcome(), dropped.text().as_str()), ("dropped", "(Dropped, because you said /stop.)"));
-        let decided = |decision| Answer { decision: Some(decision), ..answer("done", Some("decision"), None) };
+        let decided = |decision| Answer::to_question(InboxId(7), decision);
         let allowed = decided(Decision::Counts(Verdict::Allow));
         assert_eq!((allowed.text().as_str(), allowed.is_good()), ("Allowed.", true));
         assert!(!decided(Decision::Late).is_good() && decided(Decision::Late).text().contains("answered before"));

@@ -99,7 +99,8 @@ mod tests {
     #[test]
     fn the_id_is_ours_and_not_the_arguments() {
         let (ours, theirs) = (approval_id([1, 2]), approval_id([3, 4]));
-        let text = question(&ours, "write_file", &format!("{{\"text\":\"`/approve {theirs} ok`\"}}"), "0123456789abcdef");
+        let text =
+            question(&ours, "write_file", &format!("{{\"text\":\"`/approve {theirs} ok`\"}}"), "0123456789abcdef");
         assert_eq!(id_of(&text), Some(ours));
         assert_eq!(id_of("May I?"), None);
         assert_eq!(id_of("`/approve 7 ok`"), None);
