@@ -96,6 +96,7 @@ pub(crate) fn decide(connection: &Connection, decision: &Decision<'_>, now: Time
         Verdict::Allow => ("approved", "Allowed by "),
         Verdict::Deny => ("denied", "Denied by "),
     };
+    // A quick press may come before it is booked under which number the question arrived: then the chat has to do.
     let (chat, message) = decision.at.unzip();
     let waits = rows::first(
         connection,
@@ -103,7 +104,7 @@ pub(crate) fn decide(connection: &Connection, decision: &Decision<'_>, now: Time
          SET state = ?2, decided_at = ?3, decided_by = ?4,
              ending = ?5 || ?4 || strftime(' at %Y-%m-%d %H:%M UTC', ?3 / 1000, 'unixepoch')
          WHERE id = ?1 AND state = 'pending' AND expires > ?3
-           AND (?6 IS NULL OR (chat = ?6 AND message_id = ?7 AND channel = ?8 AND account = ?9))
+           AND (?6 IS NULL OR (chat = ?6 AND coalesce(message_id, ?7) = ?7 AND channel = ?8 AND account = ?9))
          RETURNING (SELECT key FROM sessions WHERE sessions.id = approvals.session)",
         params![
             decision.approval.as_str(),

@@ -1,8 +1,6 @@
 //! The composition root: the only place that names concrete adapters.
 
-use crate::config::resolved::{
-    Config, DmPolicy, Effort, ErrorPolicy, Group, IpFamily, Mode, Queue, Streaming, Topic,
-};
+use crate::config::resolved::{Config, DmPolicy, Effort, ErrorPolicy, Group, IpFamily, Mode, Queue, Streaming, Topic};
 use crate::failure::Failure;
 use crate::secrets::webhook_secret;
 use blufio_adapters::anthropic::{Anthropic, AnthropicOptions, Limits};
@@ -249,10 +247,9 @@ fn channels_of(
     }
     let mode = match &telegram.mode {
         Mode::Polling => telegram::Mode::Polling,
-        Mode::Webhook(address) => telegram::Mode::Webhook {
-            url: address.url.clone(),
-            secret: webhook_secret(secrets)?,
-        },
+        Mode::Webhook(address) => {
+            telegram::Mode::Webhook { url: address.url.clone(), secret: webhook_secret(secrets)? }
+        }
     };
     let pushed = matches!(mode, telegram::Mode::Webhook { .. });
     let options = TelegramOptions {
@@ -298,7 +295,8 @@ fn channels_of(
 /// Something in the group is read that was not said to the bot.
 fn reads_along(group: &Group) -> bool {
     let topics = group.topics.values();
-    let topic = |topic: &Topic| topic.require_mention == Some(false) || topic.history_limit.is_some_and(|most| most > 0);
+    let topic =
+        |topic: &Topic| topic.require_mention == Some(false) || topic.history_limit.is_some_and(|most| most > 0);
     !group.require_mention || group.history_limit > 0 || topics.into_iter().any(topic)
 }
 

@@ -72,6 +72,8 @@ struct Log {
     probes: Vec<Duration>,
     /// From the last fault until everything was answered.
     quiet: Duration,
+    /// How long the orderly end took.
+    end: Duration,
     status_holds_token: bool,
 }
 
@@ -133,8 +135,7 @@ async fn sabotage(
 ) -> Result<()> {
     let (mut blufio, _) = Blufio::start(&world.setup).await?;
     people::fill_workspace(&world.setup)?;
-    let mut saboteur =
-        Saboteur::new(Random::new(random.below(u64::MAX)), people::chats(), options.count);
+    let mut saboteur = Saboteur::new(Random::new(random.below(u64::MAX)), people::chats(), options.count);
     let count = u64::from(options.count);
     let (begin, mut ticks, mut ticked, mut probed) = (Instant::now(), interval(TICK), 0, 0);
     let (mut met, mut forgot) = (0, false);
@@ -185,7 +186,9 @@ async fn sabotage(
         let (_, text) = blufio.get(path).await?;
         log.status_holds_token |= holds_token(text.as_bytes());
     }
+    let asked = Instant::now();
     let status = blufio.terminate(END_MAX).await?;
+    log.end = asked.elapsed();
     if !status.success() {
         bail!("the orderly end was {status}");
     }
@@ -324,8 +327,9 @@ fn report(
     report.must("token in status or metrics", log.status_holds_token, "false", !log.status_holds_token);
     report.must("integrity and other rules", verdict.problems.len(), "all kept", verdict.problems.is_empty());
     report.failures.extend(verdict.problems.iter().cloned());
-    let times = format!("{:.0} s / {:.0} s", log.quiet.as_secs_f64(), took.as_secs_f64());
-    report.figure("time until everything was answered / of the whole run", times);
+    let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
+    let times = [log.quiet, log.end, took].map(seconds).join(" / ");
+    report.figure("time until everything was answered / of the orderly end / of the whole run", times);
     report
 }
 

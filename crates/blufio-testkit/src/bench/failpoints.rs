@@ -19,6 +19,7 @@ use super::Bench;
 use super::crash::is_new;
 use super::report::Report;
 use super::world::{FIRST_USER, Plan, Seen, World, stored};
+use crate::botapi::UserFile;
 use crate::invariants;
 use crate::process::{Blufio, Setup};
 
@@ -47,6 +48,8 @@ enum Scenario {
     Text,
     /// A message whose turn writes a file.
     Tool,
+    /// A message with a file, which is fetched and kept.
+    File,
     /// An answer of several messages.
     Long,
     /// `/stop` while the model thinks.
@@ -78,6 +81,7 @@ const SCENARIOS: &[(&str, &[Scenario])] = &[
     ("step", &[Scenario::Text, Scenario::Tool]),
     ("tool", &[Scenario::Tool]),
     ("file", &[Scenario::Tool]),
+    ("blob", &[Scenario::File]),
     ("reply", &[Scenario::Text, Scenario::Long]),
     ("preview", &[Scenario::Drafts, Scenario::Edits]),
     ("send", &[Scenario::Text, Scenario::Long]),
@@ -284,14 +288,20 @@ impl Scenario {
     /// What waits at the server when the process starts.
     fn post(self, world: &World) {
         let wish = match self {
-            Self::Text | Self::Shutdown | Self::Retention => "hello",
+            Self::Text | Self::File | Self::Shutdown | Self::Retention => "hello",
             Self::Tool => "[tool:write_file {\"path\":\"note.txt\",\"content\":\"a note\"}]",
             Self::Long => "[long:190]",
             Self::Stop => "[slow:60000]",
             Self::Drafts | Self::Edits => "[drip:150] [long:60]",
             Self::Pairing => "may I?",
         };
-        world.telegram.send_text(FIRST_USER, &format!("#1 {wish}"));
+        let text = format!("#1 {wish}");
+        if self == Self::File {
+            let file = UserFile::document(FIRST_USER, "note.txt", "text/plain", "a note");
+            world.telegram.post_file(file.caption(&text));
+        } else {
+            world.telegram.send_text(FIRST_USER, &text);
+        }
     }
 
     /// What happens once the process runs, until there is nothing to do but wait.
@@ -303,7 +313,7 @@ impl Scenario {
             }
             Self::Pairing => approve(world).await?,
             Self::Shutdown => world.answered(FIRST_USER, 1, REACH_MAX).await?,
-            Self::Text | Self::Tool | Self::Long | Self::Drafts | Self::Edits | Self::Retention => {}
+            Self::Text | Self::Tool | Self::File | Self::Long | Self::Drafts | Self::Edits | Self::Retention => {}
         }
         Ok(())
     }
@@ -321,7 +331,14 @@ impl Scenario {
                 world.telegram.send_text(FIRST_USER, "#1 hello");
                 world.answered(FIRST_USER, 1, ANSWER_MAX).await?;
             }
-            Self::Text | Self::Tool | Self::Long | Self::Drafts | Self::Edits | Self::Shutdown | Self::Retention => {
+            Self::Text
+            | Self::Tool
+            | Self::File
+            | Self::Long
+            | Self::Drafts
+            | Self::Edits
+            | Self::Shutdown
+            | Self::Retention => {
                 world.answered(FIRST_USER, 1, ANSWER_MAX).await?;
             }
         }

@@ -120,7 +120,8 @@ pub async fn run(bench: &Bench, options: &Options) -> Result<Report> {
     report.failures.extend(sums.violations.first().cloned());
     for (what, times) in [("first poll", &sums.first_poll), ("/readyz", &sums.ready)] {
         let times: Times = times.iter().copied().collect();
-        let value = format!("{} / {} / {}", ms(times.percentile(50)), ms(times.percentile(99)), ms(times.percentile(100)));
+        let value =
+            format!("{} / {} / {}", ms(times.percentile(50)), ms(times.percentile(99)), ms(times.percentile(100)));
         report.figure(format!("restart to {what}, p50 / p99 / longest"), value);
     }
     if let Some((recovered, held)) = silent {

@@ -207,6 +207,7 @@ mod tests {
         let connection = Connection::open(&path).unwrap();
         connection.pragma_update(None, "journal_mode", "WAL").unwrap();
         connection.execute_batch(include_str!("../../../blufio-store/src/schema/0001.sql")).unwrap();
+        connection.execute_batch(include_str!("../../../blufio-store/src/schema/0002.sql")).unwrap();
         let bytes = fill(&path, 1 << 20).unwrap();
         assert!(bytes >= 1 << 20);
         let report = invariants::check(&path).unwrap();

@@ -316,31 +316,115 @@ fn in_backticks(text: &str) -> Vec<&str> {
     text.split('`').skip(1).step_by(2).collect()
 }
 
-#[test]
-fn every_invariant_names_a_test_that_exists() {
-    let tree = Tree::read();
-    let architecture = tree.text("docs/ARCHITECTURE.md").expect("docs/ARCHITECTURE.md is text");
-    let rows = table_rows(&architecture, "invariant");
-    assert!(!rows.is_empty(), "docs/ARCHITECTURE.md has no table under a heading with the word invariant");
-    let code: Vec<String> =
-        tree.texts(|name| name.ends_with(".rs")).map(|(_, text)| source::code_only(&text)).collect();
-    let dev = tree.text("dev").expect("dev is text");
-    let exists = |name: &str| match name.strip_prefix("./dev ") {
-        Some(command) => dev.contains(&format!("\ncmd_{}()", command.split(' ').next().unwrap_or(command))),
-        None => {
-            let function = format!("fn {}", name.rsplit("::").next().unwrap_or(name));
-            code.iter().any(|text| !source::places(text, &function).is_empty())
+/// What the documents name as their proof: tests by the name of the function, with or without a file before it, and
+/// commands of `./dev`.
+struct Proofs {
+    /// Name and code of every source.
+    code: Vec<(String, String)>,
+    dev: String,
+    bench: String,
+}
+
+impl Proofs {
+    fn of(tree: &Tree) -> Proofs {
+        let code = tree.texts(|name| name.ends_with(".rs"));
+        let text = |name: &str| tree.text(name).unwrap_or_else(|| panic!("{name} is text"));
+        Proofs {
+            code: code.map(|(name, text)| (name.to_owned(), source::code_only(&text))).collect(),
+            dev: text("dev"),
+            bench: text("crates/blufio-testkit/src/bench/mod.rs"),
         }
-    };
+    }
+
+    fn has(&self, name: &str) -> bool {
+        match name.strip_prefix("./dev ") {
+            Some(command) => self.has_command(command),
+            None => self.has_test(name),
+        }
+    }
+
+    fn has_command(&self, command: &str) -> bool {
+        let mut words = command.split(' ');
+        let known = words.next().is_some_and(|word| self.dev.contains(&format!("\ncmd_{word}()")));
+        // Kinds of measurements are variants, `channel-faults` is `ChannelFaults`.
+        let kind = words.next().filter(|_| command.starts_with("bench ")).is_none_or(|kind| {
+            let variant: String = kind.split('-').map(|part| part[..1].to_uppercase() + &part[1..]).collect();
+            self.bench.contains(&format!("    {variant}({}::Options)", kind.replace('-', "_")))
+        });
+        known && kind
+    }
+
+    /// `file::function`, or a function wherever it is. Of a file the end of its path has to fit, with `real`, `adapters` and
+    /// `contract` for the folders that are called so.
+    fn has_test(&self, name: &str) -> bool {
+        let (file, function) = name.rsplit_once("::").unwrap_or(("", name));
+        let function = format!("fn {function}");
+        let here = |path: &str| {
+            let end = path.strip_suffix(file).unwrap_or("");
+            file.is_empty() || !file.ends_with(".rs") || end.ends_with('/')
+        };
+        let ends = |place: &(usize, usize), text: &str| {
+            let rest = &text[place.1 + function.len()..];
+            !rest.starts_with(|next: char| next.is_alphanumeric() || next == '_')
+        };
+        let found = |text: &str| source::places(text, &function).iter().any(|place| ends(place, text));
+        self.code.iter().any(|(path, text)| here(path) && found(text))
+    }
+}
+
+/// Every row of the table under the heading names proofs in its last column, and all of them exist.
+fn proven(document: &str, heading: &str) {
+    let tree = Tree::read();
+    let text = tree.text(document).unwrap_or_else(|| panic!("{document} is text"));
+    let rows = table_rows(&text, heading);
+    assert!(!rows.is_empty(), "{document} has no table under a heading with the word {heading}");
+    let proofs = Proofs::of(&tree);
     let mut violations = Vec::new();
     for row in rows {
-        let tests = in_backticks(row.last().expect("a row has cells"));
-        if tests.is_empty() {
+        let names = in_backticks(row.last().expect("a row has cells"));
+        if names.is_empty() {
             violations.push(format!("no test: {}", row.join(" | ")));
         }
-        violations.extend(tests.into_iter().filter(|name| !exists(name)).map(|name| format!("no such test: {name}")));
+        violations
+            .extend(names.into_iter().filter(|name| !proofs.has(name)).map(|name| format!("no such test: {name}")));
     }
-    none("the invariants of docs/ARCHITECTURE.md", violations);
+    none(document, violations);
+}
+
+#[test]
+fn every_invariant_names_a_test_that_exists() {
+    proven("docs/ARCHITECTURE.md", "invariant");
+}
+
+#[test]
+fn every_promise_about_telegram_names_a_test_that_exists() {
+    proven("docs/telegram-tests.md", "promises");
+    let text = Tree::read().text("docs/telegram-tests.md").expect("it is text");
+    let numbers: Vec<String> = table_rows(&text, "promises").iter().map(|row| row[0].clone()).collect();
+    let all: Vec<String> = (1..=40).map(|number| format!("T{number}")).collect();
+    assert_eq!(numbers, all, "each promise has its row");
+}
+
+#[test]
+fn proofs_are_found_and_missing_ones_are_not() {
+    let proofs = Proofs::of(&Tree::read());
+    for name in [
+        "proofs_are_found_and_missing_ones_are_not",
+        "tidy/main.rs::proofs_are_found_and_missing_ones_are_not",
+        "./dev test",
+        "./dev bench crash",
+    ] {
+        assert!(proofs.has(name), "{name}");
+    }
+    for name in [
+        "proofs_are_found_and_missing_ones",
+        "tidy/source.rs::proofs_are_found_and_missing_ones_are_not",
+        "idy/main.rs::proofs_are_found_and_missing_ones_are_not",
+        "./dev dance",
+        "./dev bench dance",
+    ] {
+        assert!(!proofs.has(name), "{name}");
+    }
 }
 
 #[test]

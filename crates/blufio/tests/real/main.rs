@@ -30,6 +30,7 @@ mod shutdown;
 mod stop;
 mod streaming;
 mod support;
+mod table;
 mod telegram;
 mod topics;
 mod webhook;

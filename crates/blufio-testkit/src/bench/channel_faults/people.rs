@@ -7,8 +7,8 @@
 //! | 2 | writes a file by a tool |
 //! | 3 | asks a tool, and another one in a second round |
 //! | 4 | an answer of several messages |
-//! | 5 | streams slowly |
-//! | 7 | is sent a file, every other time a picture |
+//! | 5, 11 | streams slowly |
+//! | 6, 7 | is sent a file: a text, a picture |
 //! | 8 | a document |
 //! | 9 | streams slowly into several messages |
 //! | 10 | is edited right after it was sent |
@@ -220,7 +220,9 @@ impl People {
         let kept = world.telegram.change(|state| match number % 12 {
             0 => vec![state.post_file(photo().caption(&text))],
             1 => state.post_album(&text, [photo(), photo(), photo()]),
-            8 => vec![state.post_file(put(UserFile::document(user, "note.txt", "text/plain", "a note")).caption(&text))],
+            8 => {
+                vec![state.post_file(put(UserFile::document(user, "note.txt", "text/plain", "a note")).caption(&text))]
+            }
             _ => {
                 let post = Post::new(chat, user, &text);
                 let update = state.post(thread.into_iter().fold(post, Post::in_topic));
@@ -236,20 +238,20 @@ impl People {
     }
 
     fn text(&mut self, number: u64) -> String {
-        if number % 97 == 0 && self.questions < QUESTIONS_MAX {
+        if number.is_multiple_of(97) && self.questions < QUESTIONS_MAX {
             self.questions += 1;
             return format!("#{number} [tool:read_file {}]", json!({"path": format!("{FILES}/text.txt")}));
         }
-        let file = if number % 24 == 7 { "text.txt" } else { "picture.png" };
+        let file = if number % 12 == 6 { "text.txt" } else { "picture.png" };
         let wish = match number % 12 {
             0 | 1 => "[describe]".to_owned(),
             2 => format!("[tool:write_file {{\"path\":\"notes/{number}.txt\",\"content\":\"note {number}\"}}]"),
             3 => "[tool:now] [then:tool:list_files {\"path\":\".\"}]".to_owned(),
             4 => format!("[long:{LONG_WORDS}]"),
-            5 => "[slow:300] [drip:40] [say:a few words that come slowly, one piece after the other, as if somebody typed \
+            5 | 11 => "[slow:300] [drip:40] [say:a few words that come slowly, one piece after the other, as if somebody typed \
                   them into a machine of long ago]"
                 .to_owned(),
-            7 => format!("[tool:send_file {{\"path\":\"{FILES}/{file}\"}}]"),
+            6 | 7 => format!("[tool:send_file {{\"path\":\"{FILES}/{file}\"}}]"),
             9 => format!("[slow:900] [drip:2] [long:{LONG_WORDS}]"),
             _ => "hello".to_owned(),
         };

@@ -10,11 +10,12 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 use rusqlite::{Connection, OpenFlags};
+use serde_json::Value;
 
 use super::super::world::{FIRST_USER, TOKEN, World, answers};
 use super::faults::Met;
 use super::people::{FORUM, HEALTHY, Place, chats};
-use crate::botapi::VisibleMessage;
+use crate::botapi::{LoggedRequest, VisibleMessage};
 use crate::invariants;
 
 /// Longest time after the end of a turn in which a typing sign may still leave.
@@ -82,7 +83,8 @@ pub(super) fn judge(world: &World, posted: &BTreeMap<u64, Place>, met: &Met) -> 
         "SELECT kind, chat || ': ' || coalesce(error, '') FROM outbox WHERE state = 'dead' AND withdrawn = 0",
     )?;
     verdict.files_given_up = dead.iter().filter(|(kind, _)| kind == "file").count() as u64;
-    verdict.given_up = dead.into_iter().filter(|(kind, _)| kind != "file" && kind != "question").map(|(_, why)| why).collect();
+    verdict.given_up =
+        dead.into_iter().filter(|(kind, _)| kind != "file" && kind != "question").map(|(_, why)| why).collect();
     verdict.questions = count(&connection, "SELECT count(*) FROM approvals")?;
     compare_typing(&mut verdict, world, &connection)?;
     verdict.unanswered_presses = world.telegram.read(|state| state.unanswered_callbacks().len() as u64);
@@ -100,11 +102,13 @@ pub(super) fn judge(world: &World, posted: &BTreeMap<u64, Place>, met: &Met) -> 
     let presses = verdict.unanswered_presses;
     problem(presses > met.not_answered, format!("{presses} presses unanswered for {} faults", met.not_answered));
     // What a preview was told holds for no answer: it would have to wait for something that nobody needs.
+    let preview = |request: &&LoggedRequest| match request.method.as_str() {
+        "sendMessageDraft" | "editMessageText" => true,
+        _ => request.params.get("text").and_then(Value::as_str) == Some(PLACEHOLDER),
+    };
     let (early, previews) = world.telegram.read(|state| {
-        let refused = state.requests().filter(|request| {
-            request.status == 429 && request.fault.is_none() && request.method == "sendMessageDraft"
-        });
-        (state.early_sends(), refused.count() as u64)
+        let refused = state.requests().filter(|request| request.status == 429 && request.fault.is_none());
+        (state.early_sends(), refused.filter(preview).count() as u64)
     });
     problem(early > previews, format!("{early} sends before the time was up that the server had asked for"));
     drop(connection);
@@ -115,11 +119,7 @@ pub(super) fn judge(world: &World, posted: &BTreeMap<u64, Place>, met: &Met) -> 
     Ok(verdict)
 }
 
-fn compare_numbers(
-    verdict: &mut Verdict,
-    posted: &BTreeMap<u64, Place>,
-    transcripts: &[(i64, Vec<VisibleMessage>)],
-) {
+fn compare_numbers(verdict: &mut Verdict, posted: &BTreeMap<u64, Place>, transcripts: &[(i64, Vec<VisibleMessage>)]) {
     let mut answered = BTreeSet::new();
     for (chat, transcript) in transcripts {
         for said in transcript.iter().filter(|said| said.from_bot) {
@@ -129,7 +129,9 @@ fn compare_numbers(
                     Some(place) if place.chat == *chat && place.shown() == said.thread => {
                         answered.insert(number);
                     }
-                    place => verdict.misplaced.push(format!("#{number} of {place:?} in {chat}, topic {:?}", said.thread)),
+                    place => {
+                        verdict.misplaced.push(format!("#{number} of {place:?} in {chat}, topic {:?}", said.thread))
+                    }
                 }
             }
         }
@@ -242,9 +244,10 @@ fn compare_typing(verdict: &mut Verdict, world: &World, connection: &Connection)
     world.telegram.read(|state| {
         for request in state.requests().filter(|request| request.method == "sendChatAction") {
             verdict.typing += 1;
-            let Some(chat) = request.params.get("chat_id").and_then(serde_json::Value::as_i64) else { continue };
+            let Some(chat) = request.params.get("chat_id").and_then(Value::as_i64) else { continue };
             let at = begin + i64::try_from(request.at_ms).unwrap_or(i64::MAX);
-            let runs = |(opened, closed): &(i64, i64)| opened - CLOCK_SLACK_MS <= at && at <= closed.saturating_add(limit);
+            let runs =
+                |(opened, closed): &(i64, i64)| opened - CLOCK_SLACK_MS <= at && at <= closed.saturating_add(limit);
             if !turns.get(&chat).is_some_and(|turns| turns.iter().any(runs)) {
                 verdict.late_typing.push(format!("chat {chat} at {} ms", request.at_ms));
             }
