@@ -210,7 +210,10 @@ impl Case {
         if !hit {
             return Ok(Outcome { hit, extra: 0 });
         }
-        check(&world.setup.database())?;
+        // Between two migrations a database has an older form, for which the rules are not written.
+        if !self.name.starts_with("migration.") {
+            check(&world.setup.database())?;
+        }
         let (mut blufio, _) = Blufio::start(&world.setup).await?;
         let recovered = self.scenario.recover(world).await;
         if let Err(error) = recovered {
