@@ -204,7 +204,7 @@ impl Dispatcher {
             lanes.sending.drain().collect()
         };
         for (chat, id) in lost {
-            let mark = OutboxMark::Uncertain { id, error: "the outbox loop was restarted".to_owned() };
+            let mark = OutboxMark::Uncertain { id, anew: false, error: "the outbox loop was restarted".to_owned() };
             self.book(mark).await;
             self.lock().busy.remove(&chat);
         }
@@ -294,7 +294,8 @@ impl Dispatcher {
                 (OutboxMark::Sent(id, message), "sent")
             }
             SendOutcome::Migrated(new) => (OutboxMark::Migrated { id, route: row.route.clone(), new }, "migrated"),
-            SendOutcome::Uncertain(error) => (self.uncertain(row, error), "uncertain"),
+            SendOutcome::Uncertain(error) => (self.uncertain(row, error, false), "uncertain"),
+            SendOutcome::UncertainAnew(error) => (self.uncertain(row, error, true), "uncertain"),
             SendOutcome::Dead(error) => (OutboxMark::Dead(id, error), "dead"),
             SendOutcome::ChatClosed(error) => (OutboxMark::ChatClosed(row.route.clone(), error), "chat_closed"),
             SendOutcome::Unauthorized(error) => {
@@ -331,9 +332,9 @@ impl Dispatcher {
     }
 
     /// What becomes of a send whose end nobody saw depends on what twice would mean.
-    fn uncertain(&self, row: &OutboxRow, error: String) -> OutboxMark {
+    fn uncertain(&self, row: &OutboxRow, error: String, anew: bool) -> OutboxMark {
         match &row.payload {
-            Payload::Text | Payload::Notice => OutboxMark::Uncertain { id: row.id, error },
+            Payload::Text | Payload::Notice => OutboxMark::Uncertain { id: row.id, anew, error },
             Payload::File(file) => {
                 OutboxMark::Dead(row.id, format!("nobody knows whether the file “{}” arrived: {error}", file.name))
             }

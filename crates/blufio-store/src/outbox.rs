@@ -214,8 +214,8 @@ fn apply(connection: &Connection, mark: &OutboxMark, at: Timestamp) -> Done<()> 
             )?;
             expect_one(changed, *id, "is not being sent")
         }
-        OutboxMark::Uncertain { id, error } => {
-            let found = uncertain(connection, *id, error, at)?;
+        OutboxMark::Uncertain { id, anew, error } => {
+            let found = uncertain(connection, *id, *anew, error, at)?;
             expect_one(usize::from(found), *id, "is not being sent")
         }
         OutboxMark::Dead(id, error) => {
@@ -243,9 +243,9 @@ fn expect_one(changed: usize, id: OutboxId, problem: &str) -> Done<()> {
 }
 
 /// A send whose end nobody saw. A text goes out once more with a warning, but an edit (which changes nothing the second time)
-/// without; from the second time on after a pause as long as the row has waited, at most [`UNCERTAIN_PAUSE`]; given up when
+/// without, unless it had become a new message (`anew`); from the second time on after a pause as long as the row has waited, at most [`UNCERTAIN_PAUSE`]; given up when
 /// it is too old. A file is given up, a question is asked again under another id. False if the row is not being sent.
-pub(crate) fn uncertain(connection: &Connection, id: OutboxId, error: &str, at: Timestamp) -> Done<bool> {
+pub(crate) fn uncertain(connection: &Connection, id: OutboxId, anew: bool, error: &str, at: Timestamp) -> Done<bool> {
     let sending = rows::first(
         connection,
         "SELECT kind, payload, body_rich, body_plain FROM outbox WHERE id = ?1 AND state = 'sending'",
@@ -263,10 +263,11 @@ pub(crate) fn uncertain(connection: &Connection, id: OutboxId, error: &str, at: 
     }
     let again = rows::change(
         connection,
-        "UPDATE outbox SET state = 'queued', maybe_duplicate = (replaces IS NULL), error = ?2,
+        "UPDATE outbox SET state = 'queued', maybe_duplicate = (maybe_duplicate OR ?6 OR replaces IS NULL),
+                           error = ?2,
                            not_before = ?3 + (attempt > 1) * max(0, min(?3 - at, ?4))
          WHERE id = ?1 AND state = 'sending' AND ?3 - at <= ?5",
-        params![id.0, error, at.0, milliseconds(UNCERTAIN_PAUSE), milliseconds(OUTBOX_AGE)],
+        params![id.0, error, at.0, milliseconds(UNCERTAIN_PAUSE), milliseconds(OUTBOX_AGE), anew],
     )?;
     if again == 1 {
         return Ok(true);

@@ -51,7 +51,7 @@ fn judge_sends(connection: &Connection, at: Timestamp) -> Done<u32> {
                    WHERE state IN ('queued', 'sending') AND state = 'sending' ORDER BY id";
     let ids = rows::all(connection, sending, [], |row| Ok(OutboxId(row.get(0)?)))?;
     for id in &ids {
-        outbox::uncertain(connection, *id, "the process ended during the send", at)?;
+        outbox::uncertain(connection, *id, false, "the process ended during the send", at)?;
     }
     Ok(u32::try_from(ids.len()).unwrap_or(u32::MAX))
 }

@@ -105,7 +105,11 @@ impl Telegram {
 
     /// Removes what must not stay beside a message that was sent, and says if it is not where it was to be.
     async fn tidied(&self, row: &OutboxRow, shape: Shape, outcome: SendOutcome) -> SendOutcome {
-        let SendOutcome::Sent(message) = outcome else { return outcome };
+        let message = match outcome {
+            SendOutcome::Sent(message) => message,
+            SendOutcome::Uncertain(error) => return unseen(row, shape.edit, error),
+            outcome => return outcome,
+        };
         if let Some(old) = shape.left_over {
             self.remove_message(&row.route, old).await;
         }
@@ -164,7 +168,8 @@ impl Telegram {
             match outcome {
                 SendOutcome::Sent(message) => sent = Some(message),
                 // A part of it is there: to send all of it again is what is done when nobody knows whether it arrived.
-                SendOutcome::NotSent { error, .. } if sent.is_some() => return SendOutcome::Uncertain(error),
+                SendOutcome::NotSent { error, .. } if sent.is_some() => return unseen(row, None, error),
+                SendOutcome::Uncertain(error) => return unseen(row, shape.edit, error),
                 outcome => return outcome,
             }
         }
@@ -214,6 +219,15 @@ impl Telegram {
             ApiError::Status { code: 400..=499, .. } => SendOutcome::Dead(words),
             ApiError::Status { .. } => SendOutcome::NotSent { after: None, everywhere: false, error: words },
         }
+    }
+}
+
+/// A request whose end nobody saw: the change of a message is the same the second time, a new message is one more.
+fn unseen(row: &OutboxRow, edit: Option<i64>, error: String) -> SendOutcome {
+    if row.replaces.is_some() && edit.is_none() {
+        SendOutcome::UncertainAnew(error)
+    } else {
+        SendOutcome::Uncertain(error)
     }
 }
 

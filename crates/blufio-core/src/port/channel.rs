@@ -177,6 +177,8 @@ pub enum SendOutcome {
     },
     /// Bytes were written and no answer was read.
     Uncertain(String),
+    /// The same of a new message for a row that was to change one: unlike the change, it may be there twice.
+    UncertainAnew(String),
     /// Will never be delivered.
     Dead(String),
     /// The chat is closed to us.

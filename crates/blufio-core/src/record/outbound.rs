@@ -104,6 +104,8 @@ pub enum OutboxMark {
     Uncertain {
         /// The row.
         id: OutboxId,
+        /// It was a new message, even if the row is to change one.
+        anew: bool,
         /// Why.
         error: String,
     },

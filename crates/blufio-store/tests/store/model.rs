@@ -185,7 +185,7 @@ impl World {
             0 => OutboxMark::Sent(id, 1),
             1 => OutboxMark::Again { id, not_before: Timestamp(AT.0 + 1), free: false, error },
             2 => OutboxMark::Again { id, not_before: Timestamp(AT.0 + 1), free: true, error },
-            3 => OutboxMark::Uncertain { id, error },
+            3 => OutboxMark::Uncertain { id, anew: false, error },
             _ => OutboxMark::Dead(id, error),
         };
         self.store().mark(vec![mark], AT).await.unwrap();

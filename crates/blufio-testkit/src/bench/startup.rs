@@ -208,6 +208,7 @@ mod tests {
         connection.pragma_update(None, "journal_mode", "WAL").unwrap();
         connection.execute_batch(include_str!("../../../blufio-store/src/schema/0001.sql")).unwrap();
         connection.execute_batch(include_str!("../../../blufio-store/src/schema/0002.sql")).unwrap();
+        connection.pragma_update(None, "user_version", 2).unwrap();
         let bytes = fill(&path, 1 << 20).unwrap();
         assert!(bytes >= 1 << 20);
         let report = invariants::check(&path).unwrap();

@@ -42,6 +42,7 @@ pub(super) fn kind(outcome: &SendOutcome) -> String {
             )
         }
         SendOutcome::Uncertain(_) => "uncertain".to_owned(),
+        SendOutcome::UncertainAnew(_) => "uncertain anew".to_owned(),
         SendOutcome::Dead(_) => "dead".to_owned(),
         SendOutcome::ChatClosed(_) => "chat closed".to_owned(),
         SendOutcome::Unauthorized(_) => "unauthorized".to_owned(),
@@ -263,6 +264,9 @@ async fn a_replacement_edits_and_what_cannot_be_edited_is_sent_anew() {
     let again = outbox_row(route(ANN), row.body.clone(), Some(third));
     assert_eq!(kind(&world.channel.send(&again).await), "uncertain");
     assert_eq!(world.channel.send(&again).await, SendOutcome::Sent(third), "an edit may be repeated");
+
+    world.server.fault(Fault::once("sendMessage", Action::ApplyThenDrop));
+    assert_eq!(kind(&world.channel.send(&gone).await), "uncertain anew", "what is sent instead may be there twice");
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ fn again(id: OutboxId, free: bool) -> OutboxMark {
 }
 
 fn uncertain(id: OutboxId) -> OutboxMark {
-    OutboxMark::Uncertain { id, error: "no answer".to_owned() }
+    OutboxMark::Uncertain { id, anew: false, error: "no answer".to_owned() }
 }
 
 pub(super) async fn one_row_per_chat_in_order<S: Storage>(subject: &Subject<'_, S>) {
@@ -96,6 +96,16 @@ pub(super) async fn an_uncertain_send_is_repeated_until_it_is_too_old<S: Storage
     mark(&store, uncertain(edit[0])).await;
     let row = &heads(&store).await[0];
     assert_eq!((row.maybe_duplicate, row.replaces), (false, Some(55)), "an edit changes nothing the second time");
+    for anew in [true, false] {
+        mark(&store, OutboxMark::Sending(edit[0])).await;
+        mark(&store, OutboxMark::Uncertain { id: edit[0], anew, error: "no answer".to_owned() }).await;
+        let row = &heads(&store).await[0];
+        assert_eq!(
+            (row.maybe_duplicate, row.replaces),
+            (true, Some(55)),
+            "what was sent instead is one more, for ever"
+        );
+    }
 }
 
 pub(super) async fn a_crash_in_a_send_is_uncertain<S: Storage>(subject: &Subject<'_, S>) {

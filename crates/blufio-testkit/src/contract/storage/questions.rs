@@ -272,7 +272,7 @@ pub(super) async fn a_question_that_may_not_have_arrived_is_asked_again<S: Stora
 }
 
 fn uncertain(id: OutboxId) -> OutboxMark {
-    OutboxMark::Uncertain { id, error: "no answer".to_owned() }
+    OutboxMark::Uncertain { id, anew: false, error: "no answer".to_owned() }
 }
 
 /// The only open question.
