@@ -286,6 +286,19 @@ pub enum ToolState {
 pub struct Committed {
     /// The rows of its drafts, in order.
     pub outbox: Vec<OutboxId>,
+    /// Those of its rows that are for shut chats: they are not sent.
+    pub given_up: Vec<GivenUp>,
+}
+
+/// A row for a shut chat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenUp {
+    /// The row.
+    pub id: OutboxId,
+    /// The chat.
+    pub chat: i64,
+    /// Why it is shut.
+    pub reason: String,
 }
 
 /// Everything an actor needs to take a session up.

@@ -140,12 +140,19 @@ impl Dispatcher {
         let now = monotonic(self.clock.as_ref());
         let mut lanes = self.lock();
         let chat = route.chat;
-        let free = !lanes.all_waiting && !lanes.waiting.contains_key(&chat) && !lanes.busy.contains(&chat);
-        if !free || !lanes.wait(chat, now).is_zero() {
+        if !lanes.is_free(chat) || !lanes.wait(chat, now).is_zero() {
             return None;
         }
         lanes.take(chat, now);
         Some(Permit { dispatcher: self.clone(), chat: Some(chat) })
+    }
+
+    /// Nothing waits for this chat or is being sent there, so what is not in the outbox overtakes nothing and disregards no
+    /// pause that the server asked for.
+    pub fn is_free(&self, route: &Route) -> bool {
+        let now = monotonic(self.clock.as_ref());
+        let lanes = self.lock();
+        lanes.is_free(route.chat) && lanes.rest_until.since(now).is_zero()
     }
 
     /// Rows were committed for this chat: look for them.
@@ -381,6 +388,10 @@ impl Dispatcher {
 }
 
 impl Lanes {
+    fn is_free(&self, chat: i64) -> bool {
+        !self.all_waiting && !self.waiting.contains_key(&chat) && !self.busy.contains(&chat)
+    }
+
     /// How long until this chat may get a message.
     fn wait(&mut self, chat: i64, now: Timestamp) -> Duration {
         let resting = self.rest_until.since(now);

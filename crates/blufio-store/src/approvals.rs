@@ -5,7 +5,7 @@ use crate::fault::{Done, broken, not_found};
 use crate::{outbox, rows};
 use blufio_core::approval::{Button, Verdict, approval_id, buttons};
 use blufio_core::ids::{ApprovalId, CallId, ChannelName, OutboxId, SessionId, SessionKey, ToolName, TurnNumber};
-use blufio_core::record::{ApprovalView, Decided, Draft, NewApproval, Payload, Rendered, Route};
+use blufio_core::record::{ApprovalView, Committed, Decided, Draft, GivenUp, NewApproval, Payload, Rendered, Route};
 use blufio_core::time::Timestamp;
 use rusqlite::{Connection, params};
 
@@ -17,14 +17,14 @@ pub(crate) struct Call<'a> {
     pub(crate) run: Option<(&'a str, &'a str)>,
 }
 
-/// Writes a question; `continues` is the row whose text it ends.
+/// Writes a question; `continues` is the row whose text it ends. Returns its row if that is for a shut chat.
 pub(crate) fn ask(
     connection: &Connection,
     new: &NewApproval,
     call: &Call<'_>,
     continues: Option<OutboxId>,
     at: Timestamp,
-) -> Done<()> {
+) -> Done<Vec<GivenUp>> {
     let stored = "SELECT name, input FROM tool_runs WHERE session = ?1 AND turn = ?2 AND call_id = ?3";
     let here = params![call.session.0, call.turn.0, new.call.as_str()];
     let (tool, input): (String, String) = match call.run {
@@ -57,7 +57,7 @@ pub(crate) fn ask(
     )?;
     match shown {
         Some(route) => show(connection, &new.id, (route, &new.question, buttons(&new.id)), continues, at),
-        None => Ok(()),
+        None => Ok(Vec::new()),
     }
 }
 
@@ -69,14 +69,14 @@ fn show(
     (route, question, buttons): (&Route, &Rendered, Vec<Button>),
     continues: Option<OutboxId>,
     at: Timestamp,
-) -> Done<()> {
+) -> Done<Vec<GivenUp>> {
     let payload = Payload::Question { approval: id.clone(), buttons };
     let draft = Draft { payload, ..Draft::text(route.clone(), question.clone()) };
     let reply = outbox::Reply { continues, ..outbox::Reply::default() };
-    let rows = outbox::enqueue(connection, std::slice::from_ref(&draft), &reply, at)?;
-    let row = rows.first().map(|row| row.0);
+    let Committed { outbox, given_up } = outbox::enqueue(connection, std::slice::from_ref(&draft), &reply, at)?;
+    let row = outbox.first().map(|row| row.0);
     rows::change(connection, "UPDATE approvals SET outbox = ?2 WHERE id = ?1", params![id.as_str(), row])?;
-    Ok(())
+    Ok(given_up)
 }
 
 /// An answer.
@@ -265,7 +265,8 @@ pub(crate) fn ask_again(connection: &Connection, again: &Again<'_>, at: Timestam
             at.0,
         ],
     )?;
-    show(connection, fresh, (&route, question, buttons.to_vec()), None, at)
+    // It was just sent there, so the chat is open.
+    show(connection, fresh, (&route, question, buttons.to_vec()), None, at).map(drop)
 }
 
 /// As [`ask_again`], under an id by SQLite's chance: the same words with the new id in the old one's place.

@@ -10,7 +10,7 @@ use blufio_core::limits::OUTBOX_PENDING_MAX;
 use blufio_core::message::{Body, Usage};
 use blufio_core::port::StoreError;
 use blufio_core::record::{
-    CallCost, Commit, Committed, Epoch, NewApproval, NewMessage, OpenCall, Record, Step, ToolRun, ToolState,
+    CallCost, Commit, Committed, Epoch, GivenUp, NewApproval, NewMessage, OpenCall, Record, Step, ToolRun, ToolState,
 };
 use blufio_core::session::{Input, JOURNAL_VERSION, Outcome, Trouble};
 use blufio_core::time::Timestamp;
@@ -51,7 +51,10 @@ impl Turn<'_> {
         match record {
             Record::TurnOpened { inbox, also, deadline } => self.open(*inbox, also, *deadline),
             Record::Joined(rows) => self.join(rows),
-            Record::Approval(new) => self.approval(new, before),
+            Record::Approval(new) => {
+                committed.given_up.extend(self.approval(new, before)?);
+                Ok(())
+            }
             Record::ApprovalsClosed { why } => approvals::close(self.connection, self.session, self.turn, why, self.at),
             Record::ZoneChosen(zone) => self.one(
                 "UPDATE sessions SET zone = ?2 WHERE id = ?1",
@@ -72,7 +75,9 @@ impl Turn<'_> {
                     first_sending: *first_sending,
                     continues: None,
                 };
-                committed.outbox.extend(outbox::enqueue(self.connection, drafts, &reply, self.at)?);
+                let Committed { outbox, given_up } = outbox::enqueue(self.connection, drafts, &reply, self.at)?;
+                committed.outbox.extend(outbox);
+                committed.given_up.extend(given_up);
                 Ok(())
             }
             Record::Placeholder { message } => self.one(
@@ -138,7 +143,7 @@ impl Turn<'_> {
         joining.iter().try_for_each(|row| self.claim(*row, Some(main)))
     }
 
-    fn approval(&self, new: &NewApproval, continues: Option<OutboxId>) -> Done<()> {
+    fn approval(&self, new: &NewApproval, continues: Option<OutboxId>) -> Done<Vec<GivenUp>> {
         // The call's own row may come later in the same commit.
         let run = self.records.iter().find_map(|record| match record {
             Record::ToolRun(run) if run.call == new.call => Some((run.name.as_str(), run.input.as_str())),

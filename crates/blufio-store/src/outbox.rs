@@ -9,7 +9,7 @@ use crate::fault::{Done, broken, not_found};
 use crate::{approvals, rows};
 use blufio_core::ids::{ChannelName, OutboxId, SessionId, TurnNumber};
 use blufio_core::limits::OUTBOX_AGE;
-use blufio_core::record::{Draft, OutboxMark, OutboxRow, Payload, Rendered, Telling};
+use blufio_core::record::{Committed, Draft, GivenUp, OutboxMark, OutboxRow, Payload, Rendered, Telling};
 use blufio_core::time::Timestamp;
 use rusqlite::{Connection, Row, params};
 use std::time::Duration;
@@ -30,16 +30,16 @@ pub(crate) struct Reply {
     pub(crate) continues: Option<OutboxId>,
 }
 
-/// Writes the drafts of one reply. What is for a shut chat is given up at once.
-pub(crate) fn enqueue(connection: &Connection, drafts: &[Draft], reply: &Reply, at: Timestamp) -> Done<Vec<OutboxId>> {
-    let mut ids: Vec<OutboxId> = Vec::with_capacity(drafts.len());
+/// Writes the drafts of one reply. What is for a shut chat is given up at once, also if it was to be sent at once.
+pub(crate) fn enqueue(connection: &Connection, drafts: &[Draft], reply: &Reply, at: Timestamp) -> Done<Committed> {
+    let mut committed = Committed::default();
     for draft in drafts {
-        let sending = reply.first_sending && ids.is_empty();
-        let shut = if sending { None } else { chats::shut(connection, Chat::of(&draft.route))? };
-        let (state, attempt) = match (sending, &shut) {
-            (true, _) => ("sending", 1),
-            (false, None) => ("queued", 0),
-            (false, Some(_)) => ("dead", 0),
+        let ids = &committed.outbox;
+        let shut = chats::shut(connection, Chat::of(&draft.route))?;
+        let (state, attempt) = match &shut {
+            Some(_) => ("dead", 0),
+            None if reply.first_sending && ids.is_empty() => ("sending", 1),
+            None => ("queued", 0),
         };
         let Draft { route, body, replaces, payload, not_before } = draft;
         let (kind, payload) = payload_columns(payload)?;
@@ -73,9 +73,12 @@ pub(crate) fn enqueue(connection: &Connection, drafts: &[Draft], reply: &Reply, 
         )?;
         let id = connection.last_insert_rowid();
         rows::change(connection, "UPDATE outbox SET reply = id WHERE id = ?1 AND reply = 0", [id])?;
-        ids.push(OutboxId(id));
+        committed.outbox.push(OutboxId(id));
+        if let Some(reason) = shut {
+            committed.given_up.push(GivenUp { id: OutboxId(id), chat: draft.route.chat, reason });
+        }
     }
-    Ok(ids)
+    Ok(committed)
 }
 
 /// The word for queries, and what the word does not say.

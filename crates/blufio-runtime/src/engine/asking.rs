@@ -1,11 +1,10 @@
 //! Asking an owner before a tool runs, and hearing the answer.
 
-use super::turn::Run;
+use super::turn::{Action, Run};
 use super::{Engine, toolwork};
 use blufio_core::access::Principal;
 use blufio_core::approval::{self, SHOWN_CHARACTERS_MAX};
 use blufio_core::content::OutgoingFile;
-use blufio_core::event::EventKind;
 use blufio_core::ids::{CallId, SessionId, TurnNumber};
 use blufio_core::limits::{APPROVAL_TTL, APPROVALS_OPEN_MAX, APPROVALS_PER_HOUR_MAX};
 use blufio_core::port::StoreError;
@@ -70,7 +69,7 @@ impl Run<'_> {
         let call = call.clone();
         self.records.push(Record::Approval(NewApproval { id, call, hash, shown, question, expires }));
         self.engine.questions.asked(self.engine.adapters.clock.monotonic());
-        self.live.publish(EventKind::Asked { question: text });
+        self.actions.push(Action::Ask(text));
         self.poke_all = true;
     }
 

@@ -1,6 +1,7 @@
 //! What is shown while a turn runs: the growing text, the typing sign, the preview.
 
 use super::turn::News;
+use crate::dispatch::Dispatcher;
 use crate::tasks::guarded;
 use blufio_core::event::EventKind;
 use blufio_core::ids::{InboxId, SessionKey};
@@ -19,6 +20,8 @@ const FIRST_TYPING: Duration = Duration::from_millis(100);
 const TYPING_EVERY: Duration = Duration::from_millis(4_500);
 /// A turn that shows nothing for this long is not at work any more, as far as a reader can tell.
 const TYPING_SILENCE: Duration = Duration::from_secs(120);
+/// Before it is looked again whether a chat is free for a preview.
+const BUSY_PAUSE: Duration = Duration::from_secs(1);
 /// A preview vanishes after thirty seconds unless it is shown again.
 const REFRESH: Duration = Duration::from_secs(20);
 
@@ -85,6 +88,8 @@ impl LiveText {
 #[derive(Clone)]
 pub(super) struct Previews {
     channel: Arc<dyn AnyChannel>,
+    /// The way out of the channel, if what is said there goes through the outbox.
+    dispatcher: Option<Arc<Dispatcher>>,
     clock: Arc<dyn Clock>,
     route: Route,
     draft: i64,
@@ -93,8 +98,14 @@ pub(super) struct Previews {
 }
 
 impl Previews {
-    pub fn new(channel: Arc<dyn AnyChannel>, clock: Arc<dyn Clock>, route: Route, draft: i64) -> Self {
-        Self { channel, clock, route, draft: draft.max(1), sending: Arc::default() }
+    pub fn new(
+        channel: Arc<dyn AnyChannel>,
+        dispatcher: Option<Arc<Dispatcher>>,
+        clock: Arc<dyn Clock>,
+        route: Route,
+        draft: i64,
+    ) -> Self {
+        Self { channel, dispatcher, clock, route, draft: draft.max(1), sending: Arc::default() }
     }
 
     /// The first showing.
@@ -113,6 +124,9 @@ impl Previews {
         Box::pin(async move {
             previews.clock.sleep(pause).await;
             loop {
+                while previews.dispatcher.as_ref().is_some_and(|dispatcher| !dispatcher.is_free(&previews.route)) {
+                    previews.clock.sleep(BUSY_PAUSE).await;
+                }
                 let now = text.borrow_and_update().clone();
                 if !now.trim().is_empty() {
                     previews.sending.store(true, Ordering::SeqCst);

@@ -7,7 +7,7 @@ mod acting;
 mod ending;
 mod steering;
 
-use acting::Action;
+pub(super) use acting::Action;
 
 use super::live::{LiveText, Previews};
 use super::session::Session;
@@ -59,7 +59,7 @@ pub(super) struct Run<'a> {
     /// Rows that go with the next commit.
     pub(super) records: Vec<Record>,
     /// Things to do after it.
-    actions: Vec<Action>,
+    pub(super) actions: Vec<Action>,
     /// After it, rows wait in chats other than this one.
     pub(super) poke_all: bool,
     pub(super) tools: Vec<ToolRun>,
@@ -173,10 +173,10 @@ pub(super) async fn resume(
 impl<'a> Run<'a> {
     fn new(engine: &'a Arc<Engine>, session: &'a mut Session, row: InboxRow) -> Self {
         let live = LiveText::new(session.key.clone(), row.id, engine.hub.clone(), String::new());
-        let previews =
-            engine.adapters.channels.get(&row.route.channel).map(|channel| {
-                Previews::new(channel.clone(), engine.adapters.clock.clone(), row.route.clone(), row.id.0)
-            });
+        let previews = engine.adapters.channels.get(&row.route.channel).map(|channel| {
+            let dispatcher = engine.dispatchers.get(&row.route.channel).cloned();
+            Previews::new(channel.clone(), dispatcher, engine.adapters.clock.clone(), row.route.clone(), row.id.0)
+        });
         Self {
             number: session.last_turn,
             engine,

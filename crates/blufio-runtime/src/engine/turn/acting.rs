@@ -18,10 +18,12 @@ use std::time::Duration;
 const COMMIT_TRIES: u32 = 5;
 
 /// Something that happens once its step is committed.
-pub(super) enum Action {
+pub(in crate::engine) enum Action {
     Call(Prompt),
     Refused(Failure, ModelId),
     Tool(ToolRun),
+    /// An owner is asked.
+    Ask(String),
     /// A message that nothing will replace goes.
     Remove(i64),
     /// The turn is over. `sending`: its first row goes out at once; `waiting`: others are in the outbox.
@@ -61,13 +63,16 @@ impl Run<'_> {
         if std::mem::take(&mut self.poke_all) {
             self.engine.dispatchers.values().for_each(|dispatcher| dispatcher.poke_all());
         }
+        for lost in &committed.given_up {
+            self.engine.herald.say(crate::herald::News::undelivered(lost.chat, &lost.reason));
+        }
         for action in std::mem::take(&mut self.actions) {
-            self.act(action, committed.outbox.first().copied()).await;
+            self.act(action, &committed).await;
         }
         Ok(())
     }
 
-    async fn act(&mut self, action: Action, outbox: Option<blufio_core::ids::OutboxId>) {
+    async fn act(&mut self, action: Action, committed: &Committed) {
         match action {
             Action::Call(prompt) => {
                 let (provider, sink) = (self.engine.adapters.provider.clone(), self.live.sink());
@@ -87,6 +92,7 @@ impl Run<'_> {
                 let key = digest(&format!("{}/{}/{}", self.session.id, self.number, run.call));
                 self.news.push(run_tool(self.engine, run, key, zone, sends_files));
             }
+            Action::Ask(question) => self.live.publish(EventKind::Asked { question }),
             Action::Remove(message) => {
                 if let Some(channel) = self.engine.adapters.channels.get(&self.row.route.channel).cloned() {
                     let route = self.row.route.clone();
@@ -98,7 +104,9 @@ impl Run<'_> {
                 let word = outcome.as_str();
                 metrics::counter!("blufio_turns_total", "outcome" => word).increment(1);
                 tracing::info!(session = %self.session.key, turn = %self.number, outcome = word, "turn over");
-                if let Some(((permit, row), id)) = sending.zip(outbox) {
+                let first = committed.outbox.first().copied();
+                let sent = first.filter(|first| committed.given_up.iter().all(|lost| lost.id != *first));
+                if let Some(((permit, row), id)) = sending.zip(sent) {
                     permit.hand_over(id, row).await;
                 }
                 // After the commit: a look at the outbox before it would find nothing, and nobody would look again.

@@ -5,7 +5,7 @@ use super::fixture::{ACCOUNT, AT, batch, begin, channel, commit, draft, item, ke
 use super::inbox::{status, take};
 use blufio_core::content::Overheard;
 use blufio_core::port::Storage;
-use blufio_core::record::{ChannelView, ChatView, Draft, Fate, OutboxMark, Query, Record, View};
+use blufio_core::record::{ChannelView, ChatView, Draft, Fate, GivenUp, OutboxMark, Query, Record, View};
 
 async fn way_out(store: &impl Storage) -> ChannelView {
     match store.view(Query::Channel(channel()), AT).await.unwrap() {
@@ -29,9 +29,14 @@ pub(super) async fn a_shut_chat_takes_nothing_until_somebody_speaks<S: Storage>(
     say(&store, vec![draft(1, "a"), draft(2, "elsewhere")]).await;
     take(&store, shut(2, 1, Some("blocked"))).await;
     say(&store, vec![draft(1, "b")]).await;
+    let session = store.open(key(1), AT).await.unwrap().id;
+    let at_once = Record::Outbox { drafts: vec![draft(1, "c"), draft(2, "after")], first_sending: true };
+    let committed = store.commit(commit(session, 0, vec![at_once])).await.unwrap();
+    let lost = GivenUp { id: committed.outbox[0], chat: 1, reason: "blocked".to_owned() };
+    assert_eq!(committed.given_up, [lost], "what was to be sent at once is not");
     let seen = way_out(&store).await;
     let dead: Vec<(&str, &str)> = seen.dead.iter().map(|dead| (dead.text.as_str(), dead.error.as_str())).collect();
-    assert_eq!((seen.waiting, dead), (1, vec![("b", "blocked"), ("a", "blocked")]));
+    assert_eq!((seen.waiting, dead), (2, vec![("c", "blocked"), ("b", "blocked"), ("a", "blocked")]));
     assert_eq!(seen.closed, [ChatView { chat: 1, reason: "blocked".to_owned(), since: AT }]);
     assert_eq!(store.revive(channel(), None, AT).await.unwrap(), 0, "not while it is shut");
     let spoken = |update: i64| {
@@ -57,8 +62,8 @@ pub(super) async fn a_shut_chat_takes_nothing_until_somebody_speaks<S: Storage>(
     }
     let waiting: Vec<String> = heads(&store).await.into_iter().map(|row| row.1).collect();
     assert_eq!(waiting, ["elsewhere", "code"], "and the answer goes out");
-    assert_eq!(status(&store).await.outbox_dead.len(), 3);
-    assert_eq!(store.revive(channel(), None, AT).await.unwrap(), 3);
+    assert_eq!(status(&store).await.outbox_dead.len(), 4);
+    assert_eq!(store.revive(channel(), None, AT).await.unwrap(), 4);
 }
 
 /// Chat and text of what is due.
