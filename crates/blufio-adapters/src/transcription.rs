@@ -4,9 +4,12 @@
 //! One try per call, no redirects, no proxy. The key is in no error and in no log. What is done with the text, and how far it
 //! is trusted, is decided elsewhere.
 
+use crate::blocking::blocking;
 use crate::egress::{self, Client, Egress, EgressError, Origin, Purpose};
+use crate::form::{FilePart, Form};
 use blufio_core::limits::{ATTACHMENT_BYTES_MAX, INBOUND_TEXT_BYTES_MAX};
 use blufio_core::port::{Recording, Transcriber, TranscriberError};
+use blufio_core::secret::Secret;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -28,16 +31,15 @@ pub struct TranscriptionOptions<'a> {
     /// The model's name, as the service spells it.
     pub model: String,
     /// The key, if the service wants one; blank counts as none.
-    pub key: Option<String>,
+    pub key: Option<Secret>,
     /// The way out.
     pub egress: &'a Egress,
 }
 
 /// A transcription service.
 pub struct Transcription {
-    origin: Origin,
     model: String,
-    key: Option<String>,
+    key: Option<Secret>,
     client: Client,
     within: Duration,
 }
@@ -59,25 +61,25 @@ impl Transcription {
     /// # Errors
     /// The server's address, the key or the HTTP client is not usable.
     pub fn new(options: TranscriptionOptions<'_>) -> Result<Self, EgressError> {
-        let key = options.key.map(|key| key.trim().to_owned()).filter(|key| !key.is_empty());
-        if key.as_ref().is_some_and(|key| !key.bytes().all(|byte| byte.is_ascii_graphic())) {
+        let key = options.key.and_then(|key| key.trimmed());
+        if key.as_ref().is_some_and(|key| !key.expose().bytes().all(|byte| byte.is_ascii_graphic())) {
             return Err(EgressError::Build("the key holds characters that no key has".to_owned()));
         }
         Ok(Self {
-            origin: Origin::parse(options.base_url)?,
             model: options.model,
             key,
-            client: options.egress.client(Purpose::Send)?,
+            client: options.egress.client(Purpose::Send, &Origin::parse(options.base_url)?)?,
             within: TRANSCRIBE,
         })
     }
 
-    async fn ask(&self, recording: &Recording) -> Result<String, TranscriberError> {
-        let form = Form::of(recording, &self.model);
-        let kind = format!("multipart/form-data; boundary={}", form.boundary);
-        let mut request = self.client.post(&self.origin, PATH).header("content-type", kind).body(form.body);
+    async fn ask(&self, recording: Recording) -> Result<String, TranscriberError> {
+        let model = self.model.clone();
+        let ending = || TranscriberError::Unavailable("the process is ending".to_owned());
+        let form = blocking(move || form(&recording, model)).await.ok_or_else(ending)?;
+        let mut request = self.client.post(PATH).header("content-type", form.content_type).body(form.body);
         if let Some(key) = &self.key {
-            request = request.bearer_auth(key);
+            request = request.bearer_auth(key.expose());
         }
         let unavailable = |error: EgressError| TranscriberError::Unavailable(error.to_string());
         let response = egress::send(request).await.map_err(unavailable)?;
@@ -101,7 +103,7 @@ impl Transcription {
     fn words(&self, text: &[u8]) -> String {
         let text: String = String::from_utf8_lossy(text).chars().filter(|character| !character.is_control()).collect();
         let text = match &self.key {
-            Some(key) => text.replace(key, "…"),
+            Some(key) => text.replace(key.expose(), "…"),
             None => text,
         };
         text.chars().take(WORDS_CHARACTERS_MAX).collect()
@@ -114,7 +116,7 @@ impl Transcriber for Transcription {
             return Err(TranscriberError::Refused(format!("it has more than {ATTACHMENT_BYTES_MAX} bytes")));
         }
         let late = || TranscriberError::Unavailable(format!("no answer within {} s", self.within.as_secs()));
-        tokio::time::timeout(self.within, self.ask(&recording)).await.map_err(|_| late())?
+        tokio::time::timeout(self.within, self.ask(recording)).await.map_err(|_| late())?
     }
 }
 
@@ -126,55 +128,13 @@ fn read(body: &[u8]) -> Result<String, String> {
     Ok(answer.text)
 }
 
-/// A multipart form (RFC 7578).
-struct Form {
-    boundary: String,
-    body: Vec<u8>,
-}
-
-impl Form {
-    fn of(recording: &Recording, model: &str) -> Self {
-        let boundary = boundary(&recording.audio);
-        let mut body = Vec::with_capacity(recording.audio.len() + 1_024);
-        let mut field = |name: &str, value: &str| {
-            let part = format!(
-                "--{boundary}\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{}\r\n",
-                one_line(value)
-            );
-            body.extend_from_slice(part.as_bytes());
-        };
-        field("model", model);
-        field("response_format", "json");
-        if let Some(language) = &recording.language {
-            field("language", language);
-        }
-        let head = format!(
-            "--{boundary}\r\ncontent-disposition: form-data; name=\"file\"; filename=\"{}\"\r\ncontent-type: {}\r\n\r\n",
-            one_line(&recording.file_name),
-            one_line(&recording.media_type)
-        );
-        body.extend_from_slice(head.as_bytes());
-        body.extend_from_slice(&recording.audio);
-        body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
-        Self { boundary, body }
-    }
-}
-
-/// A line that does not occur in the audio: a hash of it, hashed again should it occur by a miracle.
-fn boundary(audio: &[u8]) -> String {
-    let mut hash = Sha256::digest(audio);
-    loop {
-        let text: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        if !audio.windows(text.len()).any(|window| window == text.as_bytes()) {
-            return text;
-        }
-        hash = Sha256::digest(hash);
-    }
-}
-
-/// Nothing that would end a header or a quoted string.
-fn one_line(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control() && !matches!(character, '"' | '\\')).collect()
+/// The request. Its boundary is made from the recording, and not in it.
+fn form(recording: &Recording, model: String) -> Form {
+    let mut fields = vec![("model", model), ("response_format", "json".to_owned())];
+    fields.extend(recording.language.clone().map(|language| ("language", language)));
+    let Recording { audio, media_type, file_name, .. } = recording;
+    let seed = Sha256::digest(audio).iter().take(8).fold(0_u64, |seed, byte| seed << 8 | u64::from(*byte));
+    Form::new(&fields, &FilePart { field: "file", name: file_name, media_type, bytes: audio }, seed)
 }
 
 #[cfg(test)]
@@ -202,13 +162,5 @@ mod tests {
         assert_eq!(transcriber.transcribe(recording).await, late);
         fake.hung_up().await;
         assert_eq!(fake.heard().len(), 1);
-    }
-
-    #[test]
-    fn the_boundary_is_made_from_the_audio_and_not_in_it() {
-        let first = boundary(b"abc");
-        assert_eq!(first, boundary(b"abc"));
-        assert_ne!(first, boundary(b"abd"));
-        assert_eq!(first.len(), 32);
     }
 }

@@ -188,8 +188,9 @@ fn in_group(sender: &Sender, rules: &AccessRules) -> Access {
     if !topic.and_then(|topic| topic.enabled).unwrap_or(group.enabled) {
         return refused;
     }
-    let lists = [topic.and_then(|topic| topic.allow_from.as_ref()), Some(&group.allow_from)];
-    let named = lists.into_iter().flatten().find(|list| !list.is_empty());
+    let groups = Some(&group.allow_from).filter(|list| !list.is_empty());
+    // A topic's list that is empty was written so: it names nobody.
+    let named = topic.and_then(|topic| topic.allow_from.as_ref()).or(groups);
     let general = if rules.group_allow_from.is_empty() { &rules.allow_from } else { &rules.group_allow_from };
     if !named.unwrap_or(general).contains(&sender.user) {
         return refused;

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 const ID_SYMBOLS: u32 = 20;
 /// Version of the data behind a button.
 const DATA_VERSION: &str = "b1";
-/// Characters of arguments that a question shows. More: head and tail, the hash of all of it, and the whole as a file.
-pub const SHOWN_CHARACTERS_MAX: usize = 3_000;
+/// Characters of arguments that a question shows, hidden ones written out; all of them are shown, in several messages if need
+/// be. More: nobody is asked, and the call does not run.
+pub const SHOWN_CHARACTERS_MAX: usize = 16_000;
 /// Bytes of the data behind a button (Bot API, `InlineKeyboardButton.callback_data`).
 pub const BUTTON_DATA_BYTES_MAX: usize = 64;
 
@@ -24,6 +25,8 @@ const _: () = assert!(DATA_VERSION.len() + 1 + ID_SYMBOLS as usize + 1 + 2 <= BU
 pub enum Verdict {
     /// Run it, this once.
     Allow,
+    /// Run it, and the same call whenever it comes again, without asking.
+    Always,
     /// Do not.
     Deny,
 }
@@ -34,6 +37,7 @@ impl Verdict {
     pub const fn verb(self) -> &'static str {
         match self {
             Self::Allow => "ok",
+            Self::Always => "al",
             Self::Deny => "no",
         }
     }
@@ -41,7 +45,7 @@ impl Verdict {
     /// From that word.
     #[must_use]
     pub fn parse(verb: &str) -> Option<Self> {
-        [Self::Allow, Self::Deny].into_iter().find(|verdict| verdict.verb() == verb)
+        [Self::Allow, Self::Always, Self::Deny].into_iter().find(|verdict| verdict.verb() == verb)
     }
 }
 
@@ -65,14 +69,24 @@ pub fn approval_id(random: [u64; 2]) -> ApprovalId {
     ApprovalId::new((0..ID_SYMBOLS).map(symbol).collect::<String>())
 }
 
-/// The buttons of a question.
+/// The buttons of a question; `grantable`: it may be answered with "always".
 #[must_use]
-pub fn buttons(id: &ApprovalId) -> Vec<Button> {
+pub fn buttons(id: &ApprovalId, grantable: bool) -> Vec<Button> {
     let button = |label: &str, verdict: Verdict| Button {
         label: label.to_owned(),
         data: format!("{DATA_VERSION}:{id}:{}", verdict.verb()),
     };
-    vec![button("Allow once", Verdict::Allow), button("Deny", Verdict::Deny)]
+    let mut buttons = vec![button("Allow once", Verdict::Allow), button("Deny", Verdict::Deny)];
+    if grantable {
+        buttons.insert(1, button("Always this", Verdict::Always));
+    }
+    buttons
+}
+
+/// Among these is one that says "always".
+#[must_use]
+pub fn offers_always(buttons: &[Button]) -> bool {
+    buttons.iter().any(|button| pressed(&button.data).is_some_and(|(_, verdict)| verdict == Verdict::Always))
 }
 
 /// Reads the data behind a pressed button.
@@ -90,18 +104,38 @@ pub fn is_id(text: &str) -> bool {
     text.len() == 20 && text.bytes().all(|byte| PAIRING_ALPHABET.contains(&byte))
 }
 
-/// The question as Markdown: who wants what, with the exact arguments. `hash` names all of them.
+/// What a question says.
+pub struct Question<'a> {
+    /// Its id.
+    pub id: &'a ApprovalId,
+    /// Why it is asked.
+    pub reason: &'a str,
+    /// The tool.
+    pub tool: &'a str,
+    /// Its exact arguments.
+    pub arguments: &'a str,
+    /// A name of all of them, in hexadecimal.
+    pub hash: &'a str,
+    /// It may be answered with "always".
+    pub grantable: bool,
+}
+
+/// The question as Markdown: what is wanted, why it is asked, and the exact arguments.
 #[must_use]
-pub fn question(id: &ApprovalId, tool: &str, arguments: &str, hash: &str) -> String {
+pub fn question(question: &Question<'_>) -> String {
+    let Question { id, reason, tool, arguments, hash, grantable } = question;
     let visible = escaped(arguments);
-    let shown = shown(&visible);
-    let fence = "`".repeat(longest_run(&shown, '`').max(2) + 1);
-    let mut text = format!("May I run `{tool}`?\n\n{fence}\n{shown}\n{fence}\n");
-    if shown.len() < visible.len() {
-        text.push_str("\nThe whole of it is in the attached file.");
-    }
+    let fence = "`".repeat(longest_run(&visible, '`').max(2) + 1);
+    let text = format!("May I run `{tool}`? {reason}\n\n{fence}\n{visible}\n{fence}\n");
     let short: String = hash.chars().take(16).collect();
-    text + &format!("\nOr write `/approve {id} ok` or `/approve {id} no`. (arguments {short})")
+    let always = if *grantable { format!(", `/approve {id} al` for always exactly this") } else { String::new() };
+    text + &format!("\nOr write `/approve {id} ok`{always}, or `/approve {id} no`. (arguments {short})")
+}
+
+/// An owner can be shown all of it.
+#[must_use]
+pub fn is_showable(arguments: &str) -> bool {
+    escaped(arguments).chars().count() <= SHOWN_CHARACTERS_MAX
 }
 
 /// `text` with everything invisible or misleading made visible.
@@ -128,18 +162,6 @@ fn is_hidden(character: char) -> bool {
         | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// All of it if it is short, else head and tail.
-fn shown(visible: &str) -> String {
-    let characters = visible.chars().count();
-    if characters <= SHOWN_CHARACTERS_MAX {
-        return visible.to_owned();
-    }
-    let (head, tail) = (SHOWN_CHARACTERS_MAX * 2 / 3, SHOWN_CHARACTERS_MAX / 3);
-    let first: String = visible.chars().take(head).collect();
-    let last: String = visible.chars().skip(characters - tail).collect();
-    format!("{first}\n[… {} characters not shown …]\n{last}", characters - head - tail)
-}
-
 fn longest_run(text: &str, wanted: char) -> usize {
     let mut longest = 0;
     let mut run = 0;
@@ -158,10 +180,12 @@ mod tests {
     #[test]
     fn buttons_lead_back_to_their_question_and_nothing_else_does() {
         let id = approval_id([7, u64::MAX]);
-        let data: Vec<String> = buttons(&id).into_iter().map(|button| button.data).collect();
-        assert!(data.iter().all(|data| data.len() <= BUTTON_DATA_BYTES_MAX));
-        assert_eq!(pressed(&data[0]), Some((id.clone(), Verdict::Allow)));
-        assert_eq!(pressed(&data[1]), Some((id, Verdict::Deny)));
+        let data = |grantable| buttons(&id, grantable).into_iter().map(|button| button.data).collect::<Vec<String>>();
+        assert!(data(true).iter().all(|data| data.len() <= BUTTON_DATA_BYTES_MAX));
+        let read = |grantable| data(grantable).iter().map(|data| pressed(data).unwrap().1).collect::<Vec<_>>();
+        assert_eq!(read(true), [Verdict::Allow, Verdict::Always, Verdict::Deny]);
+        assert_eq!(read(false), [Verdict::Allow, Verdict::Deny]);
+        assert_eq!(pressed(&data(false)[0]), Some((id.clone(), Verdict::Allow)));
         for odd in ["", "b1", "b1::ok", "b2:AAAAAAAAAAAAAAAAAAAA:ok", "b1:AAAAAAAAAAAAAAAAAAAA:yes", "b1:a:ok"] {
             assert_eq!(pressed(odd), None, "{odd}");
         }
@@ -175,10 +199,15 @@ mod tests {
 
     #[test]
     fn a_question_cannot_break_out_of_its_frame() {
-        let text = question(&approval_id([0, 0]), "write_file", "{\"content\":\"```` **ok**\"}", "0123456789abcdef0");
+        let id = approval_id([0, 0]);
+        let ask = |arguments: &str| {
+            let (id, reason, tool, hash) = (&id, "I always ask.", "write_file", "0123456789abcdef0");
+            question(&Question { id, reason, tool, arguments, hash, grantable: true })
+        };
+        let text = ask("{\"content\":\"```` **ok**\"}");
         assert!(text.contains("`````\n{\"content\""), "{text}");
-        let long = question(&approval_id([0, 0]), "t", &"x".repeat(10_000), "h");
-        assert!(long.contains("7000 characters not shown") && long.contains("attached file"), "{long}");
-        assert!(long.len() < 4_000);
+        assert!(is_showable(&"x".repeat(SHOWN_CHARACTERS_MAX)));
+        assert!(!is_showable(&"x".repeat(SHOWN_CHARACTERS_MAX + 1)));
+        assert!(!is_showable(&"\u{200b}".repeat(SHOWN_CHARACTERS_MAX / 4)), "what is written out counts");
     }
 }

@@ -84,6 +84,9 @@ pub struct FileRef {
     /// Its length in seconds, for recordings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u32>,
+    /// Who made it, as the channel tells it, if the sender passed it on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwarded: Option<String>,
 }
 
 /// What a file is.
@@ -122,8 +125,9 @@ pub struct OutgoingFile {
     pub picture: bool,
 }
 
-/// Stands in stored vendor bytes for the content of a stored file, as `"data":"blufio-attachment:<id>:<bytes>"`. Quotes
-/// inside of JSON strings are escaped, so no text that somebody writes can be taken for it.
+/// Stands in stored vendor bytes for the content of a stored file, as `"data":"blufio-attachment:<id>:<bytes>"`, for a
+/// document with `:<pages>` behind it if they are known. Quotes inside of JSON strings are escaped, so no text that somebody
+/// writes can be taken for it.
 pub const ATTACHMENT_MARK: &str = "\"data\":\"blufio-attachment:";
 
 /// The stored files that a message's vendor bytes stand for, with their sizes in bytes, in order.
@@ -132,7 +136,8 @@ pub fn attachments(wire: &[u8]) -> impl Iterator<Item = (AttachmentId, u64)> {
     let text = std::str::from_utf8(wire).unwrap_or_default();
     text.split(ATTACHMENT_MARK).skip(1).filter_map(|rest| {
         let (id, rest) = rest.split_once(':')?;
-        let (bytes, _) = rest.split_once('"')?;
+        let (numbers, _) = rest.split_once('"')?;
+        let bytes = numbers.split(':').next()?;
         Some((AttachmentId::new(id), bytes.parse().ok()?))
     })
 }
@@ -155,6 +160,7 @@ mod tests {
                 media_type: Some("audio/ogg".into()),
                 bytes: Some(7),
                 seconds: Some(3),
+                forwarded: None,
             }],
         };
         let stored = concat!(
@@ -162,8 +168,12 @@ mod tests {
             r#""files":[{"kind":"voice","handle":"f1","media_type":"audio/ogg","bytes":7,"seconds":3}]}"#
         );
         assert_eq!(serde_json::to_string(&content).unwrap(), stored);
-        assert_eq!(serde_json::from_str::<Content>(stored).unwrap(), Content { text: String::new(), ..content });
+        assert_eq!(serde_json::from_str::<Content>(stored).unwrap(), Content { text: String::new(), ..content.clone() });
         assert_eq!(serde_json::from_str::<Content>("{}").unwrap(), Content::default());
+        let forwarded = FileRef { forwarded: Some("Eve".into()), ..content.files[0].clone() };
+        let stored = serde_json::to_string(&forwarded).unwrap();
+        assert!(stored.ends_with(r#""seconds":3,"forwarded":"Eve"}"#), "{stored}");
+        assert_eq!(serde_json::from_str::<FileRef>(&stored).unwrap(), forwarded);
     }
 
     #[test]
@@ -175,5 +185,7 @@ mod tests {
         let found: Vec<(AttachmentId, u64)> = attachments(wire.as_bytes()).collect();
         assert_eq!(found, [(AttachmentId::new("ab"), 12)]);
         assert_eq!(attachments(&[0xff, 0xfe]).count(), 0);
+        let paged = br#"{"source":{"data":"blufio-attachment:ef:5:100"}}"#;
+        assert_eq!(attachments(paged).collect::<Vec<_>>(), [(AttachmentId::new("ef"), 5)]);
     }
 }

@@ -85,6 +85,10 @@ number_id!(
     OutboxId(i64)
 );
 number_id!(
+    /// An "always" of an owner.
+    GrantId(i64)
+);
+number_id!(
     /// Counts process starts: incremented and committed at start, carried by every claim.
     Boot(i64)
 );

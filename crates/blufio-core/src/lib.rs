@@ -6,18 +6,27 @@
 
 pub mod access;
 pub mod approval;
+pub mod audit;
 pub mod catalogue;
 pub mod command;
 pub mod content;
+pub mod crypto;
 pub mod event;
+pub mod exposure;
 pub mod failpoint;
 pub mod ids;
+pub mod ingress;
+pub mod keys;
+pub mod leak;
 pub mod limits;
 pub mod message;
 pub mod money;
 pub mod policy;
 pub mod port;
+pub mod provenance;
 pub mod rate;
 pub mod record;
+pub mod secret;
 pub mod session;
 pub mod time;
+pub mod vault;

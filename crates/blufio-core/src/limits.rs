@@ -42,6 +42,16 @@ pub const DOCUMENT_PAGES_MAX: u32 = 100;
 /// Length of a recording. Over: it is described and not transcribed.
 pub const VOICE_SECONDS_MAX: u32 = 600;
 
+/// Bytes of a picture that is shown as one (Bot API, `sendPhoto`: "at most 10 MB in size"). Larger: sent as a document.
+pub const SENT_PICTURE_BYTES_MAX: usize = 10_000_000;
+/// Fetching and opening all files of what one turn answers, without waiting for their turn. Over: as for [`FETCH`].
+pub const READING: Duration = Duration::from_secs(120);
+/// Messages whose files are fetched and opened at once; each has one file in memory at a time. Full: the others wait.
+pub const FILES_OPEN_MAX: usize = 2;
+/// Pictures and documents that a conversation shows to the model, which takes 100 pictures in a request. Over: the oldest are
+/// described from then on.
+pub const PROMPT_FILES_MAX: usize = 90;
+
 /// How long a question to an owner is open. Over: it counts as a no.
 pub const APPROVAL_TTL: Duration = Duration::from_secs(600);
 /// Questions open at once. Full: the call is refused, and the model reads why.
@@ -98,6 +108,10 @@ pub const REPLY_CHUNKS_MAX: usize = 20;
 pub const OUTBOX_PENDING_MAX: u32 = 2_000;
 /// Age at which an unsent row is given up.
 pub const OUTBOX_AGE: Duration = Duration::from_secs(24 * 3600);
+/// All tries of a poll without any answer. Over: the channel is started anew.
+pub const POLL_SILENCE: Duration = Duration::from_secs(90);
+/// A poll without an answer for this long is not a connection: the process is not ready.
+pub const POLL_SILENCE_TOLD: Duration = Duration::from_secs(120);
 /// Pairing requests waiting per bot. Full: silence.
 pub const PAIRING_PENDING_MAX: u32 = 3;
 /// Life of a pairing code.
@@ -124,6 +138,10 @@ const _: () = assert!(MODEL_RESPONSE_BYTES_MAX < MODEL_REQUEST_BYTES_MAX);
 // In base64, together, with room for the words.
 const _: () = assert!(PROMPT_FILES_BYTES_MAX * 4 / 3 + 1024 * 1024 <= MODEL_REQUEST_BYTES_MAX as u64);
 const _: () = assert!(SHOWN_FILES_BYTES_MAX as u64 <= PROMPT_FILES_BYTES_MAX);
+const _: () = assert!(IMAGES_PER_TURN_MAX < PROMPT_FILES_MAX && PROMPT_FILES_MAX < 100);
+const _: () = assert!(FETCH.as_secs() <= READING.as_secs());
+// A channel that is being started anew is not told to be down.
+const _: () = assert!(POLL_SILENCE.as_secs() < POLL_SILENCE_TOLD.as_secs());
 const _: () = assert!(IMAGE_BYTES_MAX as u64 <= ATTACHMENT_BYTES_MAX);
 const _: () = assert!(ATTACHMENT_BYTES_MAX <= ATTACHMENTS_BYTES_MAX);
 const _: () = assert!(APPROVAL_TTL.as_secs() < OUTBOX_AGE.as_secs());

@@ -35,10 +35,22 @@ pub enum Origin {
     File,
     /// A model wrote it.
     Model,
-    /// A tool returned it.
+    /// A model wrote it with foreign words before it, which it may have followed.
+    Derived,
+    /// A tool of ours returned it.
     Tool,
+    /// A tool returned it, and others may have written it.
+    Foreign,
     /// Blufio wrote it (`[stopped]`, `[no reply]`, `[error]`).
     Engine,
+}
+
+impl Origin {
+    /// Words of others, or such that may follow them, whoever asks; a person's words are others' to an owner only.
+    #[must_use]
+    pub const fn is_foreign(self) -> bool {
+        matches!(self, Self::Group | Self::Forward | Self::File | Self::Derived | Self::Foreign)
+    }
 }
 
 /// One piece of a message.
@@ -99,12 +111,20 @@ pub enum Body {
         bytes: u64,
         /// The name that its sender gave it; a label and never a path.
         title: String,
+        /// Its pages, as it claims itself; zero: nobody knows.
+        #[serde(default, skip_serializing_if = "is_unknown")]
+        pages: u32,
     },
     /// A block that only its vendor understands (thinking, redacted thinking, server tools); its bytes are in the wire row.
     Opaque {
         /// The vendor's name of the block type.
         kind: String,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_unknown(pages: &u32) -> bool {
+    *pages == 0
 }
 
 impl Part {
@@ -206,5 +226,19 @@ mod tests {
         assert_eq!(serde_json::to_string(&parts).unwrap(), stored);
         assert_eq!(serde_json::from_str::<Vec<Part>>(stored).unwrap(), parts);
         assert_eq!(visible_text(&parts), "hi");
+        // Rows from before pages were counted.
+        let old = r#"{"type":"document","attachment":"ab","media_type":"application/pdf","bytes":7,"title":"t"}"#;
+        let document = |pages| Body::Document {
+            attachment: AttachmentId::new("ab"),
+            media_type: "application/pdf".into(),
+            bytes: 7,
+            title: "t".into(),
+            pages,
+        };
+        assert_eq!(serde_json::from_str::<Body>(old).unwrap(), document(0));
+        assert_eq!(serde_json::to_string(&document(0)).unwrap(), old);
+        let new = old.replace('}', r#","pages":3}"#);
+        assert_eq!(serde_json::to_string(&document(3)).unwrap(), new);
+        assert_eq!(serde_json::from_str::<Body>(&new).unwrap(), document(3));
     }
 }

@@ -1,21 +1,54 @@
 //! The one place that decides whether a tool call may run.
 //!
-//! The facts are complete (what the tool may do, who asked, what the owner wants to be asked about). A tool that sends bytes
-//! away answers to the owner alone; a tool on the owner's list waits for an owner's yes; the others run.
+//! Models are taken to be in the hands of whoever wrote the last text they read. So nothing here rests on what a model says:
+//! the facts are what the tool may do, on whose behalf the turn runs, whether foreign or private text is before the model,
+//! and whether the arguments are the person's own words (see [`crate::provenance`]).
+//!
+//! A call has *effects* if it changes something or sends bytes to a place that its arguments choose.
 
 use crate::access::Principal;
 use crate::ids::ToolName;
-use crate::port::ToolSpec;
+use crate::port::{ArgRole, Egress, Replay, ToolSpec};
+use crate::provenance::{OwnWords, Url};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// Version of these rules. An "always" of an owner holds under the rules it was given under, and under no others.
+pub const POLICY_VERSION: u32 = 1;
+/// Addresses out of foreign text that may be fetched in one turn without asking, while private text is before the model:
+/// each choice tells its server a few bits.
+pub const FOREIGN_FETCHES_MAX: u32 = 5;
+
+/// What kinds of text are before the model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// Words of others, or of a model that had read words of others.
+    pub foreign: bool,
+    /// What must not leave this machine.
+    pub private: bool,
+}
 
 /// What is known about a call when it is judged.
 pub struct CallFacts<'a> {
     /// The tool's own declaration.
     pub tool: &'a ToolSpec,
+    /// Its arguments, an object.
+    pub arguments: &'a Value,
     /// On whose behalf the turn runs.
     pub principal: &'a Principal,
     /// The owner wants to be asked before this tool runs.
     pub ask_first: bool,
+    /// An owner has said "always" to exactly this call.
+    pub granted: bool,
+    /// What is before the model.
+    pub shown: Shown,
+    /// The person's own words in this conversation.
+    pub own: &'a OwnWords,
+    /// Addresses that stand in the foreign text before the model.
+    pub foreign_urls: &'a BTreeSet<Url>,
+    /// How many of them may still be fetched in this turn.
+    pub foreign_fetches_left: u32,
 }
 
 /// What to do with a call.
@@ -23,61 +56,296 @@ pub struct CallFacts<'a> {
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
     /// Run it.
-    Allow,
+    Allow(Rule),
     /// Wait until an owner has said yes.
-    Ask,
+    Ask(Rule),
     /// Do not run it; the model reads why.
     Deny(String),
+}
+
+/// Which rule decided; one word of the decision log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// It has no effects.
+    NoEffects,
+    /// It goes into the conversation, or to a service of the operator's choice.
+    KnownPlace,
+    /// No words of others are before the model.
+    NothingForeign,
+    /// An owner has said "always" to exactly this.
+    Granted,
+    /// It goes where the person's own words say.
+    OwnWords,
+    /// It fetches an address, and nothing private is before the model.
+    NothingPrivate,
+    /// It fetches an address that stands, as it is, in text before the model.
+    ShownAddress,
+    /// The owner's list, or the tool itself, says that an owner is asked.
+    AlwaysAsked,
+    /// Words of others are before the model, and where this goes is not the person's own words.
+    ForeignDestination,
+    /// Words of others are before the model, and what this sends may be private.
+    PrivateContent,
+}
+
+impl Rule {
+    /// Why an owner is asked, in plain words; what the question says.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::ForeignDestination => {
+                "I have read text of others, and where this goes is not in your own words, so it may be their wish and not yours."
+            }
+            Self::PrivateContent => {
+                "I have read text of others and something of yours, and this would put content somewhere that you did not write."
+            }
+            Self::AlwaysAsked => "I always ask before this.",
+            Self::NoEffects
+            | Self::KnownPlace
+            | Self::NothingForeign
+            | Self::Granted
+            | Self::OwnWords
+            | Self::NothingPrivate
+            | Self::ShownAddress => "",
+        }
+    }
 }
 
 /// Judges one call.
 #[must_use]
 pub fn decide(facts: &CallFacts<'_>) -> Decision {
-    match facts.principal {
-        Principal::Person(_) if facts.tool.egress => Decision::Deny(denied(&facts.tool.name)),
-        Principal::Owner | Principal::Person(_) if facts.ask_first => Decision::Ask,
-        Principal::Owner | Principal::Person(_) => Decision::Allow,
+    let CallFacts { tool, shown, .. } = facts;
+    // What the owner wants to be asked about, people may ask for.
+    if matches!(facts.principal, Principal::Person(_)) && !tool.people && !facts.ask_first {
+        return Decision::Deny(denied(&tool.name));
+    }
+    let asked = tool.asks || facts.ask_first;
+    if facts.granted && is_grantable(facts) {
+        return Decision::Allow(Rule::Granted);
+    }
+    if asked {
+        return Decision::Ask(Rule::AlwaysAsked);
+    }
+    match (tool.replay, tool.egress) {
+        (Replay::Pure, Egress::None) => Decision::Allow(Rule::NoEffects),
+        (Replay::Pure, Egress::Service) | (_, Egress::Conversation) => Decision::Allow(Rule::KnownPlace),
+        _ if !shown.foreign => Decision::Allow(Rule::NothingForeign),
+        (Replay::Pure, Egress::Anywhere) => fetch(facts),
+        _ => effect(facts),
     }
 }
 
+/// Whether an owner may answer "always": what runs programs, deletes or pays is looked at every time once words of others are
+/// before the model.
+#[must_use]
+pub fn is_grantable(facts: &CallFacts<'_>) -> bool {
+    !(facts.tool.asks && facts.shown.foreign)
+}
+
+/// Reading from an address that the arguments name, with foreign text before the model.
+fn fetch(facts: &CallFacts<'_>) -> Decision {
+    if !facts.shown.private {
+        return Decision::Allow(Rule::NothingPrivate);
+    }
+    if all(facts, ArgRole::Destination, |value| facts.own.holds(value)) {
+        return Decision::Allow(Rule::OwnWords);
+    }
+    let shown = |value: &Value| {
+        value.as_str().and_then(Url::parse).is_some_and(|address| facts.foreign_urls.contains(&address))
+    };
+    if facts.foreign_fetches_left > 0 && all(facts, ArgRole::Destination, shown) {
+        return Decision::Allow(Rule::ShownAddress);
+    }
+    Decision::Ask(Rule::ForeignDestination)
+}
+
+/// Changing or sending something, with foreign text before the model.
+fn effect(facts: &CallFacts<'_>) -> Decision {
+    let own = |value: &Value| facts.own.holds(value);
+    if !all(facts, ArgRole::Destination, own) || !all(facts, ArgRole::Path, |value| facts.own.holds_path(value)) {
+        return Decision::Ask(Rule::ForeignDestination);
+    }
+    // A file tells nobody anything, whatever is in it, and is foreign text to whoever reads it again.
+    let file = facts.tool.egress == Egress::None && facts.tool.arg_roles.iter().any(|(_, role)| *role == ArgRole::Path);
+    if !file && facts.shown.private && !all(facts, ArgRole::Content, own) {
+        return Decision::Ask(Rule::PrivateContent);
+    }
+    Decision::Allow(Rule::OwnWords)
+}
+
+/// Every argument of a role is such.
+fn all(facts: &CallFacts<'_>, role: ArgRole, such: impl Fn(&Value) -> bool) -> bool {
+    let Some(arguments) = facts.arguments.as_object() else { return false };
+    arguments.iter().filter(|(name, _)| facts.tool.role(name) == role).all(|(_, value)| such(value))
+}
+
 fn denied(tool: &ToolName) -> String {
-    format!("`{tool}` sends data off this machine and is only available to the owner")
+    format!("`{tool}` is only available to the owner")
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::port::{Replay, ToolLimits};
+    use proptest::prelude::*;
+    use serde_json::json;
 
-    fn tool(egress: bool) -> ToolSpec {
-        ToolSpec {
-            name: ToolName::new("t"),
-            description: "t",
-            schema: serde_json::json!({"type": "object"}),
-            replay: Replay::Pure,
-            egress,
-            arg_roles: &[],
-            limits: ToolLimits::default(),
+    const OWNER: Principal = Principal::Owner;
+    const NOTHING: Shown = Shown { foreign: false, private: false };
+    const FOREIGN: Shown = Shown { foreign: true, private: false };
+    const BOTH: Shown = Shown { foreign: true, private: true };
+
+    fn tool(replay: Replay, egress: Egress) -> ToolSpec {
+        let arg_roles = &[("to", ArgRole::Destination), ("text", ArgRole::Content), ("path", ArgRole::Path)];
+        ToolSpec { replay, egress, arg_roles, ..ToolSpec::new("t", "t", json!({"type": "object"})) }
+    }
+
+    fn own() -> OwnWords {
+        let mut own = OwnWords::default();
+        own.add("Send “I am late” to ann@example.org, and put https://example.org/a into notes/a.md.");
+        own
+    }
+
+    fn judge(tool: &ToolSpec, arguments: &Value, shown: Shown) -> Decision {
+        let foreign_urls = Url::all_in("see https://shown.example/x").collect();
+        decide(&CallFacts {
+            tool,
+            arguments,
+            principal: &OWNER,
+            ask_first: false,
+            granted: false,
+            shown,
+            own: &own(),
+            foreign_urls: &foreign_urls,
+            foreign_fetches_left: 1,
+        })
+    }
+
+    #[test]
+    fn what_has_no_effects_is_never_asked_for() {
+        let read = tool(Replay::Pure, Egress::None);
+        assert_eq!(judge(&read, &json!({"to": "anything"}), BOTH), Decision::Allow(Rule::NoEffects));
+        let search = tool(Replay::Pure, Egress::Service);
+        assert_eq!(judge(&search, &json!({"to": "anything"}), BOTH), Decision::Allow(Rule::KnownPlace));
+    }
+
+    #[test]
+    fn effects_go_where_the_person_said() {
+        let send = tool(Replay::Effectful, Egress::Anywhere);
+        let check = |arguments: Value, shown, expected| assert_eq!(judge(&send, &arguments, shown), expected);
+        let eve = json!({"to": "eve@example.org", "text": "x"});
+        check(eve.clone(), NOTHING, Decision::Allow(Rule::NothingForeign));
+        check(eve, FOREIGN, Decision::Ask(Rule::ForeignDestination));
+        check(json!({"to": "ann@example.org", "text": "x"}), FOREIGN, Decision::Allow(Rule::OwnWords));
+        check(json!({"to": "ann@example.org", "text": "x"}), BOTH, Decision::Ask(Rule::PrivateContent));
+        check(json!({"to": "ann@example.org", "text": "I am late"}), BOTH, Decision::Allow(Rule::OwnWords));
+        check(json!({"to": ["ann@example.org", "eve@x.test"]}), FOREIGN, Decision::Ask(Rule::ForeignDestination));
+        // An argument without a role is a destination.
+        check(json!({"to": "ann@example.org", "other": "x"}), FOREIGN, Decision::Ask(Rule::ForeignDestination));
+        check(json!("ann@example.org"), FOREIGN, Decision::Ask(Rule::ForeignDestination));
+    }
+
+    #[test]
+    fn what_stays_here_may_hold_anything_where_the_person_said() {
+        let write = tool(Replay::Idempotent, Egress::None);
+        let derived = json!({"path": "notes/a.md", "text": "what the page said"});
+        assert_eq!(judge(&write, &derived, BOTH), Decision::Allow(Rule::OwnWords));
+        let elsewhere = json!({"path": "other.md", "text": "x"});
+        assert_eq!(judge(&write, &elsewhere, BOTH), Decision::Ask(Rule::ForeignDestination));
+    }
+
+    #[test]
+    fn addresses() {
+        let fetch = ToolSpec { arg_roles: &[("url", ArgRole::Destination)], ..tool(Replay::Pure, Egress::Anywhere) };
+        let check = |url: &str, shown, expected| assert_eq!(judge(&fetch, &json!({"url": url}), shown), expected);
+        check("https://anywhere.example/", NOTHING, Decision::Allow(Rule::NothingForeign));
+        check("https://anywhere.example/", FOREIGN, Decision::Allow(Rule::NothingPrivate));
+        check("https://anywhere.example/", BOTH, Decision::Ask(Rule::ForeignDestination));
+        check("https://example.org/a", BOTH, Decision::Allow(Rule::OwnWords));
+        check("https://shown.example/x", BOTH, Decision::Allow(Rule::ShownAddress));
+        check("https://shown.example/x?secret", BOTH, Decision::Ask(Rule::ForeignDestination));
+        check("https://shown.example/", BOTH, Decision::Ask(Rule::ForeignDestination));
+    }
+
+    #[test]
+    fn only_so_many_shown_addresses_are_fetched() {
+        let fetch = tool(Replay::Pure, Egress::Anywhere);
+        let arguments = json!({"to": "https://shown.example/x"});
+        let foreign_urls = Url::all_in("https://shown.example/x").collect();
+        let (own, tool, principal) = (OwnWords::default(), &fetch, &OWNER);
+        let facts = CallFacts {
+            tool,
+            arguments: &arguments,
+            principal,
+            ask_first: false,
+            granted: false,
+            shown: BOTH,
+            own: &own,
+            foreign_urls: &foreign_urls,
+            foreign_fetches_left: 0,
+        };
+        assert_eq!(decide(&facts), Decision::Ask(Rule::ForeignDestination));
+    }
+
+    #[test]
+    fn who_is_no_owner_uses_few_tools_or_asks_the_owner() {
+        let person = Principal::Person("7".into());
+        let (arguments, own, foreign_urls) = (json!({}), OwnWords::default(), BTreeSet::new());
+        let judge = |people: bool, granted: bool, ask_first: bool, principal: &Principal| {
+            decide(&CallFacts {
+                tool: &ToolSpec { people, ..tool(Replay::Idempotent, Egress::None) },
+                arguments: &arguments,
+                principal,
+                ask_first,
+                granted,
+                shown: NOTHING,
+                own: &own,
+                foreign_urls: &foreign_urls,
+                foreign_fetches_left: 0,
+            })
+        };
+        assert!(matches!(judge(false, true, false, &person), Decision::Deny(_)));
+        assert_eq!(judge(false, false, true, &person), Decision::Ask(Rule::AlwaysAsked));
+        assert_eq!(judge(true, false, false, &person), Decision::Allow(Rule::NothingForeign));
+        assert_eq!(judge(true, false, true, &person), Decision::Ask(Rule::AlwaysAsked));
+        assert_eq!(judge(false, false, true, &OWNER), Decision::Ask(Rule::AlwaysAsked));
+        assert_eq!(judge(false, true, true, &OWNER), Decision::Allow(Rule::Granted));
+    }
+
+    #[test]
+    fn a_program_is_asked_for_again_once_words_of_others_are_read() {
+        let exec = ToolSpec { asks: true, ..tool(Replay::Effectful, Egress::None) };
+        let (arguments, own, foreign_urls) = (json!({}), OwnWords::default(), BTreeSet::new());
+        let judge = |shown, granted| {
+            let (tool, principal) = (&exec, &OWNER);
+            decide(&CallFacts {
+                tool,
+                arguments: &arguments,
+                principal,
+                ask_first: false,
+                granted,
+                shown,
+                own: &own,
+                foreign_urls: &foreign_urls,
+                foreign_fetches_left: 0,
+            })
+        };
+        assert_eq!(judge(NOTHING, true), Decision::Allow(Rule::Granted));
+        assert_eq!(judge(NOTHING, false), Decision::Ask(Rule::AlwaysAsked));
+        assert_eq!(judge(FOREIGN, true), Decision::Ask(Rule::AlwaysAsked));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever the arguments: with foreign text before the model, nothing with effects runs towards words that the
+        /// person did not write.
+        #[test]
+        fn foreign_words_cause_no_effect_unasked(to in "[a-z]{1,12}@[a-z]{1,8}\\.test", text in ".{0,40}", private: bool) {
+            let send = tool(Replay::Effectful, Egress::Anywhere);
+            let decided = judge(&send, &json!({"to": to, "text": text}), Shown { foreign: true, private });
+            prop_assert_eq!(decided, Decision::Ask(Rule::ForeignDestination));
         }
-    }
-
-    #[test]
-    fn only_the_owner_may_send_data_away() {
-        let person = Principal::Person("7".into());
-        let verdict =
-            |egress, principal: &Principal| decide(&CallFacts { tool: &tool(egress), principal, ask_first: false });
-        assert_eq!(verdict(false, &person), Decision::Allow);
-        assert_eq!(verdict(true, &Principal::Owner), Decision::Allow);
-        assert!(matches!(verdict(true, &person), Decision::Deny(_)));
-    }
-
-    #[test]
-    fn whoever_asks_the_owner_is_asked_first() {
-        let person = Principal::Person("7".into());
-        let verdict =
-            |egress, principal: &Principal| decide(&CallFacts { tool: &tool(egress), principal, ask_first: true });
-        assert_eq!(verdict(false, &person), Decision::Ask);
-        assert_eq!(verdict(true, &Principal::Owner), Decision::Ask);
-        assert!(matches!(verdict(true, &person), Decision::Deny(_)), "asking opens nothing that is closed");
     }
 }

@@ -2,20 +2,25 @@
 //!
 //! Numbers of turns, messages and calls are chosen by the session's one actor, so a commit never has to wait to learn them.
 
+mod audit;
 mod inbound;
 mod outbound;
+mod vault;
 mod views;
 
+pub use audit::{AuditView, Grant};
 pub use inbound::{Accepted, Batch, DecisionReplies, Fate, InboxRow, Item, Taken};
 pub use outbound::{Draft, OutboxMark, OutboxRow, Payload, Rendered, Telling};
+pub use vault::Vault;
 pub use views::{
     ApprovalView, ChannelView, ChatView, DeadView, InboxView, MessageView, Query, SessionView, StoreStatus, TurnView,
     View,
 };
 
 use crate::approval::Verdict;
+use crate::audit::AuditEntry;
 use crate::ids::{
-    ApprovalId, Boot, CallId, CallNumber, ChannelName, EpochNumber, InboxId, MessageSeq, ModelId, OutboxId, SessionId,
+    ApprovalId, Boot, CallId, CallNumber, ChannelName, EpochNumber, GrantId, InboxId, MessageSeq, ModelId, OutboxId, SessionId,
     SessionKey, ToolName, TurnNumber,
 };
 use crate::message::{Part, Role, Usage};
@@ -57,6 +62,8 @@ pub struct Commit {
     pub steps: Vec<Step>,
     /// The rows, in order.
     pub records: Vec<Record>,
+    /// What is to be recorded besides what the rows themselves bring along: questions, their answers, and what may always run.
+    pub audit: Vec<AuditEntry>,
     /// Now.
     pub at: Timestamp,
 }
@@ -90,6 +97,13 @@ pub enum Record {
     Joined(Vec<InboxId>),
     /// A question to an owner.
     Approval(NewApproval),
+    /// A call runs because an owner has said "always"; refused if that was taken back in between.
+    GrantUsed {
+        /// By which.
+        id: GrantId,
+        /// The call.
+        call: CallId,
+    },
     /// Nobody waits any more for the answers to this turn's open questions; the messages that show them say so.
     ApprovalsClosed {
         /// Why.
@@ -161,6 +175,8 @@ pub struct Epoch {
     pub tools: Shared,
     /// The first message that belongs to the prompt.
     pub first: MessageSeq,
+    /// Up to this message, words of others are not in the prompt; 0: all are.
+    pub cleared: MessageSeq,
     /// Earlier messages rendered anew for it.
     pub wires: Vec<(MessageSeq, Shared)>,
 }
@@ -225,6 +241,9 @@ pub struct NewApproval {
     pub call: CallId,
     /// SHA-256 over tool, arguments, session and turn, in hexadecimal.
     pub hash: String,
+    /// What an "always" would hold for: SHA-256 over policy version, tool and canonical arguments, in hexadecimal. `None`: it
+    /// cannot be answered so.
+    pub grant: Option<String>,
     /// Where it is shown; `None`: only where approvals are listed.
     pub shown: Option<Route>,
     /// The text of the question.
@@ -257,6 +276,8 @@ pub struct ToolRun {
     pub input: String,
     /// What may happen after a crash.
     pub replay: Replay,
+    /// What an owner's yes is held to besides the arguments (see [`crate::port::Tool::binding`]).
+    pub bound: Option<String>,
     /// How far it is.
     pub state: ToolState,
 }
@@ -314,6 +335,8 @@ pub struct Snapshot {
     pub history: Vec<StoredMessage>,
     /// The last message's number.
     pub last_message: MessageSeq,
+    /// When it was stored.
+    pub last_at: Timestamp,
     /// The last turn's number.
     pub last_turn: TurnNumber,
     /// The model chosen by the person.
@@ -455,7 +478,8 @@ pub enum PairingChange {
 /// How long things are kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
-    /// Messages older than this many days go; 0 keeps them for ever.
+    /// Messages older than this many days go; 0 keeps them for ever. The details of the audit log go with them, and after 90
+    /// days in any case; the log itself stays.
     pub messages_days: u32,
 }
 

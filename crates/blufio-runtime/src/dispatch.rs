@@ -6,7 +6,7 @@
 
 use crate::herald::{Herald, News};
 use crate::tasks::{Tasks, guarded};
-use blufio_core::approval::{approval_id, buttons};
+use blufio_core::approval::{approval_id, buttons, offers_always};
 use blufio_core::failpoint::{Failpoint, hit};
 use blufio_core::ids::{ApprovalId, ChannelName, OutboxId};
 use blufio_core::limits::OUTBOX_AGE;
@@ -345,10 +345,10 @@ impl Dispatcher {
             Payload::File(file) => {
                 OutboxMark::Dead(row.id, format!("nobody knows whether the file “{}” arrived: {error}", file.name))
             }
-            Payload::Question { approval, .. } => {
+            Payload::Question { approval, buttons: shown } => {
                 let fresh = approval_id([self.rng.bits(), self.rng.bits()]);
                 let question = renamed(&row.body, approval, &fresh);
-                let buttons = buttons(&fresh);
+                let buttons = buttons(&fresh, offers_always(shown));
                 OutboxMark::AskedAgain { id: row.id, void: approval.clone(), fresh, question, buttons }
             }
         }

@@ -1,6 +1,7 @@
 //! Is it alive, is it ready: judged by progress, not by existence.
 
 use crate::sessions::Progress;
+use blufio_core::limits::POLL_SILENCE_TOLD;
 use blufio_core::port::{ChannelHealth, Clock};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,8 +9,6 @@ use std::time::Duration;
 
 /// A critical loop that has not gone round for this long hangs.
 const BEAT_MAX: Duration = Duration::from_secs(25);
-/// A poll without an answer for this long is not a connection.
-const POLL_MAX: Duration = Duration::from_secs(120);
 /// A turn that has not got anywhere for this long is stuck.
 const STUCK: Duration = Duration::from_secs(11 * 60);
 
@@ -50,7 +49,7 @@ impl Health {
     /// Whether a channel lets messages through; the reason if not.
     pub fn channel_trouble(&self, health: &ChannelHealth) -> Option<String> {
         let now = self.clock.monotonic();
-        let silent = |since: u64| now.saturating_sub(Duration::from_millis(since)) > POLL_MAX;
+        let silent = |since: u64| now.saturating_sub(Duration::from_millis(since)) > POLL_SILENCE_TOLD;
         match health {
             ChannelHealth::Starting => Some("not authenticated yet".to_owned()),
             ChannelHealth::Failed { reason } => Some(reason.clone()),
@@ -68,5 +67,43 @@ impl Health {
             Progress::At(at) => self.clock.monotonic().saturating_sub(at) > STUCK,
             Progress::Asking => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use blufio_core::port::Boxed;
+    use blufio_core::time::Timestamp;
+
+    /// Ten minutes after its start.
+    struct Later;
+
+    impl Clock for Later {
+        fn now(&self) -> Timestamp {
+            Timestamp(600_000)
+        }
+        fn monotonic(&self) -> Duration {
+            Duration::from_secs(600)
+        }
+        fn sleep(&self, _: Duration) -> Boxed<'static, ()> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[test]
+    fn a_channel_is_in_trouble_when_its_poll_has_had_no_answer_for_two_minutes() {
+        let health = Health::new(Arc::new(Later));
+        let check = |channel: ChannelHealth, expect: Option<&str>| {
+            assert_eq!(health.channel_trouble(&channel).as_deref(), expect, "{channel:?}");
+        };
+        let degraded = |poll_since_ms| ChannelHealth::Degraded { reason: "no connection".to_owned(), poll_since_ms };
+        check(ChannelHealth::Starting, Some("not authenticated yet"));
+        check(ChannelHealth::Listening, None);
+        check(ChannelHealth::Ready { poll_since_ms: 480_000 }, None);
+        check(ChannelHealth::Ready { poll_since_ms: 479_999 }, Some("no answer for two minutes"));
+        check(degraded(480_000), None);
+        check(degraded(479_999), Some("no connection"));
+        check(ChannelHealth::Failed { reason: "no token".to_owned() }, Some("no token"));
     }
 }

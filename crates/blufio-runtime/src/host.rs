@@ -243,6 +243,12 @@ impl Host {
         stuck.map_or(Readiness::Ready, |(key, _)| Readiness::NotReady(format!("session {key} is stuck")))
     }
 
+    /// What the operator should know about a channel although nothing fails.
+    #[must_use]
+    pub fn remark(&self, channel: &ChannelName) -> Option<String> {
+        self.engine.adapters.channels.get(channel)?.remark()
+    }
+
     /// A critical loop hangs, or commits have not worked for too long. For the service manager's watchdog.
     #[must_use]
     pub fn hangs(&self) -> Option<&'static str> {

@@ -157,18 +157,39 @@ impl ChannelIntake {
                 Access::MayPair => refused(Refusal::Stranger),
                 Access::Refused(refusal) => refused(refusal),
             },
-            InboundKind::Reacted { sender, name, message, emoji } => match authorize(&sender, rules) {
-                Access::Granted(_) | Access::Overheard { .. } => {
-                    Fate::React { chat: sender.chat, message, name, emoji }
+            InboundKind::Reacted { sender, name, message, emoji } => {
+                let sender = Sender { topic: self.topic_of(account, &sender, message).await, ..sender };
+                match authorize(&sender, rules) {
+                    Access::Granted(_) | Access::Overheard { .. } => {
+                        Fate::React { chat: sender.chat, message, name, emoji }
+                    }
+                    Access::MayPair => refused(Refusal::Stranger),
+                    Access::Refused(refusal) => refused(refusal),
                 }
-                Access::MayPair => refused(Refusal::Stranger),
-                Access::Refused(refusal) => refused(refusal),
-            },
+            }
             InboundKind::Membership { chat, closed } => Fate::Chat { chat, closed },
             InboundKind::Migrated { old, new } if rules.groups.contains_key(&rules.known_as(old)) => {
                 Fate::Migrate { old, new }
             }
             InboundKind::Migrated { .. } => refused(Refusal::Group),
+        }
+    }
+
+    /// The topic that a reaction is in, which the channel does not tell: that of the message. A message that nobody knows is
+    /// not ours, so its topic does not matter.
+    async fn topic_of(&self, account: i64, sender: &Sender, message: i64) -> Option<i64> {
+        if sender.private {
+            return None;
+        }
+        let (channel, chat) = (self.channel.clone(), sender.chat);
+        let query = Query::Thread { channel, account, chat, message };
+        match self.engine.adapters.storage.view(query, self.engine.adapters.clock.now()).await {
+            Ok(View::Thread(thread)) => thread,
+            Ok(_) => None,
+            Err(error) => {
+                tracing::warn!(%error, "the topic of a reaction could not be looked up; the group's own rules hold");
+                None
+            }
         }
     }
 
@@ -206,6 +227,7 @@ impl ChannelIntake {
     fn answer_press(&self, press: String, taken: Option<&Taken>) {
         let words = match taken {
             Some(Taken::Decided(_, Verdict::Allow)) => "Allowed.",
+            Some(Taken::Decided(_, Verdict::Always)) => "Allowed, and always exactly this.",
             Some(Taken::Decided(_, Verdict::Deny)) => "Denied.",
             Some(Taken::AlreadyDecided) => "Already decided, or no longer open.",
             Some(Taken::Queued | Taken::Closed | Taken::Paired(_)) | None => "This button is not for you.",
@@ -265,7 +287,11 @@ pub(crate) async fn fate(engine: &Arc<Engine>, message: Message) -> Fate {
         Some(Command::Approve(None)) => answer(open_questions(engine).await),
         Some(Command::Approve(Some((approval, verdict)))) => {
             let say = |text: &str| first(engine.drafts(&route, text, None));
-            let decided = if verdict == Verdict::Allow { "Allowed." } else { "Denied." };
+            let decided = match verdict {
+                Verdict::Allow => "Allowed.",
+                Verdict::Always => "Allowed, and always exactly this; `blufio approval list --grants` shows it.",
+                Verdict::Deny => "Denied.",
+            };
             let replies =
                 say(decided).zip(say(LATE)).map(|(decided, late)| Box::new(DecisionReplies { decided, late }));
             Fate::Decide { approval, verdict, by: format!("owner {user}"), at: None, replies }
@@ -275,6 +301,8 @@ pub(crate) async fn fate(engine: &Arc<Engine>, message: Message) -> Fate {
         command @ (Some(Command::New | Command::Model(_) | Command::Retry | Command::Timezone(_)) | None) => {
             // Whom a command was addressed to is settled here; text that only looks like one is left as it is.
             let text = if command.is_some() { strip_addressee(content.text) } else { content.text };
+            // Whoever sends a secret does not want it in a conversation.
+            let text = engine.settings.leaks.redact(&text).into_owned();
             let content = Content { text, ..content };
             let when_full = first(engine.drafts(&route, QUEUE_FULL, None));
             let pending_max = engine.settings.pending_messages;

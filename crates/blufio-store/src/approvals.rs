@@ -1,13 +1,16 @@
 //! Questions to an owner: written with the step that asks, answered at most once, and shown as answered where they were
-//! asked. Whether a question may be asked, and what follows from its answer, is decided elsewhere.
+//! asked. Whether a question may be asked, and what follows from its answer, is decided elsewhere. Both are recorded in the audit
+//! log in the same transaction.
 
 use crate::fault::{Done, broken, not_found};
-use crate::{outbox, rows};
-use blufio_core::approval::{Button, Verdict, approval_id, buttons};
+use crate::{audit, grants, outbox, rows};
+use blufio_core::approval::{Button, Verdict, approval_id, buttons, offers_always};
+use blufio_core::audit::{AuditEntry, AuditKind};
 use blufio_core::ids::{ApprovalId, CallId, ChannelName, OutboxId, SessionId, SessionKey, ToolName, TurnNumber};
 use blufio_core::record::{ApprovalView, Committed, Decided, Draft, GivenUp, NewApproval, Payload, Rendered, Route};
 use blufio_core::time::Timestamp;
 use rusqlite::{Connection, params};
+use serde_json::json;
 
 /// The call that a question is about.
 pub(crate) struct Call<'a> {
@@ -36,8 +39,8 @@ pub(crate) fn ask(
     rows::change(
         connection,
         "INSERT INTO approvals (id, session, turn, call_id, hash, tool, input, state, channel, account, chat,
-                                question_rich, question_plain, created, expires)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'pending', ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                                question_rich, question_plain, created, expires, grant_hash)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'pending', ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         params![
             new.id.as_str(),
             call.session.0,
@@ -53,12 +56,52 @@ pub(crate) fn ask(
             new.question.plain,
             at.0,
             new.expires.0,
+            new.grant,
         ],
     )?;
+    record_question(connection, &new.id, None, at)?;
+    let buttons = buttons(&new.id, new.grant.is_some());
     match shown {
-        Some(route) => show(connection, &new.id, (route, &new.question, buttons(&new.id)), continues, at),
+        Some(route) => show(connection, &new.id, (route, &new.question, buttons), continues, at),
         None => Ok(Vec::new()),
     }
+}
+
+/// Records that a question was asked; `instead` of which other one.
+fn record_question(
+    connection: &Connection,
+    id: &ApprovalId,
+    instead: Option<&ApprovalId>,
+    at: Timestamp,
+) -> Done<()> {
+    let entry = rows::first(
+        connection,
+        "SELECT turns.principal_id, key, tool, input, approvals.turn, call_id, hash, expires, grant_hash
+         FROM approvals JOIN turns USING (session, turn) JOIN sessions ON sessions.id = session WHERE approvals.id = ?1",
+        [id.as_str()],
+        |row| {
+            let (tool, input, call): (String, String, String) = (row.get(2)?, row.get(3)?, row.get(5)?);
+            let (turn, expires): (i64, i64) = (row.get(4)?, row.get(7)?);
+            let (hash, grant): (String, Option<String>) = (row.get(6)?, row.get(8)?);
+            Ok(AuditEntry {
+                kind: AuditKind::ApprovalAsked,
+                actor: row.get(0)?,
+                session: Some(SessionKey::new(row.get::<_, String>(1)?)),
+                target: target(id),
+                outcome: "asked".to_owned(),
+                detail: json!({
+                    "tool": tool, "input": input, "turn": turn, "call": call, "hash": hash, "expires": expires,
+                    "grant": grant, "instead": instead,
+                }),
+            })
+        },
+    )?;
+    let entry = entry.ok_or_else(|| broken(format!("question {id} is of no turn")))?;
+    audit::append(connection, &[entry], at)
+}
+
+fn target(id: &ApprovalId) -> String {
+    format!("approval {id}")
 }
 
 /// Puts a question into the outbox. The row is of no session: what is said about it there is not said in the conversation
@@ -90,22 +133,25 @@ pub(crate) struct Decision<'a> {
     pub(crate) account: i64,
 }
 
-/// Takes an answer if the question is open; the conversation that waits for it, or nothing.
+/// Takes an answer if the question is open; the conversation that waits for it, or nothing. An "always" to a question that
+/// did not offer it is no answer.
 pub(crate) fn decide(connection: &Connection, decision: &Decision<'_>, now: Timestamp) -> Done<Option<SessionKey>> {
-    let (state, word) = match decision.verdict {
-        Verdict::Allow => ("approved", "Allowed by "),
-        Verdict::Deny => ("denied", "Denied by "),
+    let (state, word, outcome) = match decision.verdict {
+        Verdict::Allow => ("approved", "Allowed by ", "allowed"),
+        Verdict::Always => ("approved", "Always allowed by ", "always"),
+        Verdict::Deny => ("denied", "Denied by ", "denied"),
     };
+    let always = decision.verdict == Verdict::Always;
     // A quick press may come before it is booked under which number the question arrived: then the chat has to do.
     let (chat, message) = decision.at.unzip();
-    let waits = rows::first(
+    let answered = rows::first(
         connection,
         "UPDATE approvals
-         SET state = ?2, decided_at = ?3, decided_by = ?4,
+         SET state = ?2, decided_at = ?3, decided_by = ?4, always = ?10,
              ending = ?5 || ?4 || strftime(' at %Y-%m-%d %H:%M UTC', ?3 / 1000, 'unixepoch')
-         WHERE id = ?1 AND state = 'pending' AND expires > ?3
+         WHERE id = ?1 AND state = 'pending' AND expires > ?3 AND (?10 = 0 OR grant_hash IS NOT NULL)
            AND (?6 IS NULL OR (chat = ?6 AND coalesce(message_id, ?7) = ?7 AND channel = ?8 AND account = ?9))
-         RETURNING (SELECT key FROM sessions WHERE sessions.id = approvals.session)",
+         RETURNING (SELECT key FROM sessions WHERE sessions.id = approvals.session), tool, input, grant_hash",
         params![
             decision.approval.as_str(),
             state,
@@ -116,27 +162,48 @@ pub(crate) fn decide(connection: &Connection, decision: &Decision<'_>, now: Time
             message,
             decision.channel.as_str(),
             decision.account,
+            always,
         ],
-        |row| Ok(SessionKey::new(row.get::<_, String>(0)?)),
+        |row| {
+            let (session, tool, input): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok((SessionKey::new(session), tool, input, row.get::<_, Option<String>>(3)?))
+        },
     )?;
-    if waits.is_some() {
-        show_ending(connection, decision.approval, now)?;
+    let Some((session, tool, input, grant)) = answered else { return Ok(None) };
+    let entry = AuditEntry {
+        kind: AuditKind::ApprovalDecided,
+        actor: decision.by.to_owned(),
+        session: Some(session.clone()),
+        target: target(decision.approval),
+        outcome: outcome.to_owned(),
+        detail: json!({ "tool": tool, "channel": decision.channel, "account": decision.account }),
+    };
+    audit::append(connection, &[entry], now)?;
+    if let Some(hash) = grant.filter(|_| always) {
+        let (session, by) = (Some(session.clone()), decision.by);
+        let always = grants::Always { session, tool: &tool, arguments: &input, hash: &hash, by };
+        grants::make(connection, &always, now)?;
     }
-    Ok(waits)
+    show_ending(connection, decision.approval, now)?;
+    Ok(Some(session))
 }
 
 /// The answers to a turn's questions whose calls still wait.
 pub(crate) fn decided(connection: &Connection, session: SessionId, turn: TurnNumber) -> Done<Vec<Decided>> {
     rows::all(
         connection,
-        "SELECT call_id, approvals.state = 'approved' FROM approvals JOIN tool_runs USING (session, turn, call_id)
+        "SELECT call_id, approvals.state = 'approved', always FROM approvals JOIN tool_runs USING (session, turn, call_id)
          WHERE session = ?1 AND turn = ?2 AND approvals.state IN ('pending', 'approved', 'denied')
            AND approvals.state <> 'pending' AND tool_runs.state = 'awaiting_approval'
          ORDER BY decided_at, place",
         params![session.0, turn.0],
         |row| {
-            let (call, allowed): (String, bool) = (row.get(0)?, row.get(1)?);
-            let verdict = if allowed { Verdict::Allow } else { Verdict::Deny };
+            let (call, allowed, always): (String, bool, bool) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let verdict = match (allowed, always) {
+                (true, true) => Verdict::Always,
+                (true, false) => Verdict::Allow,
+                (false, _) => Verdict::Deny,
+            };
             Ok(Decided { call: CallId::new(call), verdict })
         },
     )
@@ -251,8 +318,8 @@ pub(crate) fn ask_again(connection: &Connection, again: &Again<'_>, at: Timestam
     rows::change(
         connection,
         "INSERT INTO approvals (id, session, turn, call_id, hash, tool, input, state, channel, account, chat,
-                                question_rich, question_plain, created, expires)
-         SELECT ?2, session, turn, call_id, hash, tool, input, 'pending', ?3, ?4, ?5, ?6, ?7, ?8, expires
+                                question_rich, question_plain, created, expires, grant_hash)
+         SELECT ?2, session, turn, call_id, hash, tool, input, 'pending', ?3, ?4, ?5, ?6, ?7, ?8, expires, grant_hash
          FROM approvals WHERE id = ?1",
         params![
             void.as_str(),
@@ -265,6 +332,7 @@ pub(crate) fn ask_again(connection: &Connection, again: &Again<'_>, at: Timestam
             at.0,
         ],
     )?;
+    record_question(connection, fresh, Some(void), at)?;
     // It was just sent there, so the chat is open.
     show(connection, fresh, (&route, question, buttons.to_vec()), None, at).map(drop)
 }
@@ -273,7 +341,7 @@ pub(crate) fn ask_again(connection: &Connection, again: &Again<'_>, at: Timestam
 pub(crate) fn ask_again_by_chance(
     connection: &Connection,
     row: OutboxId,
-    void: &ApprovalId,
+    (void, shown): (&ApprovalId, &[Button]),
     body: &Rendered,
     at: Timestamp,
 ) -> Done<()> {
@@ -283,6 +351,6 @@ pub(crate) fn ask_again_by_chance(
     let fresh = approval_id(bits.map(i64::cast_unsigned));
     let renamed = |text: &str| text.replace(void.as_str(), fresh.as_str());
     let question = Rendered { rich: renamed(&body.rich), plain: renamed(&body.plain) };
-    let buttons = buttons(&fresh);
+    let buttons = buttons(&fresh, offers_always(shown));
     ask_again(connection, &Again { row, void, fresh: &fresh, question: &question, buttons: &buttons }, at)
 }

@@ -4,7 +4,7 @@
 //! commit is refused, so that the stored history stays one that can be continued.
 
 use crate::fault::{Done, broken, not_found};
-use crate::{approvals, outbox, overheard, rows};
+use crate::{approvals, audit, grants, outbox, overheard, rows};
 use blufio_core::ids::{CallNumber, InboxId, OutboxId, SessionId, TurnNumber};
 use blufio_core::limits::OUTBOX_PENDING_MAX;
 use blufio_core::message::{Body, Usage};
@@ -34,6 +34,7 @@ pub(crate) fn commit(connection: &Connection, commit: &Commit) -> Done<Committed
         };
     }
     commit.steps.iter().try_for_each(|step| turn.step(step))?;
+    audit::append(connection, &commit.audit, commit.at)?;
     Ok(committed)
 }
 
@@ -54,6 +55,10 @@ impl Turn<'_> {
             Record::Approval(new) => {
                 committed.given_up.extend(self.approval(new, before)?);
                 Ok(())
+            }
+            Record::GrantUsed { id, call } => {
+                let usage = grants::Use { id: *id, session: self.session, turn: self.turn, call };
+                grants::used(self.connection, &usage, self.at)
             }
             Record::ApprovalsClosed { why } => approvals::close(self.connection, self.session, self.turn, why, self.at),
             Record::ZoneChosen(zone) => self.one(
@@ -156,7 +161,8 @@ impl Turn<'_> {
     fn epoch(&self, epoch: &Epoch) -> Done<()> {
         rows::change(
             self.connection,
-            "INSERT INTO epochs (session, number, provider, model, system, tools, first) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO epochs (session, number, provider, model, system, tools, first, cleared)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             params![
                 self.session.0,
                 epoch.number.0,
@@ -164,7 +170,8 @@ impl Turn<'_> {
                 epoch.model.as_str(),
                 &*epoch.system,
                 &*epoch.tools,
-                epoch.first.0
+                epoch.first.0,
+                epoch.cleared.0
             ],
         )?;
         for (seq, bytes) in &epoch.wires {
@@ -276,12 +283,12 @@ impl Turn<'_> {
         };
         self.one(
             "INSERT INTO tool_runs (session, turn, call_id, place, round, name, input, replay, state, boot, content, error,
-                                    starts)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?9 = 'started')
+                                    starts, bound)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?9 = 'started', ?13)
              ON CONFLICT (session, turn, call_id) DO UPDATE
              SET place = excluded.place, round = excluded.round, name = excluded.name, input = excluded.input,
                  replay = excluded.replay, state = excluded.state, boot = excluded.boot, content = excluded.content,
-                 error = excluded.error, starts = starts + excluded.starts",
+                 error = excluded.error, starts = starts + excluded.starts, bound = excluded.bound",
             params![
                 self.session.0,
                 self.turn.0,
@@ -294,7 +301,8 @@ impl Turn<'_> {
                 state,
                 boot,
                 content,
-                error
+                error,
+                run.bound
             ],
             "has no such tool call",
         )

@@ -6,10 +6,13 @@
 
 mod accept;
 mod approvals;
+mod audit;
 mod blobs;
 mod chats;
 mod commit;
+mod export;
 mod fault;
+mod grants;
 mod lanes;
 mod open;
 mod outbox;
@@ -20,20 +23,25 @@ mod recover;
 mod retain;
 mod rows;
 mod snapshot;
+mod vault;
 mod view;
 mod writer;
 
 pub use blobs::FileBlobs;
-pub use open::{BYTES_MAX, DbKey, OpenError, schema};
+pub use export::{encrypt, rekey};
+pub use open::{BYTES_MAX, OpenError, schema};
 
+use blufio_core::audit::{AuditEntry, AuditHead, AuditVerdict};
 use blufio_core::content::{Content, Overheard};
-use blufio_core::ids::{ChannelName, InboxId, MessageSeq, OutboxId, SessionId, SessionKey, TurnNumber};
+use blufio_core::ids::{ChannelName, GrantId, InboxId, MessageSeq, OutboxId, SessionId, SessionKey, TurnNumber};
+use blufio_core::keys::DatabaseKey;
 use blufio_core::port::{Clock, Storage, StoreError};
 use blufio_core::record::{
-    Accepted, Batch, Commit, Committed, Decided, Fate, InboxRow, NeutralMessage, OutboxMark, OutboxRow, Pairing,
-    PairingChange, Query, Recovered, Retention, Snapshot, Telling, View,
+    Accepted, Batch, Commit, Committed, Decided, Fate, Grant, InboxRow, NeutralMessage, OutboxMark, OutboxRow, Pairing,
+    PairingChange, Query, Recovered, Retention, Snapshot, Telling, Vault, View,
 };
 use blufio_core::time::Timestamp;
+use blufio_core::vault::VaultChange;
 use fault::Done;
 use lanes::{Lane, Lanes, Next};
 use readers::{READERS, Reader};
@@ -45,6 +53,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 use writer::{Job, Work, Writer};
+use zeroize::Zeroizing;
 
 /// How long the writer has nothing to do before it tidies up.
 const IDLE: Duration = Duration::from_millis(200);
@@ -78,6 +87,8 @@ pub struct Options {
     pub role: Role,
     /// Measures how long a transaction and a read take (monotonic time only).
     pub clock: Arc<dyn Clock>,
+    /// Seals the entries of the audit log, and is needed to look at the seals; without it they have none.
+    pub audit_key: Option<Zeroizing<[u8; 32]>>,
 }
 
 /// The store.
@@ -86,6 +97,7 @@ pub struct Store {
     commits: Arc<AtomicU64>,
     /// This process has taken the store over; only then may it say that it left in good order.
     recovered: AtomicBool,
+    audit_key: Option<Zeroizing<[u8; 32]>>,
 }
 
 enum Engine {
@@ -102,18 +114,16 @@ enum Engine {
 }
 
 impl Store {
-    /// Opens the file, creating and migrating it if the role may. Its folder must exist and belong to us alone.
+    /// Opens the file, creating and migrating it if the role may. Its folder must exist and belong to us alone. With a key
+    /// the file is an encrypted one, without it a plain one, and neither is ever taken for the other.
     ///
     /// # Errors
-    /// The file is not ours, is of a later version, or cannot be read or created; a key was given to a build without cipher.
-    pub fn open(path: &Path, key: Option<DbKey>, options: Options) -> Result<Self, OpenError> {
-        if key.is_some() {
-            return Err(OpenError::NoCipher);
-        }
+    /// The file is not ours, needs another key, is of a later version, or cannot be read or created.
+    pub fn open(path: &Path, key: Option<&DatabaseKey>, options: Options) -> Result<Self, OpenError> {
         let commits = Arc::new(AtomicU64::new(0));
         let writer = match options.role {
             Role::Owner => Some(Writer {
-                connection: open::writer(path)?,
+                connection: open::writer(path, key, options.audit_key.clone())?,
                 clock: Arc::clone(&options.clock),
                 commits: Arc::clone(&commits),
                 log: log_beside(path),
@@ -121,7 +131,7 @@ impl Store {
             Role::Reader => None,
         };
         let reader = || {
-            Reader::new(open::reader(path)?, Arc::clone(&options.clock))
+            Reader::new(open::reader(path, key)?, Arc::clone(&options.clock))
                 .map_err(|fault| OpenError::Database(StoreError::from(fault).to_string()))
         };
         let engine = match options.executor {
@@ -133,7 +143,7 @@ impl Store {
                 threads(writer, readers).map_err(OpenError::File)?
             }
         };
-        Ok(Self { engine, commits, recovered: AtomicBool::new(false) })
+        Ok(Self { engine, commits, recovered: AtomicBool::new(false), audit_key: options.audit_key })
     }
 
     /// Transactions committed by this process, for tests and metrics.
@@ -343,6 +353,38 @@ impl Storage for Store {
 
     async fn pairing(&self, change: PairingChange, at: Timestamp) -> Result<Pairing, StoreError> {
         self.write(Lane::Normal, move |connection| pairing::decide(connection, &change, at)).await
+    }
+
+    async fn grant(&self, hash: String) -> Result<Option<Grant>, StoreError> {
+        self.read(Lane::Normal, move |connection| grants::find(connection, &hash)).await
+    }
+
+    async fn revoke(&self, id: GrantId, by: String, at: Timestamp) -> Result<bool, StoreError> {
+        self.write(Lane::Urgent, move |connection| grants::revoke(connection, id, &by, at)).await
+    }
+
+    async fn vault(&self) -> Result<Vault, StoreError> {
+        self.read(Lane::Normal, vault::vault).await
+    }
+
+    async fn keep_vault(
+        &self,
+        over: Option<Vec<u8>>,
+        change: VaultChange,
+        audit: Vec<AuditEntry>,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let keep = move |connection: &Connection| vault::keep(connection, over.as_deref(), &change, &audit, at);
+        self.write(Lane::Normal, keep).await
+    }
+
+    async fn audit(&self, entries: Vec<AuditEntry>, at: Timestamp) -> Result<(), StoreError> {
+        self.write(Lane::Normal, move |connection| audit::append(connection, &entries, at)).await
+    }
+
+    async fn verify_audit(&self, since: Option<AuditHead>) -> Result<AuditVerdict, StoreError> {
+        let key = self.audit_key.clone();
+        self.read(Lane::Background, move |connection| audit::verify(connection, key.as_deref(), since)).await
     }
 
     async fn view(&self, query: Query, at: Timestamp) -> Result<View, StoreError> {

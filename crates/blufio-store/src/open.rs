@@ -1,45 +1,50 @@
 //! Opening the file: who may read it, the settings of a connection, and the versions of the schema.
 
 use crate::fault::Done;
+use crate::{audit, export};
 use blufio_core::failpoint::{Failpoint, hit};
+use blufio_core::keys::DatabaseKey;
 use blufio_core::port::StoreError;
-use rusqlite::{Connection, OpenFlags};
-use std::fs::{self, OpenOptions, Permissions};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::Read;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// The schema, one entry per version, applied in order and never edited after a release.
-const MIGRATIONS: &[&str] = &[include_str!("schema/0001.sql"), include_str!("schema/0002.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema/0001.sql"), include_str!("schema/0002.sql"), include_str!("schema/0003.sql")];
 /// `BLUF` in the file's header, so that nothing else is ever taken for our database.
 const APPLICATION: i64 = 0x424C_5546;
 /// How long a statement waits for another process (the command line, a backup) that holds the file.
 pub(crate) const BUSY: Duration = Duration::from_millis(5_000);
 /// Bytes that the file may have, unless [`crate::Store::limit_bytes`] says otherwise.
 pub const BYTES_MAX: u64 = 20 * 1024 * 1024 * 1024;
-/// Bytes of a page.
-const PAGE: u64 = 4096;
+/// Bytes of a page; asked for it, an encrypted database answers in words.
+pub(crate) const PAGE: u64 = 4096;
 /// Statements kept prepared per connection.
 const STATEMENTS_MAX: usize = 96;
 
-/// The key of an encrypted database.
-pub struct DbKey(
-    /// 256 random bits.
-    pub [u8; 32],
-);
-
-impl std::fmt::Debug for DbKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("DbKey(…)")
-    }
-}
+/// How every plain database begins; an encrypted one begins with the salt of its key.
+const PLAIN: &[u8; 16] = b"SQLite format 3\0";
 
 /// Why the database could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// A key was given.
-    #[error("the database is to be encrypted, but this build has no cipher")]
-    NoCipher,
+    /// The file is encrypted with another key, or damaged. Nothing in it was changed.
+    #[error("the database does not open with this key")]
+    WrongKey,
+    /// A key was given, and the file is not encrypted.
+    #[error("the database is not encrypted")]
+    Plain,
+    /// No key was given, and the file is encrypted.
+    #[error("the database is encrypted, and there is no key")]
+    Encrypted,
+    /// The copy that was to take the database's place is not the same; it was thrown away.
+    #[error("the copy of the database is not the same: {0}")]
+    Copy(String),
     /// A later version of the program wrote it.
     #[error("the database has schema {found}, this program knows {known}; install the newer version again")]
     Newer {
@@ -80,12 +85,15 @@ pub fn schema() -> u32 {
 }
 
 /// The writing connection; creates and migrates the file.
-pub(crate) fn writer(path: &Path) -> Result<Connection, OpenError> {
+pub(crate) fn writer(
+    path: &Path,
+    key: Option<&DatabaseKey>,
+    audit_key: Option<Zeroizing<[u8; 32]>>,
+) -> Result<Connection, OpenError> {
+    export::clean(path).map_err(OpenError::File)?;
     private_file(path).map_err(OpenError::File)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY)?;
-    check_owner(&connection)?;
+    let mut connection = bare(path, key, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    audit::arm(&connection, audit_key)?;
     // Must come before the journal mode, which writes the first page; afterwards it is silently ignored.
     connection.execute_batch(&format!("PRAGMA page_size = {PAGE}; PRAGMA auto_vacuum = INCREMENTAL;"))?;
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
@@ -102,17 +110,76 @@ pub(crate) fn writer(path: &Path) -> Result<Connection, OpenError> {
 }
 
 /// A reading connection to a file that exists and is up to date.
-pub(crate) fn reader(path: &Path) -> Result<Connection, OpenError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY)?;
-    check_owner(&connection)?;
+pub(crate) fn reader(path: &Path, key: Option<&DatabaseKey>) -> Result<Connection, OpenError> {
+    let connection = bare(path, key, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let found = version(&connection)?;
     if found < schema() {
         return Err(OpenError::Older { found, known: schema() });
     }
     settle(&connection, 512)?;
     Ok(connection)
+}
+
+/// A connection to a file that is ours and opens with this key, without any settings.
+pub(crate) fn bare(path: &Path, key: Option<&DatabaseKey>, access: OpenFlags) -> Result<Connection, OpenError> {
+    match (form(path).map_err(OpenError::File)?, key) {
+        (Form::Plain, Some(_)) => return Err(OpenError::Plain),
+        (Form::Other, None) => return Err(OpenError::Encrypted),
+        (Form::Plain | Form::Short, None) | (Form::Other | Form::Short, Some(_)) => {}
+    }
+    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(BUSY)?;
+    if let Some(key) = key {
+        unlock(&connection, key)?;
+    }
+    check_owner(&connection)?;
+    Ok(connection)
+}
+
+/// What a file looks like without a key.
+enum Form {
+    Plain,
+    /// No database yet, or never one.
+    Short,
+    Other,
+}
+
+fn form(path: &Path) -> std::io::Result<Form> {
+    let mut begin = Vec::new();
+    File::open(path)?.take(PAGE).read_to_end(&mut begin)?;
+    if begin.starts_with(PLAIN) {
+        return Ok(Form::Plain);
+    }
+    // Every encrypted page has the full size.
+    Ok(if u64::try_from(begin.len()).unwrap_or(0) < PAGE { Form::Short } else { Form::Other })
+}
+
+/// Gives a new connection its key and sees whether it fits.
+fn unlock(connection: &Connection, key: &DatabaseKey) -> Result<(), OpenError> {
+    // With a wrong key nothing is to be changed, and closing a connection would fold the log into the file.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    // Otherwise a wrong key is told to the standard error output. Memory is overwritten where keys are held, not everywhere:
+    // that makes searching ten times slower.
+    connection.execute_batch("PRAGMA cipher_log_level = NONE;")?;
+    connection.execute_batch(&pragma_key(key))?;
+    connection.execute_batch("PRAGMA cipher_memory_security = OFF;")?;
+    match connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())) {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => return Err(OpenError::WrongKey),
+        Err(error) => return Err(error.into()),
+        Ok(()) => {}
+    }
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    Ok(())
+}
+
+/// The raw form of a key, which is random already and so is not derived from anything.
+fn pragma_key(key: &DatabaseKey) -> Zeroizing<String> {
+    let digits = key.reveal();
+    let mut pragma = Zeroizing::new(String::with_capacity(digits.len() + 32));
+    pragma.push_str("PRAGMA key = \"x'");
+    pragma.push_str(&digits);
+    pragma.push_str("'\";");
+    pragma
 }
 
 /// Sets how large the file may become; it never shrinks below what it has.
@@ -135,7 +202,7 @@ fn settle(connection: &Connection, cache: u32) -> Result<(), OpenError> {
 }
 
 /// Creates the file before SQLite does, so that nobody else can ever open it; the log beside it inherits the mode.
-fn private_file(path: &Path) -> std::io::Result<()> {
+pub(crate) fn private_file(path: &Path) -> std::io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
@@ -209,8 +276,8 @@ mod tests {
     fn settings_are_read_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("blufio.db");
-        let writer = writer(&path).unwrap();
-        let reader = reader(&path).unwrap();
+        let writer = writer(&path, None, None).unwrap();
+        let reader = reader(&path, None).unwrap();
         let mode: String = writer.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
         assert_eq!(mode, "wal");
         for (name, value) in
@@ -235,9 +302,9 @@ mod tests {
     fn only_its_owner_may_read_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("blufio.db");
-        drop(writer(&path).unwrap());
+        drop(writer(&path, None, None).unwrap());
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        let _open = writer(&path).unwrap();
+        let _open = writer(&path, None, None).unwrap();
         for file in fs::read_dir(folder.path()).unwrap() {
             let file = file.unwrap();
             assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", file.path());
@@ -251,7 +318,7 @@ mod tests {
             let path = folder.path().join(name);
             Connection::open(&path).unwrap().execute_batch(sql).unwrap();
             let before = fs::read(&path).unwrap();
-            let error = writer(&path).unwrap_err();
+            let error = writer(&path, None, None).unwrap_err();
             assert_eq!(fs::read(&path).unwrap(), before, "{name}");
             error
         };
@@ -262,6 +329,49 @@ mod tests {
         let marked = check("marked", "PRAGMA application_id = 5;");
         assert!(matches!(marked, OpenError::Foreign), "{marked}");
         fs::write(folder.path().join("text"), "not a database, but long enough to look at").unwrap();
-        assert!(matches!(writer(&folder.path().join("text")), Err(OpenError::Database(_))));
+        assert!(matches!(writer(&folder.path().join("text"), None, None), Err(OpenError::Database(_))));
+    }
+
+    fn key(byte: u8) -> DatabaseKey {
+        DatabaseKey::new([byte; 48])
+    }
+
+    #[test]
+    fn an_encrypted_file_opens_with_its_key_and_with_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("blufio.db");
+        let log = folder.path().join("blufio.db-wal");
+        let owner = writer(&path, Some(&key(1)), None).unwrap();
+        owner.execute("INSERT INTO sessions (key, last_at) VALUES ('canary', 1)", []).unwrap();
+        // As after a crash: what was written last is in the log alone.
+        let (file, frames) = (fs::read(&path).unwrap(), fs::read(&log).unwrap());
+        assert!(frames.len() > 4_096);
+        for bytes in [&file, &frames] {
+            for word in [b"canary".as_slice(), b"SQLite format", b"sessions"] {
+                assert!(!bytes.windows(word.len()).any(|found| found == word));
+            }
+        }
+        drop(owner);
+        fs::write(&path, &file).unwrap();
+        fs::write(&log, &frames).unwrap();
+        let untouched = |error: OpenError, expected: fn(&OpenError) -> bool| {
+            assert!(expected(&error), "{error:?}");
+            assert!(fs::read(&path).unwrap() == file && fs::read(&log).unwrap() == frames, "{error:?}");
+        };
+        untouched(writer(&path, Some(&key(2)), None).unwrap_err(), |error| matches!(error, OpenError::WrongKey));
+        untouched(reader(&path, Some(&key(2))).unwrap_err(), |error| matches!(error, OpenError::WrongKey));
+        untouched(writer(&path, None, None).unwrap_err(), |error| matches!(error, OpenError::Encrypted));
+        untouched(reader(&path, None).unwrap_err(), |error| matches!(error, OpenError::Encrypted));
+        let owner = writer(&path, Some(&key(1)), None).unwrap();
+        for (name, value) in [("auto_vacuum", 2), ("synchronous", 2), ("temp_store", 2)] {
+            assert_eq!(pragma(&owner, name), value, "{name}");
+        }
+        assert_eq!(pragma(&reader(&path, Some(&key(1))).unwrap(), "application_id"), APPLICATION);
+        assert_eq!(owner.query_row("SELECT count(*) FROM sessions", [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+        let plain = folder.path().join("plain.db");
+        drop(writer(&plain, None, None).unwrap());
+        let before = fs::read(&plain).unwrap();
+        assert!(matches!(writer(&plain, Some(&key(1)), None), Err(OpenError::Plain)));
+        assert_eq!(fs::read(&plain).unwrap(), before);
     }
 }

@@ -259,8 +259,8 @@ pub(crate) fn uncertain(connection: &Connection, id: OutboxId, anew: bool, error
         None => return Ok(false),
         Some((Payload::Text | Payload::Notice, _)) => {}
         Some((Payload::File(_), _)) => return give_up(connection, id, "nobody knows whether this file arrived", at),
-        Some((Payload::Question { approval, .. }, body)) => {
-            approvals::ask_again_by_chance(connection, id, &approval, &body, at)?;
+        Some((Payload::Question { approval, buttons }, body)) => {
+            approvals::ask_again_by_chance(connection, id, (&approval, &buttons), &body, at)?;
             return Ok(true);
         }
     }

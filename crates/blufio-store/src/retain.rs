@@ -1,6 +1,6 @@
 //! Forgetting, a little at a time and behind everything else.
 //!
-//! Ledger, sessions and the bare rows of turns stay. The inbox row just before each cursor stays too (without its text), so
+//! Ledger, sessions, the bare rows of turns and the audit log without its details stay. The inbox row just before each cursor stays too (without its text), so
 //! that the cursor can always be checked against what was received. No statement here reads more than what it deletes and
 //! what waits, however much is stored.
 
@@ -27,6 +27,8 @@ const OUTBOX_KEPT: Duration = Duration::from_secs(30 * DAY);
 const OVERHEARD_KEPT: Duration = Duration::from_secs(8 * DAY);
 /// Questions after they are over.
 const APPROVALS_KEPT: Duration = Duration::from_secs(30 * DAY);
+/// Details of the audit log, at most: not longer than messages are kept.
+const DETAILS_KEPT: Duration = Duration::from_secs(90 * DAY);
 /// What was told, and when; far longer than any pause between two tellings.
 const TOLD_KEPT: Duration = Duration::from_secs(30 * DAY);
 const DAY: u64 = 24 * 3600;
@@ -56,6 +58,13 @@ pub(crate) fn retain(connection: &Connection, keep: Retention, at: Timestamp) ->
              SELECT id FROM approvals WHERE decided_at IS NOT NULL AND decided_at < ?1 ORDER BY decided_at LIMIT ?2)",
         before(at, APPROVALS_KEPT),
     )?;
+    more |= chunk(
+        connection,
+        "DELETE FROM grants WHERE id IN (
+             SELECT id FROM grants WHERE revoked_at IS NOT NULL AND revoked_at < ?1 ORDER BY id LIMIT ?2)",
+        before(at, APPROVALS_KEPT),
+    )?;
+    more |= forget_details(connection, keep, at)?;
     rows::change(connection, "DELETE FROM told WHERE at < ?1", [before(at, TOLD_KEPT)])?;
     pairing::forget_links(connection, at)?;
     more |= forget_epochs(connection)?;
@@ -134,6 +143,21 @@ fn forget_inbox(connection: &Connection, cutoff: i64) -> Done<bool> {
                    AND cursor = update_id + 1)
              ORDER BY done_at LIMIT ?2)",
         cutoff,
+    )
+}
+
+/// The details of what was recorded; the entries themselves stay, and the chain stays whole.
+fn forget_details(connection: &Connection, keep: Retention, at: Timestamp) -> Done<bool> {
+    let kept = match keep.messages_days {
+        0 => DETAILS_KEPT,
+        days => DETAILS_KEPT.min(Duration::from_secs(u64::from(days) * DAY)),
+    };
+    chunk(
+        connection,
+        "DELETE FROM audit_detail WHERE seq IN (
+             SELECT seq FROM (SELECT seq, ts_ms FROM audit_detail JOIN audit USING (seq) ORDER BY seq LIMIT ?2)
+             WHERE ts_ms < ?1)",
+        before(at, kept),
     )
 }
 

@@ -21,7 +21,8 @@ pub(crate) fn snapshot(connection: &Connection, key: &SessionKey) -> Done<Option
     let found = rows::first(
         connection,
         "SELECT id, model, stop_before, last_message,
-                (SELECT coalesce(max(turn), 0) FROM turns WHERE session = sessions.id), zone
+                (SELECT coalesce(max(turn), 0) FROM turns WHERE session = sessions.id), zone,
+                (SELECT coalesce(max(at), 0) FROM messages WHERE session = sessions.id AND seq = sessions.last_message)
          FROM sessions WHERE key = ?1",
         [key.as_str()],
         |row| {
@@ -32,6 +33,7 @@ pub(crate) fn snapshot(connection: &Connection, key: &SessionKey) -> Done<Option
                 epoch: None,
                 history: Vec::new(),
                 last_message: MessageSeq(row.get(3)?),
+                last_at: rows::time(row, 6)?,
                 last_turn: TurnNumber(row.get(4)?),
                 model: model.map(ModelId::new),
                 zone: row.get(5)?,
@@ -50,7 +52,7 @@ pub(crate) fn snapshot(connection: &Connection, key: &SessionKey) -> Done<Option
 fn epoch(connection: &Connection, session: SessionId) -> Done<Option<Epoch>> {
     rows::first(
         connection,
-        "SELECT number, provider, model, system, tools, first FROM epochs
+        "SELECT number, provider, model, system, tools, first, cleared FROM epochs
          WHERE session = ?1 ORDER BY number DESC LIMIT 1",
         [session.0],
         |row| {
@@ -62,6 +64,7 @@ fn epoch(connection: &Connection, session: SessionId) -> Done<Option<Epoch>> {
                 system: rows::shared(row, 3)?,
                 tools: rows::shared(row, 4)?,
                 first: MessageSeq(row.get(5)?),
+                cleared: MessageSeq(row.get(6)?),
                 wires: Vec::new(),
             })
         },
@@ -207,7 +210,7 @@ pub(crate) fn said(
 fn tools(connection: &Connection, session: SessionId, turn: TurnNumber) -> Done<Vec<ToolRun>> {
     rows::all(
         connection,
-        "SELECT call_id, place, round, name, input, replay, state, boot, content, error FROM tool_runs
+        "SELECT call_id, place, round, name, input, replay, state, boot, content, error, bound FROM tool_runs
          WHERE session = ?1 AND turn = ?2 ORDER BY round, place",
         params![session.0, turn.0],
         tool_run,
@@ -232,6 +235,7 @@ fn tool_run(row: &Row<'_>) -> Done<ToolRun> {
         name: ToolName::new(name),
         input: row.get(4)?,
         replay: rows::replay(&replay)?,
+        bound: row.get(10)?,
         state,
     })
 }

@@ -1,7 +1,7 @@
 //! Reads for showing. They wait behind the reads that a message needs.
 
 use crate::fault::{Done, not_found};
-use crate::{approvals, chats, open, outbox, pairing, rows, snapshot};
+use crate::{approvals, audit, chats, grants, open, outbox, pairing, rows, snapshot};
 use blufio_core::ids::{
     AttachmentId, ChannelName, InboxId, MessageSeq, ModelId, OutboxId, SessionId, SessionKey, TurnNumber,
 };
@@ -31,8 +31,13 @@ pub(crate) fn view(connection: &Connection, query: &Query, at: Timestamp) -> Don
         Query::Inbox(id) => inbox(connection, *id).map(View::Inbox),
         Query::Waiting(session) => waiting(connection, session).map(View::Waiting),
         Query::Approvals => approvals::open(connection, at).map(View::Approvals),
+        Query::Grants => grants::list(connection).map(View::Grants),
+        Query::Audit { limit, before } => audit::list(connection, *limit, *before).map(View::Audit),
         Query::Channel(channel) => way_out(connection, channel).map(View::Channel),
         Query::Attachments => attachments(connection).map(View::Attachments),
+        Query::Thread { channel, account, chat, message } => {
+            thread(connection, channel, *account, *chat, *message).map(View::Thread)
+        }
     }
 }
 
@@ -63,7 +68,6 @@ fn status(connection: &Connection, at: Timestamp) -> Done<StoreStatus> {
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
     let pages = count(connection, "SELECT page_count FROM pragma_page_count")?;
-    let page = count(connection, "SELECT page_size FROM pragma_page_size")?;
     Ok(StoreStatus {
         sessions: count(connection, "SELECT count(*) FROM sessions")?,
         turns: turns.into_iter().collect(),
@@ -75,7 +79,7 @@ fn status(connection: &Connection, at: Timestamp) -> Done<StoreStatus> {
         spent: sum(connection, "state IN ('settled', 'counted_estimate')", [])?,
         estimated: sum(connection, "state = 'counted_estimate'", [])?,
         held: sum(connection, "state = 'held'", [])?,
-        database_bytes: pages.saturating_mul(page),
+        database_bytes: pages.saturating_mul(open::PAGE),
         schema: open::schema(),
     })
 }
@@ -182,6 +186,18 @@ fn waiting(connection: &Connection, key: &SessionKey) -> Done<Vec<String>> {
         [key.as_str()],
         |row| Ok(row.get(0)?),
     )
+}
+
+fn thread(connection: &Connection, channel: &ChannelName, account: i64, chat: i64, message: i64) -> Done<Option<i64>> {
+    let found = rows::first(
+        connection,
+        "SELECT thread FROM outbox
+         WHERE state = 'sent' AND chat = ?1 AND message_id = ?2 AND channel = ?3 AND account = ?4
+         ORDER BY id DESC LIMIT 1",
+        params![chat, message, channel.as_str(), account],
+        |row| Ok(row.get::<_, Option<i64>>(0)?),
+    )?;
+    Ok(found.flatten())
 }
 
 fn way_out(connection: &Connection, channel: &ChannelName) -> Done<ChannelView> {

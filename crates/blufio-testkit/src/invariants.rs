@@ -2,19 +2,21 @@
 //!
 //! It reads the file with plain SQLite and shares no code with the store, so that one mistake cannot hide another.
 
+use crate::database;
+use blufio_core::audit::{Checker, Link, StoredLink};
 use blufio_core::ids::{CallId, TurnNumber};
 use blufio_core::message::{Body, Part};
 use blufio_core::record::Step;
 use blufio_core::session::Turn;
 use blufio_core::time::Timestamp;
+use blufio_core::vault::{OpenVault, SealedSecret};
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OpenFlags, Row};
+use rusqlite::{Connection, Row};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::Duration;
 
 /// The version of the schema that the rules are about.
-const SCHEMA: i64 = 2;
+const SCHEMA: i64 = 3;
 
 /// What was looked at.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -144,6 +146,40 @@ const RULES: &[(&str, &str)] = &[
         "SELECT session, turn, call_id, starts FROM tool_runs JOIN approvals USING (session, turn, call_id)
          WHERE starts > 0 GROUP BY session, turn, call_id HAVING sum(approvals.state = 'approved') <> 1",
     ),
+    // What was asked and answered before there was a log is not in it.
+    (
+        "I16 a question that was not recorded",
+        "SELECT id FROM approvals WHERE created >= (SELECT min(ts_ms) FROM audit)
+         AND NOT EXISTS (SELECT 1 FROM audit WHERE kind = 'approval_asked' AND target = 'approval ' || id)",
+    ),
+    (
+        "I16 an answer that was not recorded",
+        "SELECT id, state FROM approvals WHERE state IN ('approved', 'denied')
+         AND decided_at >= (SELECT min(ts_ms) FROM audit)
+         AND NOT EXISTS (SELECT 1 FROM audit WHERE kind = 'approval_decided' AND target = 'approval ' || id
+                         AND outcome = iif(state = 'denied', 'denied', iif(always, 'always', 'allowed')))",
+    ),
+    (
+        "I16 a use of a grant that was not recorded",
+        "SELECT id, uses FROM grants
+         WHERE uses <> (SELECT count(*) FROM audit WHERE kind = 'grant_used' AND target = 'grant ' || id)",
+    ),
+    (
+        "I17 a grant that no owner has made",
+        "SELECT id FROM grants
+         WHERE NOT EXISTS (SELECT 1 FROM audit WHERE kind = 'grant_made' AND target = 'grant ' || id)
+            OR (revoked_at IS NOT NULL
+                AND NOT EXISTS (SELECT 1 FROM audit WHERE kind = 'grant_revoked' AND target = 'grant ' || id))",
+    ),
+    (
+        "I17 an always without its grant",
+        "SELECT id FROM approvals WHERE always
+         AND (state <> 'approved' OR grant_hash IS NULL OR NOT EXISTS (SELECT 1 FROM grants WHERE hash = grant_hash))",
+    ),
+    (
+        "I18 a secret without the vault's header",
+        "SELECT name FROM vault WHERE NOT EXISTS (SELECT 1 FROM vault_header)",
+    ),
     (
         "I15 a running turn without a journal",
         "SELECT session, turn FROM turns WHERE state = 'running'
@@ -168,8 +204,7 @@ pub fn check(path: &Path) -> Result<Report, Vec<String>> {
 }
 
 fn inspect(path: &Path, violations: &mut Vec<String>) -> rusqlite::Result<Report> {
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    connection.busy_timeout(Duration::from_secs(5))?;
+    let connection = database::open_read_only(path)?;
     // One picture of everything, also beside a running process.
     let transaction = connection.unchecked_transaction()?;
     let sound: String = transaction.query_row("PRAGMA integrity_check(5)", [], |row| row.get(0))?;
@@ -186,6 +221,11 @@ fn inspect(path: &Path, violations: &mut Vec<String>) -> rusqlite::Result<Report
         find(&transaction, meaning, sql, violations)?;
     }
     check_conversations(&transaction, violations)?;
+    let keys = path.parent().and_then(database::keys);
+    check_audit(&transaction, keys.as_ref().map(|keys| &*keys.audit), violations)?;
+    if let Some(keys) = keys {
+        check_vault(&transaction, &keys.vault, violations)?;
+    }
     let folded = check_journals(&transaction, violations)?;
     let boot = transaction.query_row("SELECT value FROM meta WHERE key = 'boot'", [], |row| row.get(0))?;
     Ok(Report { rows: count_rows(&transaction)?, boot, folded })
@@ -223,6 +263,75 @@ fn count_rows(connection: &Connection) -> rusqlite::Result<BTreeMap<String, u64>
         counts.insert(name, u64::try_from(count).unwrap_or(0));
     }
     Ok(counts)
+}
+
+/// The chain is whole, and with the installation's key every seal is right.
+fn check_audit(
+    connection: &Connection,
+    key: Option<&[u8; 32]>,
+    violations: &mut Vec<String>,
+) -> rusqlite::Result<()> {
+    let counted = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'audit'), 0)";
+    let counted: i64 = connection.query_row(counted, [], |row| row.get(0))?;
+    let mut checker = Checker::new(key, None);
+    let mut statement = connection.prepare(
+        "SELECT seq, ts_ms, kind, actor, session, target, detail_hash, outcome, prev, hash, mac, salt, json
+         FROM audit LEFT JOIN audit_detail USING (seq) ORDER BY seq",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let text = |column: usize| row.get::<_, String>(column);
+        let (kind, actor, target, outcome) = (text(2)?, text(3)?, text(5)?, text(7)?);
+        let (session, json): (Option<String>, Option<String>) = (row.get(4)?, row.get(12)?);
+        let (hash, mac, salt): (Vec<u8>, Vec<u8>, Option<Vec<u8>>) = (row.get(9)?, row.get(10)?, row.get(11)?);
+        let link = Link {
+            seq: row.get::<_, i64>(0)?.unsigned_abs(),
+            at: Timestamp(row.get(1)?),
+            kind: &kind,
+            actor: &actor,
+            session: session.as_deref(),
+            target: &target,
+            detail: row.get(6)?,
+            outcome: &outcome,
+            prev: row.get(8)?,
+        };
+        let detail = salt.as_deref().zip(json.as_deref());
+        checker.add(&StoredLink { link, hash: &hash, mac: &mac, detail });
+    }
+    if let Some(trouble) = checker.finish(counted.unsigned_abs()).trouble {
+        violations.push(format!("I16 the audit log is broken: {trouble}"));
+    }
+    Ok(())
+}
+
+/// The header lists exactly the rows that are there, and each opens.
+fn check_vault(connection: &Connection, kek: &[u8; 32], violations: &mut Vec<String>) -> rusqlite::Result<()> {
+    let mut header = connection.prepare("SELECT bytes FROM vault_header")?;
+    let Some(header) = header.query_map([], |row| row.get::<_, Vec<u8>>(0))?.next().transpose()? else {
+        return Ok(());
+    };
+    let mut statement = connection.prepare(
+        "SELECT name, version, scope, allowed_hosts, salt, nonce, ct, dek_version, created_at FROM vault ORDER BY name",
+    )?;
+    let rows = statement.query_map([], |row| {
+        let hosts: String = row.get(3)?;
+        Ok(SealedSecret {
+            name: row.get(0)?,
+            version: row.get(1)?,
+            scope: row.get(2)?,
+            allowed_hosts: serde_json::from_str(&hosts).unwrap_or_default(),
+            salt: row.get(4)?,
+            nonce: row.get(5)?,
+            ct: row.get(6)?,
+            dek_version: row.get(7)?,
+            created: Timestamp(row.get(8)?),
+        })
+    })?;
+    let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    if let Err(error) = OpenVault::open(kek, &header, rows) {
+        violations.push(format!("I18 the vault is not as it was left: {error}"));
+    }
+    Ok(())
 }
 
 /// A stored message.

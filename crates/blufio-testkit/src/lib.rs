@@ -3,9 +3,12 @@
 pub mod bench;
 pub mod botapi;
 pub mod contract;
+pub mod database;
 pub mod demo;
+pub mod dns;
 pub mod http;
 pub mod invariants;
 pub mod messages;
 pub mod process;
 pub mod transcription;
+pub mod web;

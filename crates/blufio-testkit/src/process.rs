@@ -307,6 +307,12 @@ impl Blufio {
         Ok(status)
     }
 
+    /// Its process number.
+    #[must_use]
+    pub fn id(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
     /// Whether it has not ended.
     pub fn is_running(&mut self) -> bool {
         let running = matches!(self.child.try_wait(), Ok(None));

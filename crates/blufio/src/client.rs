@@ -2,15 +2,19 @@
 //!
 //! It tries nothing twice. [`CallError::passes`] says whether it is worth asking again.
 
+use crate::doctor::Service;
 use crate::failure::Failure;
+use crate::vault::{Depth, Kept};
 use blufio_adapters::egress::EgressError;
 use blufio_adapters::egress::local::{Answer, Events, Local};
+use blufio_core::audit::AuditVerdict;
 use blufio_core::event::Event;
 use blufio_core::ids::{ChannelName, InboxId, OutboxId, SessionKey, TurnNumber};
 use blufio_core::port::ChannelHealth;
 use blufio_core::record::{
-    ApprovalView, ChannelView, InboxView, MessageView, Pairing, PairingRequest, SessionView, TurnView,
+    ApprovalView, AuditView, ChannelView, InboxView, MessageView, Pairing, PairingRequest, SessionView, TurnView,
 };
+use blufio_core::secret::Secret;
 use blufio_core::time::Timestamp;
 use blufio_runtime::{HostStatus, Said};
 use serde::de::DeserializeOwned;
@@ -70,9 +74,10 @@ impl From<EgressError> for CallError {
         match error {
             EgressError::NotConnected(_) => Self::Absent,
             EgressError::Address(_) | EgressError::Build(_) => Self::Garbled(error.to_string()),
-            EgressError::Broken(_) | EgressError::Timeout | EgressError::TooLarge { .. } => {
-                Self::Broken(error.to_string())
-            }
+            EgressError::Broken(_)
+            | EgressError::Timeout
+            | EgressError::TooLarge { .. }
+            | EgressError::Unreadable(_) => Self::Broken(error.to_string()),
         }
     }
 }
@@ -115,6 +120,9 @@ pub struct ChannelStatus {
     pub health: Option<ChannelHealth>,
     /// Why the process is not ready, if it is for this channel.
     pub trouble: Option<String>,
+    /// What the operator should know although nothing fails.
+    #[serde(default)]
+    pub remark: Option<String>,
     /// What waits, and what could not be delivered.
     pub outbox: ChannelView,
 }
@@ -139,6 +147,26 @@ pub enum Decision {
         /// Who.
         user: i64,
     },
+}
+
+/// What a look at the audit log has shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditState {
+    /// Entries that are good.
+    pub entries: u64,
+    /// The last of them, to be kept elsewhere.
+    pub head: String,
+    /// The seals were looked at, too.
+    pub sealed: bool,
+    /// The first thing that is wrong.
+    pub trouble: Option<String>,
+}
+
+impl From<AuditVerdict> for AuditState {
+    fn from(verdict: AuditVerdict) -> Self {
+        let AuditVerdict { entries, head, sealed, trouble } = verdict;
+        Self { entries, head: head.to_string(), sealed, trouble: trouble.map(|trouble| trouble.to_string()) }
+    }
 }
 
 /// Who is known, and who wants to be.
@@ -339,6 +367,70 @@ impl Client {
     pub async fn send(&self, name: &ChannelName, chat: i64, text: &str) -> Result<(), CallError> {
         let body = json!({"chat": chat, "text": text});
         self.post::<serde_json::Value>(&["v1", "channels", name.as_str(), "send"], &body).await.map(drop)
+    }
+
+    /// What the vault holds.
+    pub async fn vault_list(&self) -> Result<Vec<Kept>, CallError> {
+        self.get(&["v1", "vault"], &[]).await
+    }
+
+    /// Keeps a secret.
+    pub async fn vault_set(&self, name: &str, value: &Secret) -> Result<Kept, CallError> {
+        self.post(&["v1", "vault", "set"], &json!({"name": name, "value": value.expose()})).await
+    }
+
+    /// A secret, to be shown to the person at the terminal.
+    pub async fn vault_reveal(&self, name: &str) -> Result<Secret, CallError> {
+        #[derive(Deserialize)]
+        struct Revealed {
+            value: String,
+        }
+        let revealed: Revealed = self.post(&["v1", "vault", "reveal"], &json!({ "name": name })).await?;
+        Ok(Secret::new(revealed.value))
+    }
+
+    /// Takes a secret out.
+    pub async fn vault_remove(&self, name: &str) -> Result<(), CallError> {
+        self.post::<serde_json::Value>(&["v1", "vault", "remove"], &json!({ "name": name })).await.map(drop)
+    }
+
+    /// Gives the vault a new key, or wraps its key anew; says how many secrets were encrypted anew.
+    pub async fn vault_rotate(&self, depth: Depth) -> Result<usize, CallError> {
+        #[derive(Deserialize)]
+        struct Done {
+            secrets: usize,
+        }
+        let deep = depth == Depth::Records;
+        let done: Done = self.post(&["v1", "vault", "rotate"], &json!({ "deep": deep })).await?;
+        Ok(done.secrets)
+    }
+
+    /// Moves what the server found in its environment into the vault; says which.
+    pub async fn vault_import(&self) -> Result<Vec<String>, CallError> {
+        self.post(&["v1", "vault", "import"], &json!({})).await
+    }
+
+    /// Makes a recovery code count.
+    pub async fn vault_recovery(&self, code: &Secret) -> Result<(), CallError> {
+        self.post::<serde_json::Value>(&["v1", "vault", "recovery"], &json!({ "code": code.expose() })).await.map(drop)
+    }
+
+    /// What protects the server, as far as it knows.
+    pub async fn security(&self) -> Result<Service, CallError> {
+        self.get(&["v1", "security"], &[]).await
+    }
+
+    /// The newest `limit` lines of the audit log before number `before`, newest first.
+    pub async fn audit(&self, limit: u32, before: Option<u64>) -> Result<Vec<AuditView>, CallError> {
+        let (limit, before) = (limit.to_string(), before.map(|before| before.to_string()));
+        let mut query = vec![("limit", limit.as_str())];
+        query.extend(before.as_deref().map(|before| ("before", before)));
+        self.get(&["v1", "audit"], &query).await
+    }
+
+    /// Whether the audit log is whole.
+    pub async fn verify_audit(&self, since: Option<&str>) -> Result<AuditState, CallError> {
+        self.post(&["v1", "audit", "verify"], &json!({ "since": since })).await
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, &str)]) -> Result<T, CallError> {

@@ -1,5 +1,6 @@
 //! What goes wrong, as a person reads it: what, why, what to do, and the exit code.
 
+use crate::redact;
 use std::fmt;
 use std::io::Write;
 
@@ -70,7 +71,7 @@ impl Failure {
             return;
         }
         let mut error = std::io::stderr().lock();
-        if writeln!(error, "{}", self.render(manner)).is_err() {
+        if writeln!(error, "{}", redact::text(&self.render(manner))).is_err() {
             // Nobody is left to be told; the exit code still says it.
         }
     }

@@ -1,7 +1,8 @@
-//! The log: to standard error, as text for people and JSON for machines. No secret ever gets here: the types that hold one
-//! do not print it.
+//! The log: to standard error, as text for people and JSON for machines. The types that hold a secret do not print it; what
+//! others say and might hold one goes through [`redact`] on its last step.
 
 use crate::config::resolved::{Config, LogFormat, LogLevel};
+use crate::redact;
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
@@ -19,7 +20,7 @@ pub fn start(config: &Config) {
         "warn,blufio={level},blufio_core={level},blufio_store={level},blufio_adapters={level},blufio_runtime={level}"
     ));
     let terminal = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| redact::StandardError).with_ansi(terminal);
     let json = match config.log_format {
         LogFormat::Json => true,
         LogFormat::Text => false,

@@ -3,11 +3,18 @@
 use crate::config::Loaded;
 use crate::config::resolved::{Config, Listen};
 use crate::failure::Failure;
-use crate::gateway::{self, App};
-use crate::secrets::EnvSecrets;
+use crate::doctor::Service;
+use crate::gateway::{self, App, Safe};
+use crate::keys::{self, Installation, Keys, Source};
+use crate::secrets::{EnvSecrets, Secrets};
+use crate::vault::Vault;
 use crate::wire::{self, Channels};
-use crate::{lock, logging};
+use crate::{lock, logging, redact, start};
+use blufio_core::audit::{AuditEntry, AuditKind};
+use blufio_core::port::{Clock, Executor};
 use blufio_runtime::Host;
+use blufio_runtime::clock::SystemClock;
+use serde_json::json;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +25,23 @@ use tokio_util::sync::CancellationToken;
 const WATCHDOG: Duration = Duration::from_secs(10);
 /// Threads that run tasks; the disk has threads of its own.
 const WORKERS: usize = 2;
+
+/// Says where the root key is, and what that is good for.
+fn tell(keys: &Keys) {
+    let source = keys.source.words();
+    if keys.made {
+        tracing::info!(
+            "a root key was made in {source}: it opens everything, and a copy of the data folder alone opens nothing; \
+             `blufio vault recovery` makes a code for the day on which it is lost"
+        );
+    }
+    if keys.source == Source::Variable {
+        tracing::warn!(
+            "the root key came from {source}: other programs of this user could see it; a file or a systemd credential \
+             keeps it better"
+        );
+    }
+}
 
 /// The async runtime, built by hand so that nothing runs before [`crate::start::before_threads`] is done.
 pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
@@ -31,23 +55,39 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 /// Runs until it is told to stop; `Ok` means that it ended in good order.
-pub fn serve(loaded: &Loaded, secrets: &EnvSecrets) -> Result<(), Failure> {
-    let config = &loaded.config;
+pub fn serve(loaded: &Loaded, here: Installation<'_>, secrets: &EnvSecrets, exposed: bool) -> Result<(), Failure> {
+    let config = here.config;
     logging::start(config);
+    if exposed {
+        tracing::warn!("other processes of this user may be able to read this one's memory");
+    }
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
     let _lock = lock::take(&config.data_dir)?;
+    let keys = keys::obtain(here)?;
+    tell(&keys);
+    let spawner = start::spawner(config)?;
     let listener = listen(config)?;
+    let walled = start::confine(loaded)?;
+    crate::give_memory_back();
     let runtime = runtime()?;
-    let ended = runtime.block_on(run(config, secrets, listener));
+    let protected = Protected { exposed, walled: Some(walled) };
+    let ended = runtime.block_on(run(config, secrets, keys, protected, listener, spawner));
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
 }
 
-async fn run(config: &Config, secrets: &EnvSecrets, listener: Option<TcpListener>) -> Result<(), Failure> {
+async fn run(
+    config: &Config,
+    secrets: &EnvSecrets,
+    keys: Keys,
+    protected: Protected,
+    listener: Option<TcpListener>,
+    spawner: Option<Arc<dyn Executor>>,
+) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
-    let (app, stop) = start(config, secrets, Channels::Configured, listener).await?;
+    let (app, stop) = start(config, secrets, keys, protected, Channels::Configured, listener, spawner).await?;
     tracing::info!(version = crate::cli::VERSION, data_dir = %config.data_dir.display(), "ready to talk");
     notify(&[sd_notify::NotifyState::Ready]);
     let failed = tokio::select! {
@@ -88,31 +128,102 @@ impl Embedded {
 }
 
 /// Starts an engine without channels for a shell that found no server.
-pub async fn embedded(config: &Config, secrets: &EnvSecrets) -> Result<Embedded, Failure> {
+pub async fn embedded(here: Installation<'_>, secrets: &EnvSecrets) -> Result<Embedded, Failure> {
+    let config = here.config;
     let lock = lock::take(&config.data_dir)?;
-    let (app, stop) = start(config, secrets, Channels::None, None).await?;
+    let keys = keys::obtain(here)?;
+    let spawner = start::spawner(config)?;
+    crate::give_memory_back();
+    let protected = Protected { exposed: false, walled: None };
+    let (app, stop) = start(config, secrets, keys, protected, Channels::None, None, spawner).await?;
     Ok(Embedded { app, stop, _lock: lock })
 }
 
 async fn start(
     config: &Config,
-    secrets: &EnvSecrets,
+    environment: &EnvSecrets,
+    keys: Keys,
+    protected: Protected,
     channels: Channels,
     listener: Option<TcpListener>,
+    spawner: Option<Arc<dyn Executor>>,
 ) -> Result<(Arc<App>, CancellationToken), Failure> {
-    let wired = wire::wire(config, secrets, channels)?;
+    let database = wire::database(config, &keys.tree)?;
+    let store = database.storage.clone();
+    let vault = Vault::new(store.clone(), &keys.tree);
+    let secrets = Secrets::new(vault.secrets().await?, environment.clone());
+    redact::learn(secrets.all());
+    advise(&secrets);
+    let wired = wire::wire(config, &secrets, database, channels, spawner)?;
     let metrics = gateway::metrics::install();
     let host = Host::start(wired.adapters, wired.settings)
         .await
         .map_err(|error| Failure::internal("the database could not be recovered", &error))?;
+    let at = SystemClock::start().now();
+    store.audit(begun(config, &keys, &secrets), at).await.map_err(crate::cli::of_store)?;
+    let safe = Arc::new(Safe {
+        vault,
+        store,
+        service: Service {
+            key: Some(keys.source.origin()),
+            from_environment: secrets.from_environment().into_iter().map(str::to_owned).collect(),
+            exposed: protected.exposed,
+            walled: protected.walled,
+        },
+        keys,
+        data_dir: config.data_dir.clone(),
+        environment: environment.clone(),
+    });
     let (webhook, commits) = (wired.webhook, wired.commits);
-    let app = Arc::new(App { host, metrics, webhook, commits, failed: CancellationToken::new() });
+    let app = Arc::new(App { host, metrics, webhook, commits, safe, failed: CancellationToken::new() });
     let stop = CancellationToken::new();
     gateway::serve_socket(&app, &config.data_dir, &stop)?;
     if let Some(listener) = listener {
         gateway::serve_tcp(&app, listener, &stop)?;
     }
     Ok((app, stop))
+}
+
+/// What the process could do for its own protection.
+#[derive(Clone, Copy, Debug)]
+struct Protected {
+    /// Others may read its memory.
+    exposed: bool,
+    /// It has confined itself; `None`: it does not try to.
+    walled: Option<bool>,
+}
+
+/// Secrets in the environment work, and are better kept in the vault. Said once, by name.
+fn advise(secrets: &Secrets) {
+    let outside = secrets.from_environment();
+    if !outside.is_empty() {
+        tracing::info!("{} came from the environment; `blufio vault import` keeps secrets encrypted", outside.join(", "));
+    }
+    let shadowed = secrets.shadowed();
+    if !shadowed.is_empty() {
+        tracing::warn!("the environment's {} is not used: the vault has another", shadowed.join(", "));
+    }
+}
+
+/// What the audit log says about a start: which configuration, which key, which secrets. No value of any of them.
+fn begun(config: &Config, keys: &Keys, secrets: &Secrets) -> Vec<AuditEntry> {
+    let entry = |kind, target: String, outcome: &str, detail| AuditEntry {
+        kind,
+        actor: "blufio".to_owned(),
+        session: None,
+        target,
+        outcome: outcome.to_owned(),
+        detail,
+    };
+    // The configuration holds no secret; its hash says whether it is another than at the last start.
+    let hash = keys::fingerprint(format!("{config:?}").as_bytes());
+    let names: Vec<&str> = secrets.all().map(|(name, _)| name).collect();
+    vec![
+        entry(AuditKind::Started, format!("blufio {}", crate::cli::VERSION), "begun", json!({})),
+        entry(AuditKind::ConfigLoaded, hash, "taken", json!({})),
+        entry(AuditKind::Unlocked, keys.source.words(), if keys.made { "key made" } else { "opened" }, json!({})),
+        entry(AuditKind::SecretUsed, names.join(" "), "given to adapters", json!({})),
+    ]
 }
 
 fn listen(config: &Config) -> Result<Option<TcpListener>, Failure> {

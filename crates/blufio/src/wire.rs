@@ -4,21 +4,27 @@ use crate::config::resolved::{Config, DmPolicy, Effort, ErrorPolicy, Group, IpFa
 use crate::failure::Failure;
 use crate::secrets::webhook_secret;
 use blufio_adapters::anthropic::{Anthropic, AnthropicOptions, Limits};
+use blufio_adapters::egress::guard::Place;
+use blufio_adapters::egress::web::WebLimits;
 use blufio_adapters::egress::{self, Egress};
+use blufio_adapters::search::{SearchOptions, WebSearch};
 use blufio_adapters::telegram::{self, Telegram, TelegramOptions, TelegramTimeouts};
 use blufio_adapters::transcription::{Transcription, TranscriptionOptions};
+use blufio_adapters::web::{WebOptions, WebPages};
 use blufio_core::access::{AccessRules, DirectPolicy, GroupRules, TopicRules};
 use blufio_core::catalogue::Catalogue;
+use blufio_core::keys::KeyTree;
 use blufio_core::ids::{ChannelName, ModelId, ToolName};
 use blufio_core::port::{
-    AnyChannel, AnyProvider, AnyStorage, AnyTranscriber, Blobs, Clock, Rates, Rng, SecretStore, Webhook,
+    self,     AnyChannel, AnyProvider, AnyStorage, AnyTool, AnyTranscriber, Blobs, Clock, Rates, Rng, SecretStore, Webhook,
 };
 use blufio_core::record::Retention;
 use blufio_core::time::Timestamp;
 use blufio_runtime::clock::SystemClock;
 use blufio_runtime::{Adapters, QueueMode, QuietHours, Settings, tools};
 use blufio_store::{Executor, FileBlobs, OpenError, Options, Role, Store};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,24 +73,47 @@ impl Rng for OsRng {
 }
 
 /// Opens the database for reading only, beside a process that may be writing.
-pub fn store_reader(config: &Config) -> Result<Arc<dyn AnyStorage>, Failure> {
-    Ok(open(config, Role::Reader, Arc::new(SystemClock::start()))?)
+pub fn store_reader(config: &Config, keys: Option<&KeyTree>) -> Result<Arc<dyn AnyStorage>, Failure> {
+    Ok(open(config, keys, Role::Reader, Arc::new(SystemClock::start()))?)
+}
+
+/// An open database.
+pub struct Database {
+    /// What is in it.
+    pub storage: Arc<dyn AnyStorage>,
+    /// Transactions committed so far.
+    pub commits: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// Opens the database for the engine; the caller holds the lock.
+pub fn database(config: &Config, keys: &KeyTree) -> Result<Database, Failure> {
+    let store = open(config, Some(keys), Role::Owner, Arc::new(SystemClock::start()))?;
+    let counter = store.clone();
+    Ok(Database { storage: store, commits: Arc::new(move || counter.commits()) })
 }
 
 /// Opens the database for writing; the caller holds the lock.
-pub fn store_owner(config: &Config) -> Result<Arc<dyn AnyStorage>, Failure> {
-    Ok(open(config, Role::Owner, Arc::new(SystemClock::start()))?)
+pub fn store_owner(config: &Config, keys: &KeyTree) -> Result<Arc<dyn AnyStorage>, Failure> {
+    Ok(open(config, Some(keys), Role::Owner, Arc::new(SystemClock::start()))?)
 }
 
 /// Puts everything together.
-pub fn wire(config: &Config, secrets: &dyn SecretStore, channels: Channels) -> Result<Wired, Failure> {
+///
+/// `spawner`: who runs programs, if anybody does.
+pub fn wire(
+    config: &Config,
+    secrets: &dyn SecretStore,
+    database: Database,
+    channels: Channels,
+    spawner: Option<Arc<dyn port::Executor>>,
+) -> Result<Wired, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let rng: Arc<dyn Rng> = Arc::new(OsRng);
     let catalogue = Arc::new(catalogue(config)?);
     for advice in advice(config, &catalogue, clock.now()) {
         tracing::warn!("{advice}");
     }
-    let egress = Egress::new().map_err(|error| Failure::internal("the HTTP client could not be set up", &error))?;
+    let egress = way_out(config)?;
     let blobs = blobs(config)?;
     let provider = provider(config, secrets, &egress, &blobs)?;
     let mut ways_in = WaysIn::default();
@@ -92,27 +121,39 @@ pub fn wire(config: &Config, secrets: &dyn SecretStore, channels: Channels) -> R
         ways_in = channels_of(config, secrets, &egress, &blobs, (&clock, &rng))?;
     }
     let (workspace, send_bytes_max) = (&config.agent.workspace, config.telegram.media_bytes_max);
-    let tools = tools::builtin(workspace, clock.clone(), blobs.clone(), send_bytes_max).map_err(|error| Failure {
+    let mut tools = tools::builtin(workspace, clock.clone(), blobs.clone(), send_bytes_max).map_err(|error| Failure {
         message: format!("the workspace folder {} cannot be used", config.agent.workspace.display()),
         cause: Some(error.to_string()),
         hint: Some("choose another with [agents.main] workspace".to_owned()),
         code: Failure::PERMISSION,
     })?;
-    for name in &config.tools.ask {
-        if !tools.iter().any(|tool| tool.spec().name.as_str() == name) {
-            tracing::warn!(tool = name, "[tools] ask names a tool that does not exist");
-        }
-    }
+    tools.extend(web_tools(config, secrets, &egress, &clock)?);
+    tools.extend(spawner.map(tools::exec));
     let transcriber = transcriber(config, secrets, &egress)?;
-    let store = open(config, Role::Owner, clock.clone())?;
-    let counter = store.clone();
+    let Database { storage: store, commits } = database;
+    tools.push(tools::read_again(store.clone()));
+    known_tools(&config.tools.ask, &tools)?;
     let (channels, webhook) = (ways_in.channels, ways_in.webhook);
     Ok(Wired {
-        commits: Arc::new(move || counter.commits()),
+        commits,
         settings: settings(config, catalogue),
         webhook,
         adapters: Adapters { storage: store, provider, channels, tools, blobs, transcriber, clock, rng },
     })
+}
+
+/// A tool that is to be asked for and does not exist was meant to be another.
+fn known_tools(ask: &BTreeSet<String>, tools: &[Arc<dyn AnyTool>]) -> Result<(), Failure> {
+    let names: Vec<&str> = tools.iter().map(|tool| tool.spec().name.as_str()).collect();
+    match ask.iter().find(|name| !names.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(unknown) => Err(Failure {
+            message: format!("[tools] ask names `{unknown}`, and there is no such tool"),
+            cause: None,
+            hint: Some(format!("the tools are {}", names.join(", "))),
+            code: Failure::CONFIG,
+        }),
+    }
 }
 
 fn blobs(config: &Config) -> Result<Arc<dyn Blobs>, Failure> {
@@ -124,6 +165,37 @@ fn blobs(config: &Config) -> Result<Arc<dyn Blobs>, Failure> {
         code: Failure::PERMISSION,
     })?;
     Ok(Arc::new(opened))
+}
+
+/// The one way out, with the places that the operator has opened besides the public internet.
+fn way_out(config: &Config) -> Result<Egress, Failure> {
+    let egress = Egress::new().map_err(|error| Failure::internal("the HTTP client could not be set up", &error))?;
+    let mut places = Vec::new();
+    for named in &config.allow_private {
+        let unusable = || Failure::internal("[egress] allow_private holds something that is no place", &named.0);
+        places.push(Place::parse(&named.0).ok_or_else(unusable)?);
+    }
+    Ok(egress.with_places(places))
+}
+
+fn web_tools(
+    config: &Config,
+    secrets: &dyn SecretStore,
+    egress: &Egress,
+    clock: &Arc<dyn Clock>,
+) -> Result<Vec<Arc<dyn AnyTool>>, Failure> {
+    let mut all = Vec::new();
+    if config.tools.web_fetch {
+        let options = WebOptions { egress, clock: clock.clone(), limits: WebLimits::default() };
+        all.push(tools::web_fetch(Arc::new(WebPages::new(options))));
+    }
+    if let Some(url) = &config.search {
+        let options = SearchOptions { base_url: url.as_str(), key: secrets.get("search.api_key"), egress };
+        let search =
+            WebSearch::new(options).map_err(|error| Failure::internal("web search could not be set up", &error))?;
+        all.push(tools::web_search(Arc::new(search)));
+    }
+    Ok(all)
 }
 
 fn transcriber(
@@ -143,18 +215,53 @@ fn transcriber(
     Ok(Some(Arc::new(transcriber)))
 }
 
-fn open(config: &Config, role: Role, clock: Arc<dyn Clock>) -> Result<Arc<Store>, Failure> {
-    let path = config.data_dir.join("blufio.db");
-    let options = Options { executor: Executor::Thread, role, clock };
-    Store::open(&path, None, options).map(Arc::new).map_err(|error| {
-        let newer = matches!(error, OpenError::Newer { .. });
-        Failure {
-            message: format!("the database {} cannot be opened", path.display()),
-            cause: Some(error.to_string()),
-            hint: newer.then(|| "it was written by a newer Blufio; run that version".to_owned()),
-            code: if newer { Failure::CONFIG } else { Failure::GENERAL },
+/// A database of an earlier version is still plain; it can be looked at, and is encrypted before anything is written.
+fn open(config: &Config, keys: Option<&KeyTree>, role: Role, clock: Arc<dyn Clock>) -> Result<Arc<Store>, Failure> {
+    let path = config.data_dir.join(crate::keys::DATABASE);
+    if let (Role::Owner, Some(keys)) = (role, keys) {
+        encrypt(&path, keys)?;
+    }
+    let keys = if crate::keys::is_plain(&path)? { None } else { keys };
+    let audit_key = keys.map(|keys| keys.audit.clone());
+    let options = Options { executor: Executor::Thread, role, clock, audit_key };
+    let opened = Store::open(&path, keys.map(|keys| &keys.database), options);
+    opened.map(Arc::new).map_err(|error| unopened(&path, &error))
+}
+
+/// Replaces a plain database by an encrypted one.
+fn encrypt(path: &Path, keys: &KeyTree) -> Result<(), Failure> {
+    if !crate::keys::is_plain(path)? {
+        return Ok(());
+    }
+    tracing::info!("the database is of an earlier version and not encrypted; this is done now, once, and may take a minute per gigabyte");
+    let mut told = 0;
+    let progress = move |written: u64, all: u64| {
+        let tenth = written.saturating_mul(10) / all.max(1);
+        if tenth > told {
+            told = tenth;
+            tracing::info!(percent = tenth * 10, "encrypting the database");
         }
-    })
+    };
+    blufio_store::encrypt(path, &keys.database, progress).map_err(|error| unopened(path, &error))?;
+    tracing::info!("the database is encrypted");
+    Ok(())
+}
+
+fn unopened(path: &Path, error: &OpenError) -> Failure {
+    let (hint, code) = match error {
+        OpenError::Newer { .. } => (Some("it was written by a newer Blufio; run that version"), Failure::CONFIG),
+        OpenError::WrongKey => (
+            Some("database and keyslots.json belong together; restore both from the same backup"),
+            Failure::PERMISSION,
+        ),
+        _ => (None, Failure::GENERAL),
+    };
+    Failure {
+        message: format!("the database {} cannot be opened", path.display()),
+        cause: Some(error.to_string()),
+        hint: hint.map(str::to_owned),
+        code,
+    }
 }
 
 fn catalogue(config: &Config) -> Result<Catalogue, Failure> {
@@ -205,7 +312,11 @@ fn provider(
         return Err(Failure {
             message: "there is no key for the model".to_owned(),
             cause: None,
-            hint: Some("set ANTHROPIC_API_KEY in the environment (an API key from the Anthropic console)".to_owned()),
+            hint: Some(
+                "`blufio vault set anthropic.api_key` keeps it (an API key from the Anthropic console); ANTHROPIC_API_KEY in \
+                 the environment does, too"
+                    .to_owned(),
+            ),
             code: Failure::PERMISSION,
         });
     };
@@ -219,7 +330,7 @@ fn provider(
     let provider = Anthropic::new(options).map_err(|error| Failure {
         message: "the model's provider cannot be used".to_owned(),
         cause: Some(error.to_string()),
-        hint: Some("check ANTHROPIC_API_KEY and [anthropic] base_url".to_owned()),
+        hint: Some("check the secret anthropic.api_key and [anthropic] base_url".to_owned()),
         code: Failure::PERMISSION,
     })?;
     Ok(Arc::new(provider))
@@ -292,12 +403,17 @@ fn channels_of(
     Ok(ways_in)
 }
 
-/// Something in the group is read that was not said to the bot.
+/// Something in the group is read that was not said to the bot, where it is served at all.
 fn reads_along(group: &Group) -> bool {
-    let topics = group.topics.values();
-    let topic =
-        |topic: &Topic| topic.require_mention == Some(false) || topic.history_limit.is_some_and(|most| most > 0);
-    !group.require_mention || group.history_limit > 0 || topics.into_iter().any(topic)
+    let reads = |mention: bool, history: u32| !mention || history > 0;
+    let topic = |topic: &Topic| {
+        topic.enabled.unwrap_or(group.enabled)
+            && reads(
+                topic.require_mention.unwrap_or(group.require_mention),
+                topic.history_limit.unwrap_or(group.history_limit),
+            )
+    };
+    group.enabled && reads(group.require_mention, group.history_limit) || group.topics.values().any(topic)
 }
 
 fn settings(config: &Config, catalogue: Arc<Catalogue>) -> Settings {
@@ -314,6 +430,7 @@ fn settings(config: &Config, catalogue: Arc<Catalogue>) -> Settings {
         max_tokens: config.agent.max_tokens,
         effort: Some(effort.to_owned()),
         instructions: config.agent.instructions.clone(),
+        leaks: crate::redact::leaks(),
         tool_rounds: config.session.tool_rounds,
         turn_deadline: config.session.turn_deadline,
         idle_evict: config.session.idle_evict,
@@ -381,6 +498,25 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::config::{Environment, Overrides, load};
+
+    #[test]
+    fn a_group_is_read_along_where_it_is_served() {
+        let check = |rules: &str, expect: bool| {
+            let mut environment =
+                Environment { cwd: "/".into(), home: Some("/nobody".into()), ..Environment::default() };
+            environment.vars.insert("BLUFIO_TELEGRAM__GROUPS".into(), format!("{{ -5 = {{ {rules} }} }}"));
+            let config = load::load(&Overrides::default(), &environment).unwrap().config;
+            assert_eq!(config.telegram.groups.values().any(reads_along), expect, "{rules}");
+        };
+        check("", true);
+        check("enabled = false", false);
+        check("history_limit = 0", false);
+        check("history_limit = 0, require_mention = false", true);
+        check("history_limit = 0, topics = { 7 = { require_mention = false } }", true);
+        check("history_limit = 0, topics = { 7 = { require_mention = false, enabled = false } }", false);
+        check("enabled = false, topics = { 7 = { enabled = true } }", true);
+        check("enabled = false, topics = { 7 = { history_limit = 9 } }", false);
+    }
 
     #[test]
     fn the_operator_is_told_about_models_and_prices() {

@@ -122,7 +122,11 @@ fn failure_of(status: u16, told: &Told) -> Failure {
 /// files is judged once more by [`super::Anthropic`].
 fn names_a_file(code: &str, message: &str) -> bool {
     let message = message.to_ascii_lowercase();
-    code.starts_with("image_") || ["image", "pdf", "document"].iter().any(|word| message.contains(word))
+    let mut words = message.split(|character: char| !character.is_ascii_alphanumeric() && character != '_');
+    // A document is named by its place in the request; the word alone also stands in advice.
+    code.starts_with("image_")
+        || message.contains(".document.")
+        || words.any(|word| matches!(word, "image" | "images" | "pdf" | "pdfs"))
 }
 
 /// The service may say outright whether to try again.
@@ -234,8 +238,12 @@ mod tests {
             "Could not process image",
             "The PDF specified was not valid.",
             "A maximum of 100 PDF pages may be provided.",
+            "messages.2.content.1.document.source.base64.data: empty",
         ] {
             check(400, "invalid_request_error", message, "", Failure::FileRefused);
+        }
+        for message in ["tools.0: see the documentation", "imagery", "a document of words: too odd", "image_url is no field"] {
+            check(400, "invalid_request_error", message, "", Failure::Rejected);
         }
         check(400, "invalid_request_error", "no", "image_dimensions_too_large", Failure::FileRefused);
         check(503, "overloaded_error", "", "", Failure::Overloaded);

@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blufio_core::content::{ATTACHMENT_MARK, attachments};
 use blufio_core::ids::AttachmentId;
+use blufio_core::limits::DOCUMENT_PAGES_MAX;
 use blufio_core::message::Role;
 use blufio_core::port::{BlobError, Blobs, Prompt, PromptMessage};
 use serde::Deserialize;
@@ -26,9 +27,8 @@ pub(super) const MARK: &str = "blufio-attachment:";
 const TITLE_CHARS_MAX: usize = 500;
 /// Tokens of a prepared picture at most: its area is bounded by what the service scales down to.
 const IMAGE_TOKENS: u64 = 1_600;
-/// Tokens of a document at least, and bytes of one that are taken for a token: a page is text and a picture of it.
-const DOCUMENT_TOKENS_MIN: u64 = 3_000;
-const DOCUMENT_BYTES_PER_TOKEN: u64 = 50;
+/// Tokens of a page of a document at most: its text (1,500 to 3,000 tokens, says the documentation) and a picture of it.
+const PAGE_TOKENS: u64 = 3_000 + IMAGE_TOKENS;
 /// Bytes that are encoded at once; a multiple of three, so that only the last piece is padded.
 const PIECE_BYTES: usize = 48 * 1024;
 
@@ -36,18 +36,19 @@ const _: () = assert!(PIECE_BYTES.is_multiple_of(3));
 
 /// A picture as a block.
 pub(super) fn image(attachment: &AttachmentId, media_type: &str, bytes: u64) -> String {
-    format!(r#"{{"type":"image","source":{}}}"#, source(attachment, media_type, bytes))
+    format!(r#"{{"type":"image","source":{}}}"#, source(attachment, media_type, &bytes.to_string()))
 }
 
-/// A document as a block; its title is shortened, and left out if it is blank.
-pub(super) fn document(attachment: &AttachmentId, media_type: &str, bytes: u64, title: &str) -> String {
+/// A document as a block; its title is shortened, and left out if it is blank. Zero pages: nobody knows how many.
+pub(super) fn document(attachment: &AttachmentId, media_type: &str, bytes: u64, title: &str, pages: u32) -> String {
+    let numbers = if pages == 0 { bytes.to_string() } else { format!("{bytes}:{pages}") };
     let title: String = title.trim().chars().take(TITLE_CHARS_MAX).collect();
     let title = if title.is_empty() { title } else { format!(r#","title":{}"#, json::quote(&title)) };
-    format!(r#"{{"type":"document","source":{}{title}}}"#, source(attachment, media_type, bytes))
+    format!(r#"{{"type":"document","source":{}{title}}}"#, source(attachment, media_type, &numbers))
 }
 
-fn source(attachment: &AttachmentId, media_type: &str, bytes: u64) -> String {
-    let data = json::quote(&format!("{MARK}{attachment}:{bytes}"));
+fn source(attachment: &AttachmentId, media_type: &str, numbers: &str) -> String {
+    let data = json::quote(&format!("{MARK}{attachment}:{numbers}"));
     format!(r#"{{"type":"base64","media_type":{},"data":{data}}}"#, json::quote(media_type))
 }
 
@@ -67,7 +68,7 @@ pub(super) fn estimate(message: &PromptMessage) -> (u64, usize) {
     let marks = blocks(message).unwrap_or_default().into_iter().filter_map(Marked::find);
     marks.fold((0_u64, 0), |(tokens, bytes), marked| {
         let own = match marked.is_document() {
-            true => (marked.bytes / DOCUMENT_BYTES_PER_TOKEN).max(DOCUMENT_TOKENS_MIN),
+            true => PAGE_TOKENS.saturating_mul(marked.pages.unwrap_or(DOCUMENT_PAGES_MAX).into()),
             false => IMAGE_TOKENS,
         };
         (tokens.saturating_add(own), bytes + marked.value_bytes)
@@ -136,8 +137,8 @@ fn append_block(body: &mut Vec<u8>, block: &str, blobs: &dyn Blobs) {
 /// A block with a mark.
 struct Marked<'a> {
     id: AttachmentId,
-    /// Of the file.
-    bytes: u64,
+    /// Of a document, if they are known.
+    pages: Option<u32>,
     before: &'a str,
     /// From the closing quote on.
     after: &'a str,
@@ -149,9 +150,10 @@ impl<'a> Marked<'a> {
     fn find(block: &'a str) -> Option<Self> {
         let (before, rest) = block.split_once(ATTACHMENT_MARK)?;
         let (name, after) = rest.split_at(rest.find('"')?);
-        let (id, bytes) = name.split_once(':')?;
+        let (id, numbers) = name.split_once(':')?;
+        let pages = numbers.split_once(':').and_then(|(_, pages)| pages.parse().ok());
         let value_bytes = MARK.len() + name.len();
-        Some(Self { id: AttachmentId::new(id), bytes: bytes.parse().ok()?, before, after, value_bytes })
+        Some(Self { id: AttachmentId::new(id), pages, before, after, value_bytes })
     }
 
     fn is_document(&self) -> bool {
@@ -216,7 +218,7 @@ mod tests {
             picture,
             r#"{"type":"image","source":{"type":"base64","media_type":"image/jpeg","data":"blufio-attachment:abcd:4"}}"#
         );
-        let paper = document(&AttachmentId::new("xyz"), "application/pdf", 3, " a\"b.pdf ");
+        let paper = document(&AttachmentId::new("xyz"), "application/pdf", 3, " a\"b.pdf ", 2);
         let expect = format!(
             "{}{},{TEXT},{}{}",
             r#"{"role":"user","content":["#,
@@ -266,14 +268,15 @@ mod tests {
             let (found, marks) = estimate(&user(&[block, TEXT]));
             assert_eq!((found, marks), (tokens, block.split('"').find(|part| part.starts_with(MARK)).unwrap().len()));
         };
-        let paper = |bytes| document(&AttachmentId::new("x"), "application/pdf", bytes, "t");
+        let paper = |pages| document(&AttachmentId::new("x"), "application/pdf", 10, "t", pages);
         check(&picture("abcd"), 1_600);
-        check(&paper(10), 3_000);
-        check(&paper(1_000_000), 20_000);
+        check(&paper(1), 4_600);
+        check(&paper(20), 92_000);
+        check(&paper(0), 460_000);
         assert_eq!(estimate(&user(&[TEXT])), (0, 0));
-        assert_eq!(expanded_bytes(&user(&[&picture("x"), &paper(10)])), 8 + 16);
-        let long = document(&AttachmentId::new("x"), "application/pdf", 1, &"é".repeat(600));
+        assert_eq!(expanded_bytes(&user(&[&picture("x"), &paper(7)])), 8 + 16);
+        let long = document(&AttachmentId::new("x"), "application/pdf", 1, &"é".repeat(600), 0);
         assert_eq!(long.matches('é').count(), TITLE_CHARS_MAX);
-        assert!(!document(&AttachmentId::new("x"), "application/pdf", 1, " ").contains("title"));
+        assert!(!document(&AttachmentId::new("x"), "application/pdf", 1, " ", 0).contains("title"));
     }
 }

@@ -23,6 +23,7 @@ use blufio_core::limits;
 use blufio_core::message::{Part, Role};
 use blufio_core::port::{Blobs, DeltaSink, Failure, Prompt, Provider, ProviderError, Reply, ToolSpec};
 use blufio_core::record::Shared;
+use blufio_core::secret::Secret;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -84,7 +85,7 @@ pub struct AnthropicOptions<'a> {
     /// Scheme, host and port.
     pub base_url: &'a str,
     /// The API key; shown nowhere.
-    pub api_key: String,
+    pub api_key: Secret,
     /// The HTTP client.
     pub egress: &'a Egress,
     /// Where the files are that messages show.
@@ -110,9 +111,8 @@ pub enum AnthropicError {
 /// The provider.
 pub struct Anthropic {
     client: Client,
-    origin: Origin,
     headers: HeaderMap,
-    api_key: String,
+    api_key: Secret,
     blobs: Arc<dyn Blobs>,
     limits: Limits,
 }
@@ -120,14 +120,14 @@ pub struct Anthropic {
 impl Anthropic {
     /// Checks key and address; sends nothing.
     pub fn new(options: AnthropicOptions<'_>) -> Result<Self, AnthropicError> {
-        let api_key = options.api_key.trim().to_owned();
-        if LOGIN_TOKENS.iter().any(|prefix| api_key.starts_with(prefix)) {
+        let api_key = options.api_key.trimmed().ok_or(AnthropicError::Key)?;
+        if LOGIN_TOKENS.iter().any(|prefix| api_key.expose().starts_with(prefix)) {
             return Err(AnthropicError::LoginToken);
         }
-        if api_key.is_empty() || !api_key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if !api_key.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(AnthropicError::Key);
         }
-        let mut key = HeaderValue::from_str(&api_key).map_err(|_| AnthropicError::Key)?;
+        let mut key = HeaderValue::from_str(api_key.expose()).map_err(|_| AnthropicError::Key)?;
         key.set_sensitive(true);
         let headers = HeaderMap::from_iter([
             (HeaderName::from_static("x-api-key"), key),
@@ -136,8 +136,7 @@ impl Anthropic {
             (ACCEPT, HeaderValue::from_static("text/event-stream")),
         ]);
         Ok(Self {
-            client: options.egress.client(Purpose::Model)?,
-            origin: Origin::parse(options.base_url)?,
+            client: options.egress.client(Purpose::Model, &Origin::parse(options.base_url)?)?,
             headers,
             api_key,
             blobs: options.blobs,
@@ -174,8 +173,8 @@ impl Anthropic {
     async fn attempt(&self, prompt: &Prompt, mut deltas: DeltaSink) -> Result<Reply, ProviderError> {
         let (body, known) = self.ready(prompt).await?;
         hit(Failpoint::CallBeforeRequest);
-        let request = self.client.post(&self.origin, PATH).headers(self.headers.clone()).body(body);
-        let mut one = Try::new(Assembler::new(known), self.limits, &self.api_key);
+        let request = self.client.post(PATH).headers(self.headers.clone()).body(body);
+        let mut one = Try::new(Assembler::new(known), self.limits, self.api_key.expose());
         let ran = match tokio::time::timeout(self.limits.stream, one.run(request, &mut deltas)).await {
             Ok(ran) => ran,
             Err(_) => Err(failed(Failure::Transport, "the model took longer than an answer may take")),

@@ -87,8 +87,8 @@ fn block(role: Role, body: &PartBody) -> Option<String> {
         (Role::User, PartBody::Image { attachment, media_type, bytes }) => {
             Some(files::image(attachment, media_type, *bytes))
         }
-        (Role::User, PartBody::Document { attachment, media_type, bytes, title }) => {
-            Some(files::document(attachment, media_type, *bytes, title))
+        (Role::User, PartBody::Document { attachment, media_type, bytes, title, pages }) => {
+            Some(files::document(attachment, media_type, *bytes, title, *pages))
         }
         (_, PartBody::Text { .. } | PartBody::Opaque { .. })
         | (Role::User, PartBody::ToolCall { .. })

@@ -1,20 +1,29 @@
 //! The one way out over HTTP: address rules, roots of trust, name lookups, connection pools, capped bodies.
 //!
 //! Every adapter that talks to a service gets its [`Client`] here, so that these rules have one home: https, or http to
-//! this machine only; no proxies, no redirects, HTTP/1.1; names are never looked up through the C library. It refuses to
-//! know any API that is spoken on top of it, and it never tries a request again: only the caller knows whether that is safe.
+//! this machine only; no proxies, no redirects, HTTP/1.1; names are never looked up through the C library. A client speaks to
+//! the one service it was made for; [`web::Web`] is the one that goes wherever a model says, as far as [`guard`] lets it. It
+//! refuses to know any API that is spoken on top of it, and it never tries a request again: only the caller knows whether
+//! that is safe.
 
+mod body;
 mod family;
+pub mod guard;
 pub mod local;
+mod own;
 mod resolver;
 mod tls;
+pub mod web;
 
 pub use family::IpFamily;
 
 use blufio_core::limits::MODEL_CONNECT;
-use reqwest::{Method, RequestBuilder, Response, Url};
+use guard::{Allow, Place, Target};
+use reqwest::{ClientBuilder, Method, RequestBuilder, Response, Url};
+use rustls::ClientConfig;
+use std::collections::BTreeMap;
 use std::error::Error as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// Connecting to a channel's server.
@@ -118,6 +127,9 @@ pub enum EgressError {
         /// Bytes that would have been accepted.
         max: usize,
     },
+    /// The answer came in a form that cannot or must not be read.
+    #[error("the answer cannot be read: {0}")]
+    Unreadable(&'static str),
 }
 
 impl EgressError {
@@ -164,15 +176,47 @@ fn describe(error: &reqwest::Error) -> String {
 /// The home of the HTTP client.
 #[derive(Clone)]
 pub struct Egress {
-    tls: rustls::ClientConfig,
+    tls: ClientConfig,
     resolver: resolver::Resolver,
+    places: Vec<Place>,
+    lab: Lab,
+}
+
+/// What only tests set: a world of their own instead of the internet. No rule is weaker by it; what was judged is reached
+/// elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct Lab {
+    /// The only name server.
+    pub name_server: Option<SocketAddr>,
+    /// A certificate (DER) that is trusted besides the others.
+    pub root: Option<Vec<u8>>,
+    /// One more port that is open to the web client.
+    pub port: Option<u16>,
+    /// Where the web client finds a server in place of a public address that a name led to. Port 0 leaves the request's.
+    pub stand_ins: BTreeMap<IpAddr, SocketAddr>,
 }
 
 impl Egress {
     /// Reads the system's certificates (none is fine, the web's roots are built in). Looks no name up and opens no
     /// connection. Fails only if the TLS library refuses its own defaults.
     pub fn new() -> Result<Self, EgressError> {
-        Ok(Self { tls: tls::config()?, resolver: resolver::Resolver::default() })
+        Self::in_a_lab(Lab::default())
+    }
+
+    /// The same for a test.
+    pub fn in_a_lab(lab: Lab) -> Result<Self, EgressError> {
+        let resolver = resolver::Resolver::default();
+        let resolver = match lab.name_server {
+            Some(server) => resolver.of_server(server),
+            None => resolver,
+        };
+        Ok(Self { tls: tls::config(lab.root.as_deref())?, resolver, places: Vec::new(), lab })
+    }
+
+    /// Clients made from the result may reach these places besides what is public: the operator has named them.
+    #[must_use]
+    pub fn with_places(self, places: Vec<Place>) -> Self {
+        Self { places, ..self }
     }
 
     /// Clients made from the result use addresses of `family` alone for hosts that are given by name.
@@ -187,43 +231,63 @@ impl Egress {
         self.resolver.forget();
     }
 
-    /// A client with connections of its own; clones of it share them.
-    pub fn client(&self, purpose: Purpose) -> Result<Client, EgressError> {
-        #[expect(clippy::disallowed_methods, reason = "this is the one HTTP client")]
-        let builder = reqwest::Client::builder();
-        let http = builder
-            .user_agent(concat!("blufio/", env!("CARGO_PKG_VERSION")))
-            .tls_backend_preconfigured(self.tls.clone())
-            .dns_resolver(self.resolver.clone())
+    /// A client of one service with connections of its own; clones of it share them. A pooled connection was judged when it
+    /// was made, and leads to the same service.
+    pub fn client(&self, purpose: Purpose, origin: &Origin) -> Result<Client, EgressError> {
+        let denied = |denied: guard::Denied| EgressError::Build(denied.to_string());
+        let allow = Allow::service(&origin.0, &self.places).map_err(denied)?;
+        let service = Target::parse(origin.0.as_str(), &allow).map_err(denied)?;
+        let http = self
+            .builder(&self.tls)
+            .dns_resolver(resolver::ServiceResolver { resolver: self.resolver.clone(), service })
             .connect_timeout(purpose.connect_timeout())
             .pool_idle_timeout(POOL_IDLE)
             .pool_max_idle_per_host(purpose.idle_connections())
             .tcp_keepalive(TCP_KEEPALIVE)
+            .build()?;
+        Ok(Client { http, origin: origin.clone() })
+    }
+
+    /// What all clients have in common.
+    fn builder(&self, tls: &ClientConfig) -> ClientBuilder {
+        #[expect(clippy::disallowed_methods, reason = "this is the one HTTP client")]
+        let builder = reqwest::Client::builder();
+        builder
+            .user_agent(concat!("blufio/", env!("CARGO_PKG_VERSION")))
+            .tls_backend_preconfigured(tls.clone())
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .no_proxy()
             .http1_only()
             .referer(false)
-            .build()?;
-        Ok(Client { http })
     }
 }
 
-/// Sends requests of one purpose.
+/// Sends requests of one purpose to one service.
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
+    origin: Origin,
 }
 
 impl Client {
     /// A request to `path`, which begins with a slash.
-    pub fn post(&self, origin: &Origin, path: &str) -> RequestBuilder {
-        self.http.request(Method::POST, origin.at(path))
+    pub fn post(&self, path: &str) -> RequestBuilder {
+        self.http.request(Method::POST, self.origin.at(path))
     }
 
     /// A request to `path`, which begins with a slash.
-    pub fn get(&self, origin: &Origin, path: &str) -> RequestBuilder {
-        self.http.request(Method::GET, origin.at(path))
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.ask(path, &[])
+    }
+
+    /// The same with a query.
+    pub fn ask(&self, path: &str, query: &[(&str, &str)]) -> RequestBuilder {
+        let mut url = self.origin.at(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        self.http.request(Method::GET, url)
     }
 }
 
@@ -270,7 +334,12 @@ pub async fn read_capped(mut response: Response, max: usize) -> Result<Vec<u8>, 
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic)]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::panic,
+        clippy::disallowed_methods,
+        reason = "a test fills a listener's queue itself"
+    )]
     use super::*;
     use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -349,13 +418,13 @@ mod tests {
         let origin = Origin::parse(&format!("http://localhost:{}", alive.local_addr().unwrap().port())).unwrap();
         let egress = Egress::new().unwrap();
         let get = |egress: &Egress| {
-            let request = egress.client(Purpose::Send).unwrap().get(&origin, "/");
+            let request = egress.client(Purpose::Send, &origin).unwrap().get("/");
             tokio::time::timeout(Duration::from_secs(5), send(request))
         };
         let order = async || {
-            let name = "localhost".parse().unwrap();
-            let found = reqwest::dns::Resolve::resolve(&egress.resolver, name).await.unwrap();
-            found.map(|address| address.is_ipv6()).collect::<Vec<bool>>()
+            let service = Target::parse(origin.0.as_str(), &Allow::service(&origin.0, &[]).unwrap()).unwrap();
+            let found = egress.resolver.of_service("localhost", &service).await.unwrap();
+            found.iter().map(IpAddr::is_ipv6).collect::<Vec<bool>>()
         };
         tokio::select! {
             () = serve(alive) => {}
@@ -378,7 +447,7 @@ mod tests {
     fn a_client_is_built_for_every_purpose() {
         let egress = Egress::new().unwrap();
         for purpose in [Purpose::Model, Purpose::Poll, Purpose::Send] {
-            assert!(egress.client(purpose).is_ok());
+            assert!(egress.client(purpose, &Origin::parse("https://example.org").unwrap()).is_ok());
         }
     }
 }

@@ -3,9 +3,10 @@
 //! The bot's token is part of every address. It leaves this file only inside a request: no error, log line, metric or
 //! `Debug` output holds it, also not when a server repeats it in its answer. What a method means is not known here.
 
-use super::upload::Form;
 use super::wire::{Envelope, ResponseParameters};
 use crate::egress::{self, Client, Egress, EgressError, Origin, Purpose};
+use crate::form::Form;
+use blufio_core::secret::Secret;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -109,7 +110,7 @@ pub(super) enum Lane {
 pub(super) struct Api {
     origin: Origin,
     /// The token, or why there is none to call with.
-    token: Result<String, &'static str>,
+    token: Result<Secret, &'static str>,
     egress: Egress,
     calls: Client,
     poll: Mutex<Client>,
@@ -124,17 +125,18 @@ impl fmt::Debug for Api {
 impl Api {
     /// Prepares the connections; makes none. Without a token that has the shape of one, every call is
     /// [`ApiError::NoToken`].
-    pub(super) fn new(root: &str, token: Option<String>, egress: Egress) -> Result<Self, EgressError> {
+    pub(super) fn new(root: &str, token: Option<Secret>, egress: Egress) -> Result<Self, EgressError> {
         let token = match token {
             None => Err("there is no bot token; set TELEGRAM_BOT_TOKEN"),
-            Some(token) if has_shape(&token) => Ok(token),
+            Some(token) if has_shape(token.expose()) => Ok(token),
             Some(_) => Err("the bot token does not have the form `<digits>:<letters, digits, _ or ->`"),
         };
+        let origin = Origin::parse(root)?;
         Ok(Self {
-            origin: Origin::parse(root)?,
             token,
-            calls: egress.client(Purpose::Send)?,
-            poll: Mutex::new(egress.client(Purpose::Poll)?),
+            calls: egress.client(Purpose::Send, &origin)?,
+            poll: Mutex::new(egress.client(Purpose::Poll, &origin)?),
+            origin,
             egress,
         })
     }
@@ -145,8 +147,8 @@ impl Api {
     }
 
     /// What names the bot at its server, so that two of them in one process can be told apart. Holds the token: hash it.
-    pub(super) fn secret_identity(&self) -> String {
-        format!("{:?} {:?}", self.origin, self.token)
+    pub(super) fn secret_identity(&self) -> Secret {
+        Secret::new(format!("{:?} {:?}", self.origin, self.token.as_ref().map(Secret::expose)))
     }
 
     /// Calls a method and reads its result. `limit` covers everything from connecting to the last byte.
@@ -209,7 +211,7 @@ impl Api {
         let token = self.token.as_ref().map_err(|why| Download::Failed((*why).to_owned()))?;
         let failed = |error: EgressError| Download::Failed(self.scrubbed(&error.to_string()));
         let silent = |_| Download::Failed("it came to a stop".to_owned());
-        let request = self.calls.get(&self.origin, &format!("/file/bot{token}/{path}"));
+        let request = self.calls.get(&format!("/file/bot{}/{path}", token.expose()));
         let mut response = tokio::time::timeout(stall, egress::send(request)).await.map_err(silent)?.map_err(failed)?;
         match response.status().as_u16() {
             200 => {}
@@ -234,7 +236,7 @@ impl Api {
     /// Makes the next poll look its server's name up again and use a new connection.
     pub(super) fn reconnect_poll(&self) {
         self.egress.forget_addresses();
-        match self.egress.client(Purpose::Poll) {
+        match self.egress.client(Purpose::Poll, &self.origin) {
             Ok(fresh) => *self.poll.lock().unwrap_or_else(PoisonError::into_inner) = fresh,
             Err(error) => tracing::warn!(%error, "kept the old connection of the telegram poll"),
         }
@@ -257,7 +259,7 @@ impl Api {
         let token = self.token.as_ref().map_err(|why| ApiError::NoToken(why))?;
         let request = self
             .client(lane)
-            .post(&self.origin, &format!("/bot{token}/{method}"))
+            .post(&format!("/bot{}/{method}", token.expose()))
             .header(reqwest::header::CONTENT_TYPE, kind)
             .body(body);
         let response = egress::send(request).await.map_err(|error| self.failed(&error))?;
@@ -294,7 +296,7 @@ impl Api {
     /// Words from outside: without the token, and not longer than they need to be.
     fn scrubbed(&self, words: &str) -> String {
         let clean: Cow<'_, str> = match &self.token {
-            Ok(token) if words.contains(token) => Cow::Owned(words.replace(token, "<token>")),
+            Ok(token) if words.contains(token.expose()) => Cow::Owned(words.replace(token.expose(), "<token>")),
             Ok(_) | Err(_) => Cow::Borrowed(words),
         };
         clean.chars().filter(|character| !character.is_control()).take(DESCRIPTION_CHARACTERS_MAX).collect()

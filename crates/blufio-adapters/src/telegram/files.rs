@@ -2,12 +2,13 @@
 //!
 //! What is in a file is not looked at here, and its name never becomes a path.
 
-use super::Telegram;
 use super::api::{ApiError, Download};
 use super::wire::RemoteFile;
+use super::{DEFAULT_RETRY_AFTER, Telegram};
 use blufio_core::content::FileRef;
 use blufio_core::port::FetchError;
 use serde::Serialize;
+use std::time::Duration;
 
 /// Bytes of the server's path of a file. Longer: not fetched.
 const PATH_BYTES_MAX: usize = 256;
@@ -30,24 +31,35 @@ impl Telegram {
             return Err(FetchError::TooLarge);
         }
         let limit = self.timeouts.fetch;
-        let late = |_| FetchError::Unavailable(format!("it did not come within {} ms", limit.as_millis()));
-        tokio::time::timeout(limit, self.fetch_by_link(file, bytes_max)).await.map_err(late)?
+        let late = |_| FetchError::Late(format!("it did not come within {} ms", limit.as_millis()));
+        let until = self.clock.monotonic().saturating_add(limit);
+        tokio::time::timeout(limit, self.fetch_by_link(file, bytes_max, until)).await.map_err(late)?
     }
 
-    async fn fetch_by_link(&self, file: &FileRef, bytes_max: u64) -> Result<Vec<u8>, FetchError> {
-        let place = self.locate(file, bytes_max).await?;
+    async fn fetch_by_link(&self, file: &FileRef, bytes_max: u64, until: Duration) -> Result<Vec<u8>, FetchError> {
+        let place = self.locate(file, bytes_max, until).await?;
         match self.download(&place, bytes_max).await {
             Err(Download::Gone) => {}
             fetched => return fetched.map_err(given_up),
         }
-        let place = self.locate(file, bytes_max).await?;
+        let place = self.locate(file, bytes_max, until).await?;
         self.download(&place, bytes_max).await.map_err(given_up)
     }
 
-    async fn locate(&self, file: &FileRef, bytes_max: u64) -> Result<Place, FetchError> {
+    /// Asks where a file is, again after a pause that the server asks for, if that is over before `until`.
+    async fn locate(&self, file: &FileRef, bytes_max: u64, until: Duration) -> Result<Place, FetchError> {
         let request = GetFile { file_id: &file.handle };
-        let remote: RemoteFile =
-            self.api.call("getFile", &request, self.timeouts.send).await.map_err(|error| refused(&error))?;
+        let remote: RemoteFile = loop {
+            let pause = match self.api.call("getFile", &request, self.timeouts.send).await {
+                Ok(remote) => break remote,
+                Err(ApiError::Status { code: 429, retry_after, .. }) => retry_after.unwrap_or(DEFAULT_RETRY_AFTER),
+                Err(error) => return Err(refused(&error)),
+            };
+            if self.clock.monotonic().saturating_add(pause) >= until {
+                return Err(FetchError::Late(format!("Telegram asks to wait for {} s", pause.as_secs())));
+            }
+            self.clock.sleep(pause).await;
+        };
         if remote.file_size.is_some_and(|bytes| bytes > bytes_max) {
             return Err(FetchError::TooLarge);
         }

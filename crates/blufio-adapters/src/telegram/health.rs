@@ -61,6 +61,11 @@ impl Health {
         }
     }
 
+    /// Trouble of a bot that is known, from the start on.
+    pub(super) fn troubled(&self, reason: &str) {
+        self.lock().state = State::Degraded(reason.to_owned());
+    }
+
     /// Only a person can mend it.
     pub(super) fn failed(&self, reason: &str) {
         self.lock().state = State::Failed(reason.to_owned());

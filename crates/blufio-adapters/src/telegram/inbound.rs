@@ -14,6 +14,7 @@ mod tests;
 
 pub(super) use gating::Mentions;
 
+use super::GENERAL_TOPIC;
 use super::wire::{Marks, Me, Message, RawFields, SERVICE_FIELDS, UPDATE_KINDS, User};
 use blufio_core::access::Sender;
 use blufio_core::ids::{ChannelName, SessionKey};
@@ -25,8 +26,6 @@ use sha2::{Digest, Sha256};
 
 /// Accounts in whose name Telegram itself, anonymous administrators and channels write.
 const SERVICE_ACCOUNTS: [i64; 3] = [777_000, 1_087_968_824, 136_817_688];
-/// The thread id of a forum's general topic, whose messages name none.
-const GENERAL_TOPIC: i64 = 1;
 /// The number under which an update without a readable id is stored.
 const NO_UPDATE_ID: i64 = 0;
 

@@ -15,7 +15,6 @@ mod press;
 mod preview;
 mod send;
 pub mod text;
-mod upload;
 mod webhook;
 mod wire;
 
@@ -25,20 +24,28 @@ pub use webhook::Mode;
 use crate::egress::{Egress, EgressError, IpFamily};
 use blufio_core::content::FileRef;
 use blufio_core::ids::ChannelName;
-use blufio_core::limits::FETCH;
+use blufio_core::limits::{FETCH, POLL_SILENCE};
 use blufio_core::port::{
     Blobs, Channel, ChannelError, ChannelHealth, Clock, FetchError, Intake, Preview, PreviewOutcome, Rates, Rng,
     SendOutcome,
 };
 use blufio_core::record::{OutboxRow, Rendered, Route};
+use blufio_core::secret::Secret;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// The channel's name.
 pub const CHANNEL: &str = "telegram";
+/// The thread id of a forum's general topic: its messages name none, and the server refuses it in a send.
+const GENERAL_TOPIC: i64 = 1;
+/// The pause if a 429 names none.
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
+/// Files that are uploaded at once; each is in memory twice. Full: the others wait, up to the time that a row has.
+const UPLOADS_MAX: usize = 2;
 /// How long it is believed who the bot is.
 const IDENTITY_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 
@@ -47,7 +54,7 @@ pub struct TelegramOptions {
     /// The server: scheme, host and port; `http` only to loopback.
     pub api_root: String,
     /// The bot's token. Without one, or with one of another form, the channel is made and says that it has failed.
-    pub token: Option<String>,
+    pub token: Option<Secret>,
     /// How updates come in.
     pub mode: Mode,
     /// The way out; its connect timeout holds for every call.
@@ -106,7 +113,7 @@ impl Default for TelegramTimeouts {
             fetch: FETCH,
             stall: Duration::from_secs(10),
             poll: Duration::from_secs(65),
-            watchdog: Duration::from_secs(90),
+            watchdog: POLL_SILENCE,
         }
     }
 }
@@ -133,6 +140,7 @@ pub struct Telegram {
     drafts_refused_until: health::Instant,
     typing_failures: press::Failures,
     menu_shown: AtomicBool,
+    uploads: Semaphore,
 }
 
 impl fmt::Debug for Telegram {
@@ -155,7 +163,7 @@ impl Telegram {
             health.failed(trouble);
         }
         Ok(Self {
-            identity: Sha256::digest(api.secret_identity().as_bytes()).into(),
+            identity: Sha256::digest(api.secret_identity().expose().as_bytes()).into(),
             api,
             mode: options.mode,
             mentions: inbound::Mentions::new(&options.mention_patterns),
@@ -174,6 +182,7 @@ impl Telegram {
             drafts_refused_until: health::Instant::default(),
             typing_failures: press::Failures::default(),
             menu_shown: AtomicBool::new(false),
+            uploads: Semaphore::new(UPLOADS_MAX),
         })
     }
 
@@ -276,6 +285,11 @@ impl Channel for Telegram {
 
     fn health(&self) -> ChannelHealth {
         self.health.get()
+    }
+
+    fn remark(&self) -> Option<String> {
+        let blind = self.reads_groups && self.any_bot().is_some_and(|bot| !bot.can_read_all_group_messages);
+        blind.then(|| "its privacy mode is on, so it does not see what is said in groups to others".to_owned())
     }
 
     fn rates(&self) -> Option<Rates> {

@@ -10,9 +10,8 @@ mod request;
 
 pub(super) use request::TextRequest;
 
-use super::Telegram;
 use super::api::ApiError;
-use super::text;
+use super::{DEFAULT_RETRY_AFTER, GENERAL_TOPIC, Telegram, text};
 use blufio_core::failpoint::{Failpoint, hit};
 use blufio_core::port::SendOutcome;
 use blufio_core::record::{OutboxRow, Payload, Rendered, Route};
@@ -20,10 +19,6 @@ use file::Loaded;
 use request::{InlineButton, Keyboard};
 use std::time::Duration;
 
-/// The thread id of a forum's general topic: the server refuses it in a send, and clients need it in a chat action.
-const GENERAL_TOPIC: i64 = 1;
-/// The pause if a 429 names none.
-const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// The longest pause that is waited for. Longer: the row is given up.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// Length of the pieces of a text that the server finds too long, against our counting, in UTF-16 code units.
@@ -35,8 +30,8 @@ const NO_MESSAGE_ID: i64 = 0;
 const GONE: [&str; 2] = ["message to edit not found", "message_id_invalid"];
 /// Answers to an edit of a message that stays as it is.
 const FIXED: [&str; 1] = ["message can't be edited"];
-/// Answers to a message for a topic that is gone or closed.
-const NO_TOPIC: [&str; 3] = ["message thread not found", "topic_deleted", "topic_closed"];
+/// Answers to a message for a topic that is gone. What is for a closed one is not for everybody in the chat: it is given up.
+const NO_TOPIC: [&str; 2] = ["message thread not found", "topic_deleted"];
 /// Answers to a picture that the server does not show as one.
 const NO_PICTURE: [&str; 3] = ["photo_", "image_process_failed", "too big for a photo"];
 /// Answers to a text that is longer than the server takes.
@@ -79,11 +74,15 @@ impl Telegram {
             Ok(true) => return SendOutcome::Dead("it belongs to another bot account".to_owned()),
             Err(error) => return self.not_begun(error),
         }
+        let mut upload = None;
         let file = match &row.payload {
-            Payload::File(file) => match self.load(file).await {
-                Ok(loaded) => Some(loaded),
-                Err(outcome) => return outcome,
-            },
+            Payload::File(file) => {
+                upload = self.uploads.acquire().await.ok();
+                match self.load(file).await {
+                    Ok(loaded) => Some(loaded),
+                    Err(outcome) => return outcome,
+                }
+            }
             Payload::Text | Payload::Notice | Payload::Question { .. } => None,
         };
         let mut shape = Shape::wished(row, file.as_ref());
@@ -100,6 +99,7 @@ impl Telegram {
             }
         };
         hit(Failpoint::SendAfterResponse);
+        drop((file, upload));
         self.tidied(row, shape, outcome).await
     }
 
@@ -117,7 +117,7 @@ impl Telegram {
             Some(topic) => {
                 let chat = row.route.chat;
                 let remark = format!(
-                    "The topic {topic} of chat {chat} is gone or closed; what was for it is in the chat itself."
+                    "The topic {topic} of chat {chat} is gone; what was for it is in the chat itself."
                 );
                 SendOutcome::SentBeside { message, remark }
             }

@@ -12,14 +12,12 @@ use super::poll::{ALLOWED_UPDATES, Nothing};
 use super::wire::Me;
 use super::{Telegram, inbound, menu};
 use blufio_core::port::{Boxed, ChannelError, Intake, IntakeError, Webhook};
+use blufio_core::secret::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
-use std::fmt;
-use std::future::poll_fn;
 use std::hint::black_box;
 use std::sync::{Mutex, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -39,7 +37,7 @@ const WORDS_CHARACTERS_MAX: usize = 200;
 const TOPIC: &str = "telegram webhook";
 
 /// How updates come in.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Mode {
     /// The server is asked for them.
     Polling,
@@ -48,18 +46,8 @@ pub enum Mode {
         /// Where to, as the server reaches it: https.
         url: String,
         /// What it shows with each update: 1–256 characters of `A-Z a-z 0-9 _ -`.
-        secret: String,
+        secret: Secret,
     },
-}
-
-/// Without the secret.
-impl fmt::Debug for Mode {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Polling => formatter.write_str("Polling"),
-            Self::Webhook { url, .. } => formatter.debug_struct("Webhook").field("url", url).finish_non_exhaustive(),
-        }
-    }
 }
 
 /// One body that was brought, and who waits for its fate.
@@ -74,7 +62,7 @@ pub(super) struct Delivery {
 impl Webhook for Telegram {
     fn admits(&self, secret: &[u8]) -> bool {
         let Mode::Webhook { secret: known, .. } = &self.mode else { return false };
-        is_secret(known) && same(secret, known.as_bytes())
+        is_secret(known.expose()) && same(secret, known.expose().as_bytes())
     }
 
     fn take(&self, body: &[u8]) -> Boxed<'_, Result<(), IntakeError>> {
@@ -127,7 +115,7 @@ fn settle(telegram: &Telegram, troubles: &Mutex<Troubles>, change: impl FnOnce(&
     let mut troubles = troubles.lock().unwrap_or_else(PoisonError::into_inner);
     change(&mut troubles);
     match troubles.storing.as_ref().or(troubles.webhook.as_ref()) {
-        Some(reason) => telegram.health.degraded(reason),
+        Some(reason) => telegram.health.troubled(reason),
         None if troubles.confirmed => telegram.health.listening(telegram.clock.monotonic()),
         None => {}
     }
@@ -162,23 +150,16 @@ impl Taker<'_> {
         if inbound.update <= 0 {
             return Err(unreadable());
         }
-        if !self.has_room().await {
-            // Better refused at once than held: the server waits longer each time.
-            return Err(self.troubled("the inbox is full"));
-        }
         metrics::counter!("blufio_telegram_updates_total", "kind" => inbound::label(&inbound.kind)).increment(1);
         let cursor = self.intake.cursor(self.bot.id).unwrap_or(0);
+        // Whether there is room is only known by trying. Refused at once is better than held: the server waits longer each
+        // time.
         if let Err(error) = self.intake.accept(self.bot.id, vec![inbound], cursor).await {
             tracing::error!(%error, "a telegram update was not stored; the server keeps it");
             return Err(self.troubled(&format!("updates cannot be stored: {error}")));
         }
         settle(self.telegram, self.troubles, |troubles| troubles.storing = None);
         Ok(())
-    }
-
-    async fn has_room(&self) -> bool {
-        let mut ready = self.intake.ready();
-        poll_fn(|context| Poll::Ready(ready.as_mut().poll(context).is_ready())).await
     }
 
     fn troubled(&self, reason: &str) -> IntakeError {
@@ -268,6 +249,8 @@ impl Keeper<'_> {
             };
             let words = clean(&error.to_string(), self.secret);
             tracing::warn!(error = %words, ?pause, "the telegram webhook was not set");
+            let reason = format!("telegram did not take the webhook: {words}");
+            settle(self.telegram, self.troubles, |troubles| troubles.webhook = Some(reason));
             if matches!(error, ApiError::Status { code: 400, .. }) {
                 let told = format!("Telegram does not accept {} as my webhook ({words}). I try again.", self.url);
                 self.intake.tell_owner(TOPIC, told);
@@ -305,8 +288,9 @@ impl Keeper<'_> {
         self.intake.tell_owner(TOPIC, words.to_owned());
         if is_due(seen.set_at, self.now(), SET_EVERY) {
             tracing::warn!("the telegram webhook was changed by somebody; setting it again");
-            seen.set_at = Some(self.now());
+            // What did not work is tried again at the next look.
             self.set().await?;
+            seen.set_at = Some(self.now());
         }
         Ok(Some("somebody changed the webhook of this bot".to_owned()))
     }
@@ -412,7 +396,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_not_shown() {
-        let mode = Mode::Webhook { url: "https://example.org/hook".to_owned(), secret: "CANARY".to_owned() };
+        let mode = Mode::Webhook { url: "https://example.org/hook".to_owned(), secret: Secret::new("CANARY".to_owned()) };
         let shown = format!("{mode:?}");
         assert!(shown.contains("example.org") && !shown.contains("CANARY"), "{shown}");
     }

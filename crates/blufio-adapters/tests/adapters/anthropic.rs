@@ -7,6 +7,7 @@ use blufio_core::catalogue::Catalogue;
 use blufio_core::ids::ModelId;
 use blufio_core::message::{Body as PartBody, Part, Role, StopReason, Usage, visible_text};
 use blufio_core::port::{Failure, ProviderError, Reply};
+use blufio_core::secret::Secret;
 use blufio_core::time::Timestamp;
 use blufio_testkit::contract::provider::{self, Conversation, Shelf, calls};
 use blufio_testkit::http::{Handler, HttpServer, Request, Responder};
@@ -28,7 +29,7 @@ async fn fake() -> FakeMessagesApi {
 
 fn provider_with(base_url: &str, limits: Limits, shelf: &Arc<Shelf>) -> Anthropic {
     let (egress, blobs) = (Egress::new().unwrap(), shelf.clone());
-    Anthropic::new(AnthropicOptions { base_url, api_key: "sk-test".into(), egress: &egress, blobs, limits }).unwrap()
+    Anthropic::new(AnthropicOptions { base_url, api_key: Secret::new("sk-test".to_owned()), egress: &egress, blobs, limits }).unwrap()
 }
 
 fn provider_at(base_url: &str, limits: Limits) -> Anthropic {
@@ -607,7 +608,7 @@ fn keys_and_addresses_are_checked() {
     let egress = Egress::new().unwrap();
     let new = |base_url: &str, key: &str| {
         let (blobs, limits) = (Arc::new(Shelf::default()), Limits::default());
-        let options = AnthropicOptions { base_url, api_key: key.into(), egress: &egress, blobs, limits };
+        let options = AnthropicOptions { base_url, api_key: Secret::new(key.to_owned()), egress: &egress, blobs, limits };
         Anthropic::new(options).err()
     };
     let api = "https://api.anthropic.com";

@@ -12,6 +12,7 @@ use blufio_core::ids::{Boot, CallId, ModelId, ToolName};
 use blufio_core::message::{Body, Origin, Part, Role, StopReason, visible_text};
 use blufio_core::port::{Failure, Prompt, PromptMessage, Provider, Replay};
 use blufio_core::record::{Shared, Step, ToolRun, ToolState};
+use blufio_core::secret::Secret;
 use blufio_core::session::{CallFacts, Effect, Input, Timer, Turn, note, results};
 use blufio_core::time::Timestamp;
 use blufio_testkit::contract::provider::Shelf;
@@ -53,7 +54,7 @@ fn provider() -> (Anthropic, Vec<Part>) {
     }
     let base_url = "https://api.anthropic.com";
     let limits = Limits::default();
-    let options = AnthropicOptions { base_url, api_key: "k".into(), egress: &egress, blobs: shelf, limits };
+    let options = AnthropicOptions { base_url, api_key: Secret::new("k".to_owned()), egress: &egress, blobs: shelf, limits };
     (Anthropic::new(options).unwrap(), files)
 }
 
@@ -298,6 +299,7 @@ impl<'a> World<'a> {
                             name: name.clone(),
                             input: input.clone(),
                             replay: Replay::Pure,
+                            bound: None,
                             state: ToolState::Planned,
                         });
                     }

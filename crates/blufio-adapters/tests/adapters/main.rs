@@ -4,5 +4,8 @@
 mod anthropic;
 mod legality;
 mod markdown;
+mod search;
+mod ssrf;
 mod telegram;
 mod transcription;
+mod web;

@@ -17,6 +17,7 @@ use blufio_core::port::{
     AnyChannel, Blobs, Boxed, Channel, ChannelError, ChannelHealth, Clock, Rates, Rng, SendOutcome,
 };
 use blufio_core::record::{Rendered, Route};
+use blufio_core::secret::Secret;
 use blufio_core::time::Timestamp;
 use blufio_testkit::botapi::{BotApiConfig, FakeBotApi, State};
 use blufio_testkit::contract::channel::{self, MemoryIntake, Outside, outbox_row};
@@ -111,8 +112,8 @@ impl World {
     /// A call with the bot's token that is not made by the channel.
     async fn call_as_another_program(&self, method: &str, body: &serde_json::Value) {
         let origin = Origin::parse(&self.server.base_url()).unwrap();
-        let client = egress().client(Purpose::Send).unwrap();
-        let request = client.post(&origin, &format!("/bot{TOKEN}/{method}")).header("content-type", "application/json");
+        let client = egress().client(Purpose::Send, &origin).unwrap();
+        let request = client.post(&format!("/bot{TOKEN}/{method}")).header("content-type", "application/json");
         let response = blufio_adapters::egress::send(request.body(body.to_string())).await.unwrap();
         assert_eq!(response.status().as_u16(), 200);
     }
@@ -145,7 +146,7 @@ fn egress() -> Egress {
 fn options(api_root: &str, clock: Arc<TestClock>) -> TelegramOptions {
     TelegramOptions {
         api_root: api_root.to_owned(),
-        token: Some(TOKEN.to_owned()),
+        token: Some(Secret::new(TOKEN.to_owned())),
         mode: Mode::Polling,
         egress: egress(),
         ip_family: IpFamily::Auto,
@@ -202,7 +203,7 @@ async fn it_passes_the_suite_of_channels() {
 async fn without_a_usable_token_it_has_failed() {
     let shapes = ["", ":", "1:", ":abc", "x:abc", "1:a b", "1:a/b", "1:abc\n", "1", "-1:abc", "1:abc:d"];
     for token in shapes.into_iter().map(Some).chain([None]) {
-        let world = World::with(|options| options.token = token.map(str::to_owned)).await;
+        let world = World::with(|options| options.token = token.map(|token| Secret::new(token.to_owned()))).await;
         let ChannelHealth::Failed { reason } = world.channel_health() else { panic!("{token:?}") };
         let ended = Channel::receive(world.channel.as_ref(), Arc::new(MemoryIntake::default())).await;
         assert!(matches!(&ended, ChannelError::Fatal(why) if *why == reason), "{token:?}: {ended}");

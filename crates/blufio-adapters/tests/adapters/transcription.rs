@@ -4,6 +4,7 @@ use blufio_adapters::egress::Egress;
 use blufio_adapters::transcription::{Transcription, TranscriptionOptions};
 use blufio_core::limits::{ATTACHMENT_BYTES_MAX, INBOUND_TEXT_BYTES_MAX};
 use blufio_core::port::{Recording, Transcriber, TranscriberError};
+use blufio_core::secret::Secret;
 use blufio_testkit::transcription::{FakeTranscriber, Heard, Says, TranscriberConfig};
 
 const KEY: &str = "canary-of-the-transcription-key";
@@ -17,7 +18,7 @@ async fn service() -> (FakeTranscriber, Transcription) {
 
 fn transcriber(fake: &FakeTranscriber, model: &str, key: Option<&str>) -> Transcription {
     let egress = Egress::new().unwrap();
-    let (base_url, key) = (fake.base_url(), key.map(str::to_owned));
+    let (base_url, key) = (fake.base_url(), key.map(|key| Secret::new(key.to_owned())));
     Transcription::new(TranscriptionOptions { base_url: &base_url, model: model.to_owned(), key, egress: &egress })
         .unwrap()
 }
@@ -98,7 +99,7 @@ async fn a_service_without_a_key_gets_none() {
     let odd = TranscriptionOptions {
         base_url: &base_url,
         model: "m".to_owned(),
-        key: Some(format!("{KEY}\r\nx: y")),
+        key: Some(Secret::new(format!("{KEY}\r\nx: y"))),
         egress: &egress,
     };
     let error = Transcription::new(odd).unwrap_err();
@@ -129,7 +130,7 @@ async fn no_name_and_no_language_breaks_out_of_its_field() {
     };
     assert_eq!(transcriber.transcribe(odd).await.as_deref(), Ok("words of 3 bytes"));
     let heard = &fake.heard()[0];
-    assert_eq!((heard.file_name.as_str(), heard.media_type.as_str()), ("a; name=model.oga", "audio/oggx: y"));
+    assert_eq!((heard.file_name.as_str(), heard.media_type.as_str()), ("a; name=model.oga", "application/octet-stream"));
 }
 
 #[tokio::test]

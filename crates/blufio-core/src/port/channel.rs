@@ -231,6 +231,9 @@ pub enum FetchError {
     /// The server could not be reached, or failed; trying again may help.
     #[error("{0}")]
     Unavailable(String),
+    /// The time for it is over, or the server asks for more than is left; trying again at once does not help.
+    #[error("{0}")]
+    Late(String),
 }
 
 /// Why a channel's task ended.
@@ -288,6 +291,9 @@ pub trait Channel: Send + Sync + 'static {
     /// How it is.
     fn health(&self) -> ChannelHealth;
 
+    /// What the operator should know although nothing fails.
+    fn remark(&self) -> Option<String>;
+
     /// Sending limits: messages per second for the whole account and per private chat, and the burst of a chat.
     /// `None`: no local limit.
     fn rates(&self) -> Option<Rates>;
@@ -338,6 +344,8 @@ pub trait AnyChannel: Send + Sync + 'static {
     fn remove<'a>(&'a self, route: &'a Route, message: i64) -> Boxed<'a, ()>;
     /// See [`Channel::health`].
     fn health(&self) -> ChannelHealth;
+    /// See [`Channel::remark`].
+    fn remark(&self) -> Option<String>;
     /// See [`Channel::rates`].
     fn rates(&self) -> Option<Rates>;
 }
@@ -384,6 +392,9 @@ impl<C: Channel> AnyChannel for C {
     }
     fn health(&self) -> ChannelHealth {
         Channel::health(self)
+    }
+    fn remark(&self) -> Option<String> {
+        Channel::remark(self)
     }
     fn rates(&self) -> Option<Rates> {
         Channel::rates(self)

@@ -1,6 +1,7 @@
 //! Time, chance and secrets: the outside facts that the rest asks for in one place.
 
 use super::Boxed;
+use crate::secret::Secret;
 use crate::time::Timestamp;
 use std::time::Duration;
 
@@ -23,5 +24,5 @@ pub trait Rng: Send + Sync + 'static {
 /// Where keys are kept.
 pub trait SecretStore: Send + Sync + 'static {
     /// The secret of that name (`anthropic.api_key`, `telegram.bot_token`), if there is one.
-    fn get(&self, name: &str) -> Option<String>;
+    fn get(&self, name: &str) -> Option<Secret>;
 }

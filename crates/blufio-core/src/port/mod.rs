@@ -7,9 +7,11 @@ mod blobs;
 mod channel;
 mod clock;
 mod provider;
+mod spawner;
 mod storage;
 mod tool;
 mod transcriber;
+mod web;
 
 pub use blobs::{BlobError, Blobs};
 pub use channel::{
@@ -18,9 +20,16 @@ pub use channel::{
 };
 pub use clock::{Clock, Rng, SecretStore};
 pub use provider::{AnyProvider, Delta, DeltaSink, Failure, Prompt, PromptMessage, Provider, ProviderError, Reply};
+pub use spawner::{
+    EXEC_ARGS_BYTES_MAX, EXEC_ARGS_MAX, EXEC_OUTPUT_BYTES_MAX, EXEC_TIME_MAX, Ended, ExecError, ExecOutcome,
+    ExecRequest, Executor, NEVER_ALWAYS, Prepared, never_always,
+};
 pub use storage::{AnyStorage, Storage, StoreError};
-pub use tool::{AnyTool, ArgRole, Replay, Tool, ToolCall, ToolError, ToolLimits, ToolOutput, ToolSpec};
+pub use tool::{
+    AnyTool, ArgRole, Binding, Egress, Replay, Tool, ToolCall, ToolError, ToolLimits, ToolOutput, ToolSpec,
+};
 pub use transcriber::{AnyTranscriber, Recording, Transcriber, TranscriberError};
+pub use web::{AnySearch, AnyWeb, Hit, Page, Search, Web, WebError};
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,13 +1,15 @@
 //! Durable state: narrow and transactional. Every writing call is one transaction; when it returns, it is on disk.
 
 use super::Boxed;
+use crate::audit::{AuditEntry, AuditHead, AuditVerdict};
 use crate::content::{Content, Overheard};
-use crate::ids::{ChannelName, InboxId, MessageSeq, OutboxId, SessionId, SessionKey, TurnNumber};
+use crate::ids::{ChannelName, GrantId, InboxId, MessageSeq, OutboxId, SessionId, SessionKey, TurnNumber};
 use crate::record::{
-    Accepted, Batch, Commit, Committed, Decided, InboxRow, NeutralMessage, OutboxMark, OutboxRow, Pairing,
-    PairingChange, Query, Recovered, Retention, Snapshot, Telling, View,
+    Accepted, Batch, Commit, Committed, Decided, Grant, InboxRow, NeutralMessage, OutboxMark, OutboxRow, Pairing,
+    PairingChange, Query, Recovered, Retention, Snapshot, Telling, Vault, View,
 };
 use crate::time::Timestamp;
+use crate::vault::VaultChange;
 use std::future::Future;
 
 /// Why the store could not do it.
@@ -19,6 +21,9 @@ pub enum StoreError {
     /// No space on the disk; nothing was written. Try again when there is.
     #[error("no space left on the disk that holds the database")]
     DiskFull,
+    /// It is not any more what the caller had read; nothing was written. Read again.
+    #[error("{0} was changed in between")]
+    Stale(&'static str),
     /// Nothing there by that name.
     #[error("{0}")]
     NotFound(String),
@@ -100,6 +105,34 @@ pub trait Storage: Send + Sync + 'static {
     fn pairing(&self, change: PairingChange, at: Timestamp)
     -> impl Future<Output = Result<Pairing, StoreError>> + Send;
 
+    /// The "always" that holds for what has this hash.
+    fn grant(&self, hash: String) -> impl Future<Output = Result<Option<Grant>, StoreError>> + Send;
+
+    /// Takes an "always" back; `by` is who does. False if none of that number holds.
+    fn revoke(&self, id: GrantId, by: String, at: Timestamp) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// The vault as it is stored.
+    fn vault(&self) -> impl Future<Output = Result<Vault, StoreError>> + Send;
+
+    /// Changes the vault and records it, in one transaction. `over` is the header that was read; if another one is there by
+    /// now, the answer is [`StoreError::Stale`].
+    fn keep_vault(
+        &self,
+        over: Option<Vec<u8>>,
+        change: VaultChange,
+        audit: Vec<AuditEntry>,
+        at: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Records what has no rows of its own.
+    fn audit(&self, entries: Vec<AuditEntry>, at: Timestamp) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Looks at the whole audit log. `since`: a head that was kept elsewhere and must be a part of it.
+    fn verify_audit(
+        &self,
+        since: Option<AuditHead>,
+    ) -> impl Future<Output = Result<AuditVerdict, StoreError>> + Send;
+
     /// Reads for showing; never waits for the writer.
     fn view(&self, query: Query, at: Timestamp) -> impl Future<Output = Result<View, StoreError>> + Send;
 
@@ -144,6 +177,12 @@ erased! {
     revive(channel: ChannelName, row: Option<OutboxId>, at: Timestamp) -> u32;
     mark(marks: Vec<OutboxMark>, at: Timestamp) -> ();
     pairing(change: PairingChange, at: Timestamp) -> Pairing;
+    grant(hash: String) -> Option<Grant>;
+    revoke(id: GrantId, by: String, at: Timestamp) -> bool;
+    vault() -> Vault;
+    keep_vault(over: Option<Vec<u8>>, change: VaultChange, audit: Vec<AuditEntry>, at: Timestamp) -> ();
+    audit(entries: Vec<AuditEntry>, at: Timestamp) -> ();
+    verify_audit(since: Option<AuditHead>) -> AuditVerdict;
     view(query: Query, at: Timestamp) -> View;
     retain(keep: Retention, at: Timestamp) -> bool;
     probe(at: Timestamp) -> ();

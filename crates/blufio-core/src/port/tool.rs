@@ -2,7 +2,7 @@
 
 use super::Boxed;
 use crate::content::OutgoingFile;
-use crate::ids::{CallId, ToolName};
+use crate::ids::{CallId, SessionId, ToolName};
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::sync::Arc;
@@ -20,15 +20,32 @@ pub enum Replay {
     Effectful,
 }
 
-/// What an argument is used for; the policy looks at these instead of at names.
+/// What an argument is used for; the policy looks at these instead of at names. An argument without a role is a
+/// [`ArgRole::Destination`], which is the strictest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArgRole {
-    /// A path inside the workspace.
-    Path,
+    /// Where something goes: an address, a recipient, an account, an amount.
+    Destination,
     /// Content that is written or sent.
     Content,
-    /// Anything else.
-    Plain,
+    /// Chooses what is read or how much of it; changes nothing.
+    Selector,
+    /// A path inside the workspace.
+    Path,
+}
+
+/// Where bytes of a call may go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Egress {
+    /// They stay on this machine.
+    #[default]
+    None,
+    /// Into the conversation that asks.
+    Conversation,
+    /// To a service that the operator configured.
+    Service,
+    /// To wherever the arguments say.
+    Anywhere,
 }
 
 /// The limits of a tool.
@@ -57,12 +74,47 @@ pub struct ToolSpec {
     pub schema: serde_json::Value,
     /// What may happen after a crash.
     pub replay: Replay,
-    /// Bytes may leave this machine.
-    pub egress: bool,
+    /// Where bytes may go.
+    pub egress: Egress,
     /// What its arguments are used for.
     pub arg_roles: &'static [(&'static str, ArgRole)],
+    /// What it returns may hold words of others, which are trusted in nothing.
+    pub foreign: bool,
+    /// What it returns is the owner's and must not leave this machine except to the model.
+    pub private: bool,
+    /// People who are not owners may use it, too.
+    pub people: bool,
+    /// An owner is asked before every call (running programs, deleting, paying).
+    pub asks: bool,
     /// Its limits.
     pub limits: ToolLimits,
+}
+
+impl ToolSpec {
+    /// A tool that reads, sends nothing away and asks nobody; the rest is set where it is declared.
+    #[must_use]
+    pub fn new(name: &str, description: &'static str, schema: serde_json::Value) -> Self {
+        Self {
+            name: ToolName::new(name),
+            description,
+            schema,
+            replay: Replay::Pure,
+            egress: Egress::None,
+            arg_roles: &[],
+            foreign: false,
+            private: false,
+            people: false,
+            asks: false,
+            limits: ToolLimits::default(),
+        }
+    }
+
+    /// What an argument is used for.
+    #[must_use]
+    pub fn role(&self, argument: &str) -> ArgRole {
+        let role = self.arg_roles.iter().find(|(name, _)| *name == argument);
+        role.map_or(ArgRole::Destination, |(_, role)| *role)
+    }
 }
 
 /// One call.
@@ -70,6 +122,8 @@ pub struct ToolSpec {
 pub struct ToolCall {
     /// The model's id.
     pub id: CallId,
+    /// The conversation that it is made in.
+    pub session: SessionId,
     /// The same for every run of this call, for tools that write under a key.
     pub key: Arc<str>,
     /// The arguments, an object.
@@ -78,6 +132,17 @@ pub struct ToolCall {
     pub zone: Option<String>,
     /// Files can be sent in this conversation.
     pub sends_files: bool,
+    /// What the owner's yes to this call was held to ([`Tool::binding`]); a tool that would do something else refuses.
+    pub bound: Option<String>,
+}
+
+/// What an owner's yes to a call is held to besides its arguments: what they stand for outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// Hexadecimal digits that change whenever it changes.
+    pub hash: String,
+    /// The yes may hold for all equal calls.
+    pub always: bool,
 }
 
 /// What a tool gives.
@@ -112,6 +177,11 @@ pub trait Tool: Send + Sync + 'static {
     fn spec(&self) -> &ToolSpec;
     /// Runs once. Cancelled by dropping the future.
     fn run(&self, call: ToolCall) -> impl Future<Output = Result<ToolOutput, ToolError>> + Send;
+    /// What a yes to this call has to be held to; `None`: nothing but its arguments. Asked when a question is put and again
+    /// before the call runs: if it has changed, the call is refused. An error means that the call could not run either.
+    fn binding(&self, _call: &ToolCall) -> impl Future<Output = Result<Option<Binding>, ToolError>> + Send {
+        std::future::ready(Ok(None))
+    }
 }
 
 /// The erased twin of [`Tool`].
@@ -120,6 +190,8 @@ pub trait AnyTool: Send + Sync + 'static {
     fn spec(&self) -> &ToolSpec;
     /// See [`Tool::run`].
     fn run(&self, call: ToolCall) -> Boxed<'_, Result<ToolOutput, ToolError>>;
+    /// See [`Tool::binding`].
+    fn binding<'a>(&'a self, call: &'a ToolCall) -> Boxed<'a, Result<Option<Binding>, ToolError>>;
 }
 
 impl<T: Tool> AnyTool for T {
@@ -128,5 +200,8 @@ impl<T: Tool> AnyTool for T {
     }
     fn run(&self, call: ToolCall) -> Boxed<'_, Result<ToolOutput, ToolError>> {
         Box::pin(Tool::run(self, call))
+    }
+    fn binding<'a>(&'a self, call: &'a ToolCall) -> Boxed<'a, Result<Option<Binding>, ToolError>> {
+        Box::pin(Tool::binding(self, call))
     }
 }

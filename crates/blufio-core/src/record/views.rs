@@ -1,6 +1,6 @@
 //! What is read for showing: questions and answers of the store, also the JSON of the control socket.
 
-use super::{Pairing, PairingRequest};
+use super::{AuditView, Grant, Pairing, PairingRequest};
 use crate::ids::{
     ApprovalId, AttachmentId, Boot, ChannelName, InboxId, MessageSeq, ModelId, OutboxId, SessionKey, ToolName,
     TurnNumber,
@@ -43,10 +43,30 @@ pub enum Query {
     Waiting(SessionKey),
     /// Questions to an owner that are open.
     Approvals,
+    /// What may always run.
+    Grants,
+    /// The audit log, newest first.
+    Audit {
+        /// At most this many.
+        limit: u32,
+        /// Only entries before this one.
+        before: Option<u64>,
+    },
     /// What a channel could not deliver, and which chats are shut.
     Channel(ChannelName),
     /// Files that a running conversation or an unsent message shows.
     Attachments,
+    /// In which topic a message of ours is.
+    Thread {
+        /// The channel.
+        channel: ChannelName,
+        /// The account.
+        account: i64,
+        /// The chat.
+        chat: i64,
+        /// The message.
+        message: i64,
+    },
 }
 
 /// The answer to a [`Query`]; the variant matches.
@@ -68,10 +88,16 @@ pub enum View {
     Waiting(Vec<String>),
     /// To [`Query::Approvals`].
     Approvals(Vec<ApprovalView>),
+    /// To [`Query::Grants`], oldest first.
+    Grants(Vec<Grant>),
+    /// To [`Query::Audit`].
+    Audit(Vec<AuditView>),
     /// To [`Query::Channel`].
     Channel(ChannelView),
     /// To [`Query::Attachments`].
     Attachments(std::collections::BTreeSet<AttachmentId>),
+    /// To [`Query::Thread`]; none also if the message is not known.
+    Thread(Option<i64>),
 }
 
 /// An open question.

@@ -190,7 +190,7 @@ impl Turn {
                 if is_in(&runs, &call, RunState::AwaitingApproval) =>
             {
                 match verdict {
-                    Verdict::Allow => set(&mut runs, &call, RunState::Planned),
+                    Verdict::Allow | Verdict::Always => set(&mut runs, &call, RunState::Planned),
                     Verdict::Deny => refuse(&mut runs, &call, "not run: the owner said no", out),
                 }
                 self.go_on(runs, end, asking, now, out);

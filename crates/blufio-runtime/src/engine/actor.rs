@@ -201,6 +201,7 @@ async fn open_turn(
     let overheard = engine.adapters.storage.overheard(session.id, last).await?;
     let reading = tokio::select! {
         reading = content::read(engine, &rows, &overheard) => reading,
+        () = turn::show_reading(engine, session, &rows) => return Ok(()),
         stopped = stopped(&mut seat.stop, mine) => {
             tracing::debug!(session = %session.key, stopped, "stopped while files were fetched");
             return Ok(());
@@ -317,7 +318,7 @@ async fn close(
     records.extend(rows.iter().map(|row| Record::CommandDone { inbox: row.id, text: text.clone() }));
     hit(Failpoint::StepBeforeCommit);
     let (turn, at) = (session.last_turn, engine.adapters.clock.now());
-    engine.adapters.storage.commit(Commit { session: session.id, turn, steps: Vec::new(), records, at }).await?;
+    engine.adapters.storage.commit(Commit { session: session.id, turn, steps: Vec::new(), records, audit: Vec::new(), at }).await?;
     hit(Failpoint::StepAfterCommit);
     if let Some(dispatcher) = engine.dispatchers.get(&row.route.channel) {
         dispatcher.poke(&row.route);

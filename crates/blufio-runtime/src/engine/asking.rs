@@ -1,14 +1,16 @@
 //! Asking an owner before a tool runs, and hearing the answer.
 
+use super::consent::Judgement;
 use super::turn::{Action, Run};
 use super::{Engine, toolwork};
 use blufio_core::access::Principal;
-use blufio_core::approval::{self, SHOWN_CHARACTERS_MAX};
+use blufio_core::approval::{self, Question};
 use blufio_core::content::OutgoingFile;
 use blufio_core::ids::{CallId, SessionId, TurnNumber};
 use blufio_core::limits::{APPROVAL_TTL, APPROVALS_OPEN_MAX, APPROVALS_PER_HOUR_MAX};
+use blufio_core::policy::Rule;
 use blufio_core::port::StoreError;
-use blufio_core::record::{Draft, NewApproval, Payload, Query, Record, Rendered, Route, ToolRun, View};
+use blufio_core::record::{NewApproval, Query, Record, Rendered, Route, ToolRun, View};
 use blufio_core::session::Input;
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
@@ -51,23 +53,31 @@ impl Run<'_> {
         let id = approval::approval_id([rng.bits(), rng.bits()]);
         let hash = bound(&run, self.session.id, self.number);
         let arguments = toolwork::pretty(&run.input);
-        let text = approval::question(&id, run.name.as_str(), &arguments, &hash);
+        let judged = self.judged(call);
+        let rule = match judged.map(|judged| &judged.judgement) {
+            Some(Judgement::Ask(rule)) => *rule,
+            Some(Judgement::Run(_) | Judgement::Refuse(_)) | None => Rule::AlwaysAsked,
+        };
+        let grant = judged.and_then(|judged| judged.grant.clone());
+        let text = approval::question(&Question {
+            id: &id,
+            reason: rule.reason(),
+            tool: run.name.as_str(),
+            arguments: &arguments,
+            hash: &hash,
+            grantable: grant.is_some(),
+        });
         let shown = self.owners_route();
         let mut chunks = shown.as_ref().map_or_else(Vec::new, |route| self.engine.drafts(route, &text, None));
         // The last one carries the buttons; without a chat to ask in, the text is only listed.
         let question =
             chunks.pop().map_or_else(|| Rendered { rich: String::new(), plain: text.clone() }, |last| last.body);
-        if let Some(route) = &shown
-            && arguments.chars().count() > SHOWN_CHARACTERS_MAX
-        {
-            chunks.extend(self.whole(route, &arguments).await);
-        }
         if !chunks.is_empty() {
             self.records.push(Record::Outbox { drafts: chunks, first_sending: false });
         }
         let expires = self.now().plus(APPROVAL_TTL);
         let call = call.clone();
-        self.records.push(Record::Approval(NewApproval { id, call, hash, shown, question, expires }));
+        self.records.push(Record::Approval(NewApproval { id, call, hash, grant, shown, question, expires }));
         self.engine.questions.asked(self.engine.adapters.clock.monotonic());
         self.actions.push(Action::Ask(text));
         self.poke_all = true;
@@ -102,13 +112,6 @@ impl Run<'_> {
             };
         channels.iter().find_map(on)
     }
-
-    /// All of the arguments as a file.
-    async fn whole(&mut self, route: &Route, arguments: &str) -> Option<Draft> {
-        let file = stored(self.engine, "arguments.txt", approval::escaped(arguments)).await?;
-        let body = Rendered { rich: String::new(), plain: String::new() };
-        Some(Draft { payload: Payload::File(file), ..Draft::text(route.clone(), body) })
-    }
 }
 
 /// A text as a file to send; `None` if it cannot be stored, which is logged.
@@ -131,6 +134,7 @@ pub(super) async fn stored(engine: &Engine, name: &str, text: String) -> Option<
 
 /// What an answer is bound to: exactly this call of exactly this turn.
 fn bound(run: &ToolRun, session: SessionId, turn: TurnNumber) -> String {
-    let text = format!("{}\0{}\0{session}\0{turn}\0{}", run.name, run.input, run.call);
+    let bound = run.bound.as_deref().unwrap_or_default();
+    let text = format!("{}\0{}\0{session}\0{turn}\0{}\0{bound}", run.name, run.input, run.call);
     Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -10,12 +10,13 @@ use crate::tasks::blocking;
 use blufio_core::access::Principal;
 use blufio_core::content::{Content, FileKind, FileRef, Overheard, Quote, QuoteKind};
 use blufio_core::ids::AttachmentId;
+use blufio_core::ingress::clean;
 use blufio_core::limits::{
-    DOCUMENT_INLINE_BYTES_MAX, DOCUMENT_PAGES_MAX, IMAGE_BYTES_MAX, IMAGES_PER_TURN_MAX, SHOWN_FILES_BYTES_MAX,
-    VOICE_SECONDS_MAX,
+    DOCUMENT_INLINE_BYTES_MAX, DOCUMENT_PAGES_MAX, FETCH, IMAGE_BYTES_MAX, IMAGES_PER_TURN_MAX, READING,
+    SHOWN_FILES_BYTES_MAX, VOICE_SECONDS_MAX,
 };
 use blufio_core::message::{Body, Origin, Part};
-use blufio_core::port::{AnyChannel, AnyTranscriber, BlobError, FetchError, Recording};
+use blufio_core::port::{AnyChannel, AnyTranscriber, BlobError, Clock, FetchError, Recording};
 use blufio_core::record::InboxRow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,16 +48,31 @@ pub(super) async fn read(engine: &Arc<Engine>, rows: &[InboxRow], overheard: &[O
     let mut reading = Reading::default();
     if !overheard.is_empty() {
         let lines: Vec<String> = overheard.iter().map(|heard| attributed(&heard.name, &heard.text)).collect();
-        let text = format!("[Since your last answer here, and not said to you:]\n{}", lines.join("\n"));
+        let text = engine.framed("[Since your last answer here, and not said to you:]", &lines.join("\n"));
         reading.parts.push(Part::text(Origin::Group, text));
     }
+    let mut until = engine.adapters.clock.monotonic().saturating_add(READING);
     let pictures = rows.iter().flat_map(|row| &row.content.files).filter(|file| file.kind == FileKind::Photo).count();
     for row in rows {
-        words(&mut reading, row);
+        words(engine, &mut reading, row);
         let channel = engine.adapters.channels.get(&row.route.channel);
         for file in &row.content.files {
             match channel {
-                Some(channel) => open(engine, channel, row, file, pictures, &mut reading).await,
+                Some(channel) => {
+                    let clock = &engine.adapters.clock;
+                    let before = clock.monotonic();
+                    let Ok(_one) = engine.files.acquire().await else { return reading };
+                    // Others' files take none of this message's time.
+                    until = until.saturating_add(clock.monotonic().saturating_sub(before));
+                    let left = until.saturating_sub(clock.monotonic());
+                    let late = tokio::select! {
+                        () = open(engine, channel, row, file, pictures, &mut reading) => false,
+                        () = clock.sleep(left) => true,
+                    };
+                    if late {
+                        reading.missing(file, "there was no time left for it");
+                    }
+                }
                 None => reading.missing(file, "this channel gives no files"),
             }
         }
@@ -70,7 +86,7 @@ pub(super) async fn read(engine: &Arc<Engine>, rows: &[InboxRow], overheard: &[O
 }
 
 /// The words of a message; also what they answer or pass on.
-fn words(reading: &mut Reading, row: &InboxRow) {
+fn words(engine: &Engine, reading: &mut Reading, row: &InboxRow) {
     let Content { text, speaker, quotes, .. } = &row.content;
     for Quote { kind, from, text } in quotes {
         let (origin, head) = match kind {
@@ -78,7 +94,8 @@ fn words(reading: &mut Reading, row: &InboxRow) {
             QuoteKind::Forward => (Origin::Forward, format!("[Passed on; “{from}” said:]")),
             QuoteKind::Own => (Origin::Model, "[This answers what you said:]".to_owned()),
         };
-        reading.parts.push(Part::text(origin, format!("{head}\n{text}")));
+        let said = if origin.is_foreign() { engine.framed(&head, text) } else { format!("{head}\n{text}") };
+        reading.parts.push(Part::text(origin, said));
         reading.usable |= *kind == QuoteKind::Forward;
     }
     if !text.trim().is_empty() {
@@ -121,7 +138,7 @@ async fn open(
     if file.kind == FileKind::Photo && reading.images >= IMAGES_PER_TURN_MAX {
         return reading.missing(file, &format!("I look at {IMAGES_PER_TURN_MAX} pictures at once"));
     }
-    let bytes = match fetch(engine, channel, file, most).await {
+    let bytes = match fetch(engine.adapters.clock.as_ref(), channel.as_ref(), file, most).await {
         Ok(bytes) => bytes,
         Err(FetchError::TooLarge) => return reading.missing(file, &too_large(most)),
         Err(error) => {
@@ -139,22 +156,29 @@ async fn open(
     }
 }
 
+/// All tries together have the time of one.
 async fn fetch(
-    engine: &Engine,
-    channel: &Arc<dyn AnyChannel>,
+    clock: &dyn Clock,
+    channel: &dyn AnyChannel,
     file: &FileRef,
     most: u64,
 ) -> Result<Vec<u8>, FetchError> {
-    let mut tries = 1;
-    loop {
-        match channel.fetch(file, most).await {
-            Err(FetchError::Unavailable(error)) if tries < FETCH_TRIES => {
-                tracing::info!(error, tries, "a file could not be fetched; again");
-                engine.adapters.clock.sleep(FETCH_PAUSE * tries).await;
-                tries += 1;
+    let trying = async {
+        let mut tries = 1;
+        loop {
+            match channel.fetch(file, most).await {
+                Err(FetchError::Unavailable(error)) if tries < FETCH_TRIES => {
+                    tracing::info!(error, tries, "a file could not be fetched; again");
+                    clock.sleep(FETCH_PAUSE * tries).await;
+                    tries += 1;
+                }
+                fetched => return fetched,
             }
-            fetched => return fetched,
         }
+    };
+    tokio::select! {
+        fetched = trying => fetched,
+        () = clock.sleep(FETCH) => Err(FetchError::Late(format!("it did not come within {} s", FETCH.as_secs()))),
     }
 }
 
@@ -177,7 +201,7 @@ async fn picture(engine: &Engine, file: &FileRef, bytes: Vec<u8>, pictures: usiz
             reading.images += 1;
             reading.shown_bytes += bytes;
             let body = Body::Image { attachment, media_type, bytes: bytes as u64 };
-            reading.show(Part { origin: Origin::File, private: false, body });
+            reading.show_file(file, body);
         }
         Err(why) => reading.missing(file, &why),
     }
@@ -189,22 +213,28 @@ async fn document(engine: &Engine, file: &FileRef, bytes: Vec<u8>, reading: &mut
     let room = SHOWN_FILES_BYTES_MAX.saturating_sub(reading.shown_bytes);
     let opened = blocking(move || {
         if let Some(decoded) = text::decode(&bytes, name.as_deref(), claimed.as_deref()) {
+            // As it is read, so that its pages are those of `read_attachment`.
+            let decoded = text::Decoded { text: clean(&decoded.text).into_owned(), ..decoded };
             let attachment = blobs.put(decoded.text.as_bytes())?;
             return Ok((attachment, bytes.len(), Opened::Text(decoded)));
         }
         let attachment = blobs.put(&bytes)?;
-        let readable = pdf::inspect(&bytes).filter(|facts| facts.pages.is_none_or(|pages| pages <= DOCUMENT_PAGES_MAX));
-        let opened = if readable.is_some() && bytes.len() <= room { Opened::Pdf } else { Opened::Other };
+        let pages = pdf::inspect(&bytes).map(|facts| facts.pages.unwrap_or(0));
+        let opened = match pages {
+            Some(pages @ ..=DOCUMENT_PAGES_MAX) if bytes.len() <= room => Opened::Pdf { pages },
+            Some(_) | None => Opened::Other,
+        };
         Ok::<_, BlobError>((attachment, bytes.len(), opened))
     });
     match opened.await {
-        Some(Ok((attachment, _, Opened::Text(decoded)))) => reading.show(text_part(file, &attachment, &decoded)),
-        Some(Ok((attachment, size, Opened::Pdf))) => {
+        Some(Ok((attachment, _, Opened::Text(decoded)))) => {
+            reading.show(text_part(engine, file, &attachment, &decoded))
+        }
+        Some(Ok((attachment, size, Opened::Pdf { pages }))) => {
             let title = file.label();
             reading.shown_bytes += size;
             let (media_type, bytes) = ("application/pdf".to_owned(), size as u64);
-            let body = Body::Document { attachment, media_type, bytes, title };
-            reading.show(Part { origin: Origin::File, private: false, body });
+            reading.show_file(file, Body::Document { attachment, media_type, bytes, title, pages });
         }
         Some(Ok((attachment, size, Opened::Other))) => {
             let claimed = file.media_type.as_deref().unwrap_or("of unknown type");
@@ -221,18 +251,24 @@ async fn document(engine: &Engine, file: &FileRef, bytes: Vec<u8>, reading: &mut
 
 enum Opened {
     Text(text::Decoded),
-    Pdf,
+    /// Zero: nobody knows how many.
+    Pdf { pages: u32 },
     Other,
 }
 
-fn text_part(file: &FileRef, attachment: &AttachmentId, decoded: &text::Decoded) -> Part {
+fn text_part(engine: &Engine, file: &FileRef, attachment: &AttachmentId, decoded: &text::Decoded) -> Part {
     let page = text::page(&decoded.text, 0, DOCUMENT_INLINE_BYTES_MAX);
     let lossy = if decoded.lossy { ", with unreadable characters replaced" } else { "" };
-    let head = format!("[The person sent the file “{}”, {} bytes of text{lossy}:]", file.label(), decoded.text.len());
+    let (label, size) = (file.label(), decoded.text.len());
+    let (origin, head) = match &file.forwarded {
+        Some(from) => (Origin::Forward, format!("[Passed on from “{from}”: the file “{label}”, {size} bytes of text{lossy}:]")),
+        None => (Origin::File, format!("[The person sent the file “{label}”, {size} bytes of text{lossy}:]")),
+    };
     let tail = page.next.map_or(String::new(), |next| {
         format!("\n[… the rest is read with read_attachment, attachment {attachment}, from {next}]")
     });
-    Part::text(Origin::File, format!("{head}\n{}{tail}", page.text))
+    let text = engine.framed(&head, page.text) + &tail;
+    Part { private: true, ..Part::text(origin, text) }
 }
 
 async fn listen(engine: &Engine, row: &InboxRow, file: &FileRef, bytes: Vec<u8>, reading: &mut Reading) {
@@ -253,13 +289,22 @@ async fn listen(engine: &Engine, row: &InboxRow, file: &FileRef, bytes: Vec<u8>,
     match transcribe(engine, transcriber, file, bytes).await {
         Ok(text) if text.trim().is_empty() => reading.missing(file, "I heard no words in it"),
         Ok(text) => {
-            let origin = match row.principal {
-                Principal::Owner => Origin::OwnerVoice,
-                Principal::Person(_) => Origin::Person,
-            };
-            reading.show(Part::text(origin, format!("[Spoken; written down by a machine:]\n{}", text.trim())));
+            reading.show(spoken(engine, &row.principal, file, text.trim()));
         }
         Err(why) => reading.missing(file, &why),
+    }
+}
+
+/// What was passed on is nobody's own words here, however it was said.
+fn spoken(engine: &Engine, principal: &Principal, file: &FileRef, text: &str) -> Part {
+    let own = |origin| Part::text(origin, format!("[Spoken; written down by a machine:]\n{text}"));
+    match (&file.forwarded, principal) {
+        (Some(from), _) => {
+            let head = format!("[Passed on; “{from}” said; written down by a machine:]");
+            Part::text(Origin::Forward, engine.framed(&head, text))
+        }
+        (None, Principal::Owner) => own(Origin::OwnerVoice),
+        (None, Principal::Person(_)) => own(Origin::Person),
     }
 }
 
@@ -269,12 +314,12 @@ async fn transcribe(
     file: &FileRef,
     bytes: Vec<u8>,
 ) -> Result<String, String> {
-    let media_type = file.media_type.clone().unwrap_or_else(|| "audio/ogg".to_owned());
-    let extension = if media_type.contains("mpeg") { "mp3" } else { "oga" };
+    let claimed = file.media_type.as_deref().and_then(|claimed| claimed.split(';').next());
+    let media_type = claimed.unwrap_or("audio/ogg").trim().to_ascii_lowercase();
     let recording = Recording {
         audio: bytes.into(),
+        file_name: format!("voice.{}", extension(&media_type)),
         media_type,
-        file_name: format!("voice.{extension}"),
         language: engine.settings.spoken_language.clone(),
     };
     let text = transcriber.transcribe(recording).await.map_err(|error| {
@@ -284,7 +329,33 @@ async fn transcribe(
     Ok(text::clean(&text))
 }
 
+/// Transcribers go by the name of a file. The media type is in lower case and without parameters.
+fn extension(media_type: &str) -> &'static str {
+    let (_, subtype) = media_type.split_once('/').unwrap_or_default();
+    match subtype {
+        "mpeg" | "mp3" | "x-mp3" | "mpga" => "mp3",
+        "mp4" | "m4a" | "x-m4a" | "aac" | "mp4a-latm" => "m4a",
+        "wav" | "x-wav" | "wave" | "vnd.wave" => "wav",
+        "flac" | "x-flac" => "flac",
+        "webm" => "webm",
+        // Voice messages are Opus in Ogg.
+        _ => "ogg",
+    }
+}
+
 impl Reading {
+    /// A file that is shown as it is, below a line that says who made it if the sender did not.
+    fn show_file(&mut self, file: &FileRef, body: Body) {
+        let origin = match &file.forwarded {
+            Some(from) => {
+                self.parts.push(Part::text(Origin::Forward, format!("[Passed on from “{from}”:]")));
+                Origin::Forward
+            }
+            None => Origin::File,
+        };
+        self.show(Part { origin, private: true, body });
+    }
+
     fn show(&mut self, part: Part) {
         self.parts.push(part);
         self.usable = true;
@@ -308,7 +379,8 @@ trait Label {
 
 impl Label for FileRef {
     fn label(&self) -> String {
-        self.name.clone().unwrap_or_else(|| "without a name".to_owned())
+        let name = self.name.as_deref().map(|name| clean(name).replace('\n', " "));
+        name.unwrap_or_else(|| "without a name".to_owned())
     }
 }
 
@@ -319,6 +391,21 @@ fn too_large(most: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn recordings_are_named_by_what_they_are() {
+        let check = |media_type: &str, expect: &str| assert_eq!(extension(media_type), expect, "{media_type}");
+        check("audio/ogg", "ogg");
+        check("audio/mpeg", "mp3");
+        check("audio/mp4", "m4a");
+        check("audio/x-m4a", "m4a");
+        check("audio/x-wav", "wav");
+        check("audio/flac", "flac");
+        check("audio/webm", "webm");
+        check("video/mp4", "m4a");
+        check("nonsense", "ogg");
+        check("", "ogg");
+    }
 
     #[test]
     fn nobody_speaks_for_somebody_else_by_breaking_a_line() {

@@ -1,12 +1,14 @@
 //! What is shown while a turn runs: the growing text, the typing sign, the preview.
 
+use super::Engine;
 use super::turn::News;
 use crate::dispatch::Dispatcher;
 use crate::tasks::guarded;
 use blufio_core::event::EventKind;
 use blufio_core::ids::{InboxId, SessionKey};
+use blufio_core::leak::Leaks;
 use blufio_core::port::{AnyChannel, Boxed, Clock, Delta, DeltaSink, Preview, PreviewOutcome};
-use blufio_core::record::Route;
+use blufio_core::record::{InboxRow, Route};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -91,6 +93,7 @@ pub(super) struct Previews {
     /// The way out of the channel, if what is said there goes through the outbox.
     dispatcher: Option<Arc<Dispatcher>>,
     clock: Arc<dyn Clock>,
+    leaks: Leaks,
     route: Route,
     draft: i64,
     /// A request is on its way.
@@ -98,14 +101,17 @@ pub(super) struct Previews {
 }
 
 impl Previews {
-    pub fn new(
-        channel: Arc<dyn AnyChannel>,
-        dispatcher: Option<Arc<Dispatcher>>,
-        clock: Arc<dyn Clock>,
-        route: Route,
-        draft: i64,
-    ) -> Self {
-        Self { channel, dispatcher, clock, route, draft: draft.max(1), sending: Arc::default() }
+    /// For the channel that a row came by; none if nothing can be shown there.
+    pub fn new(engine: &Engine, row: &InboxRow) -> Option<Self> {
+        Some(Self {
+            channel: engine.adapters.channels.get(&row.route.channel)?.clone(),
+            dispatcher: engine.dispatchers.get(&row.route.channel).cloned(),
+            clock: engine.adapters.clock.clone(),
+            leaks: engine.settings.leaks.clone(),
+            route: row.route.clone(),
+            draft: row.id.0.max(1),
+            sending: Arc::default(),
+        })
     }
 
     /// The first showing.
@@ -131,7 +137,8 @@ impl Previews {
                 if !now.trim().is_empty() {
                     previews.sending.store(true, Ordering::SeqCst);
                     let Self { route, draft, .. } = previews.clone();
-                    let shown = previews.channel.preview(Preview { route, draft, text: now, message });
+                    let text_now = previews.leaks.redact(&now).into_owned();
+                    let shown = previews.channel.preview(Preview { route, draft, text: text_now, message });
                     // Display is best effort: not even its panic may end the turn.
                     let outcome = guarded("preview", shown).await.unwrap_or(PreviewOutcome::Stop);
                     previews.sending.store(false, Ordering::SeqCst);

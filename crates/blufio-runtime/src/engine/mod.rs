@@ -3,6 +3,7 @@
 mod actor;
 mod asking;
 mod booking;
+mod consent;
 mod content;
 mod live;
 mod session;
@@ -19,6 +20,9 @@ use crate::tasks::Tasks;
 use blufio_core::access::AccessRules;
 use blufio_core::catalogue::Catalogue;
 use blufio_core::ids::{Boot, ChannelName, ModelId, SessionKey, ToolName};
+use blufio_core::ingress::framed;
+use blufio_core::limits::FILES_OPEN_MAX;
+use blufio_core::leak::Leaks;
 use blufio_core::port::{AnyChannel, AnyProvider, AnyStorage, AnyTool, AnyTranscriber, Blobs, Clock, Rng, ToolSpec};
 use blufio_core::record::{Draft, Pairing, Recovered, Retention, Route, Shared};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -90,6 +94,8 @@ pub struct Settings {
     pub effort: Option<String>,
     /// The system text.
     pub instructions: String,
+    /// Knows what is secret, for all text that comes from tools or goes to channels and tools.
+    pub leaks: Leaks,
     /// Rounds of tools per turn.
     pub tool_rounds: u8,
     /// How long a turn may run.
@@ -147,6 +153,8 @@ pub(crate) struct Engine {
     questions: asking::Questions,
     /// One picture at a time: decoding one takes a hundred megabytes at worst.
     pub pictures: Semaphore,
+    /// One permit per file that is fetched and opened.
+    pub files: Semaphore,
     pub tools: BTreeMap<ToolName, Arc<dyn AnyTool>>,
     /// The system text and the tools as they are sent in a new epoch.
     pub system: Shared,
@@ -180,6 +188,7 @@ impl Engine {
             told_errors: Mutex::default(),
             questions: asking::Questions::default(),
             pictures: Semaphore::new(1),
+            files: Semaphore::new(FILES_OPEN_MAX),
             herald,
             permits: Arc::new(Semaphore::new(settings.running_turns.max(1))),
             draining: AtomicBool::new(false),
@@ -289,6 +298,11 @@ impl Engine {
         let mut replaces = replaces;
         let draft = |body| Draft { replaces: replaces.take(), ..Draft::text(route.clone(), body) };
         channel.render(text).into_iter().map(draft).collect()
+    }
+
+    /// Text of others below a line of ours, cleaned and framed.
+    pub fn framed(&self, head: &str, text: &str) -> String {
+        format!("{head}\n{}", framed(text, self.adapters.rng.bits()))
     }
 
     /// No new work from now on.

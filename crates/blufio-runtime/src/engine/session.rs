@@ -2,11 +2,18 @@
 
 use super::Engine;
 use blufio_core::content::attachments;
+use blufio_core::exposure::{Exposure, clear};
 use blufio_core::ids::{EpochNumber, InboxId, MessageSeq, ModelId, SessionId, SessionKey, TurnNumber};
-use blufio_core::limits::PROMPT_FILES_BYTES_MAX;
+use blufio_core::limits::{PROMPT_FILES_BYTES_MAX, PROMPT_FILES_MAX};
 use blufio_core::message::{Body, Origin, Part, Role};
 use blufio_core::port::{PromptMessage, StoreError};
 use blufio_core::record::{Epoch, NeutralMessage, NewMessage, Record, RunningTurn, Shared, Snapshot};
+use blufio_core::time::Timestamp;
+use std::time::Duration;
+
+/// After a silence of this length, words of others leave the prompt. The vendor's cache is long cold by then, so that rendering
+/// it anew costs nothing more.
+const FOREIGN_KEPT: Duration = Duration::from_secs(6 * 3_600);
 
 /// A session as its actor holds it.
 pub(super) struct Session {
@@ -21,6 +28,12 @@ pub(super) struct Session {
     /// The time zone the person chose.
     pub zone: Option<String>,
     pub stop_before: InboxId,
+    /// What the prompt shows, once somebody asked.
+    pub exposed: Option<Exposure>,
+    /// Up to this message, words of others are not in the prompt.
+    cleared: MessageSeq,
+    /// When the last message was stored.
+    last_at: Timestamp,
 }
 
 impl Session {
@@ -28,6 +41,8 @@ impl Session {
         let history =
             snapshot.history.into_iter().map(|message| PromptMessage { role: message.role, wire: message.wire });
         let session = Self {
+            cleared: snapshot.epoch.as_ref().map_or(MessageSeq(0), |epoch| epoch.cleared),
+            last_at: snapshot.last_at,
             id: snapshot.id,
             key: snapshot.key,
             epoch: snapshot.epoch,
@@ -37,6 +52,7 @@ impl Session {
             model: snapshot.model,
             zone: snapshot.zone,
             stop_before: snapshot.stop_before,
+            exposed: None,
         };
         (session, snapshot.running)
     }
@@ -57,31 +73,39 @@ impl Session {
     }
 
     /// The first record of a turn: a new epoch where the old one does not fit any more, rendered from the neutral parts. A
-    /// prompt whose files have become too many for one request is such a case: from then on the older ones are described.
+    /// prompt whose files have become too many for one request is such a case: from then on the older ones are described. So is
+    /// one with words of others after a long silence: from then on they are left out.
     pub async fn refresh(&mut self, engine: &Engine, coming: &[Part]) -> Result<Option<Record>, StoreError> {
-        let room = PROMPT_FILES_BYTES_MAX.saturating_sub(coming.iter().map(file_bytes).sum());
-        let shown: u64 = self.history.iter().map(|message| wire_bytes(&message.wire)).sum();
-        if self.fits(engine) && shown <= room {
+        let room = coming.iter().filter_map(file_bytes).fold(Room::WHOLE, Room::without);
+        let shown = self.history.iter().flat_map(|message| attachments(&message.wire)).map(|(_, bytes)| bytes);
+        let fits = shown.fold(Some(room), |room, bytes| room?.minus(bytes)).is_some();
+        let now = engine.adapters.clock.now();
+        let silence = now.since(std::mem::replace(&mut self.last_at, now));
+        let stale = silence >= FOREIGN_KEPT && self.exposure(engine).await?.is_foreign();
+        if self.fits(engine) && fits && !stale {
             return Ok(None);
+        }
+        if stale || !self.fits(engine) {
+            self.cleared = self.last_message;
         }
         let first = self.epoch.as_ref().map_or(MessageSeq(1), |epoch| epoch.first);
         // Half of it, so that the prompt is not rendered anew with every picture.
-        self.render(engine, first, if shown <= room { room } else { room / 2 }).await.map(Some)
+        self.render(engine, first, if fits { room } else { room.half() }).await.map(Some)
     }
 
     /// Opens an epoch whose prompt begins with message `first`, without any vendor bytes of the old one.
     pub async fn render_epoch(&mut self, engine: &Engine, first: MessageSeq) -> Result<Record, StoreError> {
-        self.render(engine, first, PROMPT_FILES_BYTES_MAX).await
+        self.render(engine, first, Room::WHOLE).await
     }
 
-    /// The same, showing at most so many bytes of files, the newest ones.
-    pub async fn render(&mut self, engine: &Engine, first: MessageSeq, files_max: u64) -> Result<Record, StoreError> {
+    /// The same, showing only the newest files that fit.
+    pub async fn render(&mut self, engine: &Engine, first: MessageSeq, room: Room) -> Result<Record, StoreError> {
         let provider = &engine.adapters.provider;
-        let mut stored =
-            if first > self.last_message { Vec::new() } else { engine.adapters.storage.parts(self.id, first).await? };
-        describe_old_files(&mut stored, files_max);
+        let mut stored = self.shown(engine, first).await?;
+        describe_old_files(&mut stored, room);
         let mut wires = Vec::with_capacity(stored.len());
         self.history.clear();
+        self.exposed = None;
         for message in stored {
             // A message of which nothing is left (only thinking) still has to be there, so that roles alternate.
             let empty = || {
@@ -98,10 +122,26 @@ impl Session {
             system: engine.system.clone(),
             tools: engine.rendered_tools.clone(),
             first,
+            cleared: self.cleared,
             wires,
         };
         self.epoch = Some(Epoch { wires: Vec::new(), ..epoch.clone() });
         Ok(Record::Epoch(epoch))
+    }
+
+    /// The messages of the prompt that begins with `first`, without the words of others that are left out of it.
+    pub async fn shown(&self, engine: &Engine, first: MessageSeq) -> Result<Vec<NeutralMessage>, StoreError> {
+        if first > self.last_message {
+            return Ok(Vec::new());
+        }
+        let mut stored = engine.adapters.storage.parts(self.id, first).await?;
+        clear(stored.iter_mut().filter(|message| message.seq <= self.cleared));
+        Ok(stored)
+    }
+
+    /// The first message of the prompt.
+    pub fn first(&self) -> MessageSeq {
+        self.epoch.as_ref().map_or(MessageSeq(1), |epoch| epoch.first)
     }
 
     /// A message of ours or the person's joins the conversation.
@@ -115,36 +155,59 @@ impl Session {
         let seq = self.last_message.next();
         self.last_message = seq;
         self.history.push(PromptMessage { role, wire: wire.clone() });
+        if let Some(exposed) = &mut self.exposed {
+            exposed.add(&parts);
+        }
         let epoch = self.epoch.as_ref().map_or(EpochNumber(1), |epoch| epoch.number);
         Record::Message(NewMessage { seq, role, parts, wire, epoch })
     }
 }
 
-/// Bytes of the file that a part shows.
-const fn file_bytes(part: &Part) -> u64 {
-    match &part.body {
-        Body::Image { bytes, .. } | Body::Document { bytes, .. } => *bytes,
-        Body::Text { .. } | Body::ToolCall { .. } | Body::ToolResult { .. } | Body::Opaque { .. } => 0,
+/// Room for files in a prompt.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    bytes: u64,
+    files: usize,
+}
+
+impl Room {
+    /// All there is.
+    const WHOLE: Self = Self { bytes: PROMPT_FILES_BYTES_MAX, files: PROMPT_FILES_MAX };
+    /// For none.
+    pub(super) const NONE: Self = Self { bytes: 0, files: 0 };
+
+    /// What is left beside a file of so many bytes; none if it does not fit.
+    fn minus(self, bytes: u64) -> Option<Self> {
+        Some(Self { bytes: self.bytes.checked_sub(bytes)?, files: self.files.checked_sub(1)? })
+    }
+
+    /// What is left beside a file that is there in any case.
+    fn without(self, bytes: u64) -> Self {
+        self.minus(bytes).unwrap_or(Self::NONE)
+    }
+
+    const fn half(self) -> Self {
+        Self { bytes: self.bytes / 2, files: self.files / 2 }
     }
 }
 
-fn wire_bytes(wire: &[u8]) -> u64 {
-    attachments(wire).map(|(_, bytes)| bytes).sum()
+/// Bytes of the file that a part shows, if it shows one.
+const fn file_bytes(part: &Part) -> Option<u64> {
+    match &part.body {
+        Body::Image { bytes, .. } | Body::Document { bytes, .. } => Some(*bytes),
+        Body::Text { .. } | Body::ToolCall { .. } | Body::ToolResult { .. } | Body::Opaque { .. } => None,
+    }
 }
 
 /// The newest files stay as they are, as many as fit; of the others only that they were there.
-fn describe_old_files(messages: &mut [NeutralMessage], files_max: u64) {
-    let mut room = files_max;
+fn describe_old_files(messages: &mut [NeutralMessage], mut room: Room) {
     for part in messages.iter_mut().rev().flat_map(|message| message.parts.iter_mut().rev()) {
-        let bytes = file_bytes(part);
-        if bytes == 0 {
+        let Some(bytes) = file_bytes(part) else { continue };
+        if let Some(left) = room.minus(bytes) {
+            room = left;
             continue;
         }
-        if bytes <= room {
-            room -= bytes;
-            continue;
-        }
-        room = 0;
+        room = Room::NONE;
         let words = match &part.body {
             Body::Document { title, .. } => format!("[The document “{title}” was shown here; it is no longer.]"),
             _ => "[A picture was shown here; it is no longer.]".to_owned(),
@@ -167,13 +230,21 @@ mod tests {
             body: Body::Image { attachment: AttachmentId::new("a"), media_type: "image/jpeg".into(), bytes },
         };
         let message = |seq, parts| NeutralMessage { seq: MessageSeq(seq), role: Role::User, parts };
-        let mut messages = vec![
+        let before = vec![
             message(1, vec![image(10), Part::text(Origin::Owner, "look")]),
             message(2, vec![image(70)]),
             message(3, vec![image(20), image(30)]),
         ];
-        describe_old_files(&mut messages, 60);
-        let left: Vec<u64> = messages.iter().flat_map(|message| &message.parts).map(file_bytes).collect();
-        assert_eq!(left, [0, 0, 0, 20, 30], "what is older than the first that does not fit is described, too");
+        let check = |bytes: u64, files: usize, expect: &[u64]| {
+            let mut messages = before.clone();
+            describe_old_files(&mut messages, Room { bytes, files });
+            let left: Vec<u64> = messages.iter().flat_map(|message| &message.parts).filter_map(file_bytes).collect();
+            assert_eq!(left, expect, "{bytes} bytes, {files} files");
+        };
+        check(60, 9, &[20, 30]); // What is older than the first that does not fit is described, too.
+        check(130, 4, &[10, 70, 20, 30]);
+        check(1_000, 3, &[70, 20, 30]);
+        check(1_000, 1, &[30]);
+        check(1_000, 0, &[]);
     }
 }

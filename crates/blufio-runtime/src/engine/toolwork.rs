@@ -1,13 +1,13 @@
-//! Tool calls: may they run, running them within their limits, and what the model reads of them.
+//! Tool calls: what the machine has to know of them, and running them within their limits.
 
 use super::Engine;
+use super::consent::{Judged, Judgement};
 use super::turn::News;
 use crate::tasks::guarded;
-use blufio_core::access::Principal;
+use blufio_core::ids::{CallId, SessionId, ToolName};
 use blufio_core::limits::TOOL_OUTPUT_BYTES_MAX;
 use blufio_core::message::{Body, Part};
-use blufio_core::policy::{CallFacts as PolicyFacts, Decision, decide};
-use blufio_core::port::{AnyTool, Boxed, Replay, ToolCall, ToolError, ToolOutput};
+use blufio_core::port::{Boxed, Replay, ToolCall, ToolError, ToolOutput};
 use blufio_core::record::{ToolRun, ToolState};
 use blufio_core::session::CallFacts;
 use sha2::{Digest, Sha256};
@@ -19,69 +19,57 @@ const QUESTIONS_FULL: &str =
 /// What the machine has to know of the calls in an answer.
 ///
 /// `questions`: how many questions to an owner may be asked now. Full: the call is refused, and the model reads why.
-pub(super) fn judge_calls(
-    engine: &Engine,
-    principal: &Principal,
-    parts: &[Part],
-    mut questions: u32,
-) -> Vec<CallFacts> {
-    let judge_part = |part: &Part| match &part.body {
-        Body::ToolCall { id, name, input } => {
-            let tool = engine.tools.get(name);
-            let verdict = tool.map_or_else(
-                || Err(format!("there is no tool named `{name}`")),
-                |tool| judge(tool.as_ref(), principal, input, engine.settings.ask.contains(name)),
-            );
-            let (refused, ask) = match verdict {
-                Ok(true) if questions == 0 => (Some(QUESTIONS_FULL.to_owned()), false),
-                Ok(ask) => {
-                    questions -= u32::from(ask);
-                    (None, ask)
-                }
-                Err(why) => (Some(why), false),
-            };
-            Some(CallFacts {
-                id: id.clone(),
-                name: name.clone(),
-                replay: tool.map_or(Replay::Effectful, |tool| tool.spec().replay),
-                fingerprint: fingerprint(name.as_str(), input),
-                refused,
-                ask,
-            })
-        }
+pub(super) fn call_facts(engine: &Engine, parts: &[Part], judged: &[Judged], mut questions: u32) -> Vec<CallFacts> {
+    let calls = parts.iter().filter_map(|part| match &part.body {
+        Body::ToolCall { id, name, input } => Some((id, name, input)),
         Body::Text { .. }
         | Body::ToolResult { .. }
         | Body::Image { .. }
         | Body::Document { .. }
         | Body::Opaque { .. } => None,
+    });
+    let facts = |((id, name, input), judged): ((&CallId, &ToolName, &String), &Judged)| {
+        let (refused, ask) = match &judged.judgement {
+            Judgement::Run(_) => (None, false),
+            Judgement::Ask(_) if questions == 0 => (Some(QUESTIONS_FULL.to_owned()), false),
+            Judgement::Ask(_) => {
+                questions -= 1;
+                (None, true)
+            }
+            Judgement::Refuse(why) => (Some(why.clone()), false),
+        };
+        CallFacts {
+            id: id.clone(),
+            name: name.clone(),
+            replay: engine.tools.get(name).map_or(Replay::Effectful, |tool| tool.spec().replay),
+            fingerprint: fingerprint(name.as_str(), input),
+            refused,
+            ask,
+        }
     };
-    parts.iter().filter_map(judge_part).collect()
+    calls.zip(judged).map(facts).collect()
 }
 
-/// Whether a call may run (`false`), has to be asked for (`true`), or why it may not.
-fn judge(tool: &dyn AnyTool, principal: &Principal, input: &str, ask_first: bool) -> Result<bool, String> {
-    let input: serde_json::Value =
-        serde_json::from_str(input).map_err(|error| format!("the arguments are not valid JSON: {error}"))?;
-    crate::tools::schema::check(&tool.spec().schema, &input)?;
-    match decide(&PolicyFacts { tool: tool.spec(), principal, ask_first }) {
-        Decision::Allow => Ok(false),
-        Decision::Ask => Ok(true),
-        Decision::Deny(why) => Err(why),
-    }
+/// Where a call is made.
+pub(super) struct Place {
+    pub session: SessionId,
+    /// The same for every run of this call.
+    pub key: String,
+    /// The time zone that the person chose.
+    pub zone: Option<String>,
+    pub sends_files: bool,
 }
 
 /// Runs a tool within its limits. Whatever goes wrong is for the model to read, and never ends the turn.
-pub(super) fn run_tool(
-    engine: &Arc<Engine>,
-    run: ToolRun,
-    key: String,
-    zone: Option<String>,
-    sends_files: bool,
-) -> Boxed<'static, News> {
+pub(super) fn run_tool(engine: &Arc<Engine>, run: ToolRun, place: Place) -> Boxed<'static, News> {
     let (tool, clock) = (engine.tools.get(&run.name).cloned(), engine.adapters.clock.clone());
+    let Place { session, key, zone, sends_files } = place;
     let zone = zone.or_else(|| engine.settings.timezone.clone());
+    let leaks = engine.settings.leaks.clone();
     Box::pin(async move {
-        let failed = |content: String| ToolState::Done { content, error: true };
+        // Before anything is stored or shown.
+        let clean = |text: String| leaks.redact(&text).into_owned();
+        let failed = |content: String| ToolState::Done { content: clean(content), error: true };
         let over = |state: ToolState| News::Tool(run.call.clone(), state, Vec::new());
         let Some(tool) = tool else {
             return over(failed(format!("there is no tool named `{}` any more", run.name)));
@@ -90,7 +78,7 @@ pub(super) fn run_tool(
             return over(failed("the arguments are not valid JSON".to_owned()));
         };
         let limits = tool.spec().limits;
-        let call = ToolCall { id: run.call.clone(), key: key.into(), input, zone, sends_files };
+        let call = ToolCall { id: run.call.clone(), session, key: key.into(), input, zone, sends_files, bound: run.bound.clone() };
         let done = tokio::select! {
             done = guarded("tool", tool.run(call)) => done,
             () = clock.sleep(limits.time) => {
@@ -101,7 +89,7 @@ pub(super) fn run_tool(
         let state = match done {
             Some(Ok(ToolOutput { text, files })) => {
                 let max = limits.output_bytes.min(TOOL_OUTPUT_BYTES_MAX);
-                let state = ToolState::Done { content: cut_middle(text, max), error: false };
+                let state = ToolState::Done { content: clean(cut_middle(text, max)), error: false };
                 return News::Tool(run.call, state, files);
             }
             Some(Err(ToolError::ToModel(why))) => failed(cut_middle(why, TOOL_OUTPUT_BYTES_MAX)),

@@ -9,11 +9,13 @@ mod steering;
 
 pub(super) use acting::Action;
 
+use super::consent::{Judged, Judgement};
 use super::live::{LiveText, Previews};
-use super::session::Session;
-use super::toolwork::{digest, judge_calls};
+use super::session::{Room, Session};
+use super::toolwork::{call_facts, digest};
 use super::{Engine, QueueMode, asking, booking};
 use crate::sessions::Seat;
+use blufio_core::audit::AuditEntry;
 use blufio_core::content::OutgoingFile;
 use blufio_core::event::EventKind;
 use blufio_core::failpoint::{Failpoint, hit};
@@ -65,6 +67,10 @@ pub(super) struct Run<'a> {
     pub(super) tools: Vec<ToolRun>,
     /// Tool runs that changed since the last commit.
     changed: Vec<CallId>,
+    /// The calls of the newest answer.
+    pub(super) judged: Vec<Judged>,
+    /// What the next commit writes into the audit log.
+    pub(super) audit: Vec<AuditEntry>,
     said: Vec<String>,
     placeholder: Option<i64>,
     call: CallNumber,
@@ -77,6 +83,16 @@ pub(super) struct Run<'a> {
     retry_at: Option<Duration>,
     approval_at: Option<Duration>,
     deadline_at: Duration,
+}
+
+/// Shows that somebody is at work while files are fetched, before there is a turn; never ends.
+pub(super) async fn show_reading(engine: &Engine, session: &Session, rows: &[InboxRow]) {
+    if let Some(row) = rows.last().filter(|_| rows.iter().any(|row| !row.content.files.is_empty()))
+        && let Some(previews) = Previews::new(engine, row)
+    {
+        previews.typing(&LiveText::new(session.key.clone(), row.id, engine.hub.clone(), String::new())).await;
+    }
+    std::future::pending().await
 }
 
 /// Answers rows together; `parts` is what they come to.
@@ -173,10 +189,7 @@ pub(super) async fn resume(
 impl<'a> Run<'a> {
     fn new(engine: &'a Arc<Engine>, session: &'a mut Session, row: InboxRow) -> Self {
         let live = LiveText::new(session.key.clone(), row.id, engine.hub.clone(), String::new());
-        let previews = engine.adapters.channels.get(&row.route.channel).map(|channel| {
-            let dispatcher = engine.dispatchers.get(&row.route.channel).cloned();
-            Previews::new(channel.clone(), dispatcher, engine.adapters.clock.clone(), row.route.clone(), row.id.0)
-        });
+        let previews = Previews::new(engine, &row);
         Self {
             number: session.last_turn,
             engine,
@@ -190,6 +203,8 @@ impl<'a> Run<'a> {
             poke_all: false,
             tools: Vec::new(),
             changed: Vec::new(),
+            judged: Vec::new(),
+            audit: Vec::new(),
             said: Vec::new(),
             placeholder: None,
             call: CallNumber(0),
@@ -328,9 +343,10 @@ impl<'a> Run<'a> {
     // ------------------------------------------------------------ the model's answers
 
     async fn answered(&mut self, reply: Reply) -> Result<(), StoreError> {
-        let questions =
-            if self.engine.settings.ask.is_empty() { 0 } else { asking::questions_left(self.engine).await? };
-        let calls = judge_calls(self.engine, &self.row.principal, &reply.parts, questions);
+        self.judge(&reply.parts).await?;
+        let asks = self.judged.iter().any(|judged| matches!(judged.judgement, Judgement::Ask(_)));
+        let questions = if asks { asking::questions_left(self.engine).await? } else { 0 };
+        let calls = call_facts(self.engine, &reply.parts, &self.judged, questions);
         let input = Input::CallDone {
             stop: reply.stop,
             calls,
@@ -368,7 +384,7 @@ impl<'a> Run<'a> {
         let shown = self.live.has_shown() && !replaceable;
         if shown {
             // It stays in the chat, so it stays in the answer.
-            self.said = vec![self.live.text()];
+            self.said = vec![self.speakable(self.live.text())];
         } else {
             self.live.void(kept);
         }
@@ -456,6 +472,7 @@ impl<'a> Run<'a> {
                 let round = self.turn.round();
                 let runs: Vec<ToolRun> = self.tools.iter().filter(|run| run.round == round).cloned().collect();
                 let mut parts = results(&runs, last);
+                self.label(&mut parts);
                 parts.extend(self.steer().await?);
                 let record = self.session.append(self.engine, Role::User, parts);
                 self.records.extend(record);
@@ -473,7 +490,7 @@ impl<'a> Run<'a> {
             Effect::DropFiles => {
                 tracing::warn!(session = %self.session.key, "the vendor refused a file of the prompt; files are described from now on");
                 let first = self.session.epoch.as_ref().map_or(blufio_core::ids::MessageSeq(1), |epoch| epoch.first);
-                let epoch = self.session.render(self.engine, first, 0).await?;
+                let epoch = self.session.render(self.engine, first, Room::NONE).await?;
                 self.records.push(epoch);
             }
             Effect::CallModel { fallback, more_room } => self.call_model(fallback, more_room),
@@ -503,9 +520,12 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn keep(&mut self, wire: blufio_core::record::Shared, parts: Vec<Part>) {
+    fn keep(&mut self, wire: blufio_core::record::Shared, mut parts: Vec<Part>) {
+        let origin = self.model_origin();
+        parts.iter_mut().for_each(|part| part.origin = origin);
         let text = visible_text(&parts);
         if !text.is_empty() {
+            let text = self.speakable(text);
             self.said.push(text);
         }
         let round = self.turn.round();
@@ -519,6 +539,7 @@ impl<'a> Run<'a> {
                     name: name.clone(),
                     input: input.clone(),
                     replay,
+                    bound: self.judged(id).and_then(|judged| judged.bound.clone()),
                     state: ToolState::Planned,
                 });
                 self.changed.push(id.clone());

@@ -1,8 +1,9 @@
 //! `read_attachment`: a text file that somebody sent, in pages that fit into what the model is shown.
 
-use super::{arguments, blocking, spec};
+use super::{arguments, blocking, file_spec};
 use crate::media::text::page;
 use blufio_core::ids::AttachmentId;
+use blufio_core::ingress::clean;
 use blufio_core::limits::TOOL_SHOWN_BYTES_MAX;
 use blufio_core::port::{AnyTool, ArgRole, Blobs, Replay, Tool, ToolCall, ToolError, ToolOutput, ToolSpec};
 use serde::Deserialize;
@@ -40,7 +41,8 @@ pub(super) fn tool(blobs: Arc<dyn Blobs>) -> Arc<dyn AnyTool> {
         "required": ["attachment"],
         "additionalProperties": false
     });
-    let spec = spec("read_attachment", description, schema, Replay::Pure, &[("attachment", ArgRole::Plain)]);
+    let roles = &[("attachment", ArgRole::Selector), ("from", ArgRole::Selector)];
+    let spec = ToolSpec { people: true, ..file_spec("read_attachment", description, schema, Replay::Pure, roles) };
     Arc::new(ReadAttachment { spec, blobs })
 }
 
@@ -58,7 +60,7 @@ impl Tool for ReadAttachment {
                 .map_err(|error| ToolError::ToModel(format!("`{attachment}`: {error}")))?;
             let text = String::from_utf8(bytes)
                 .map_err(|_| ToolError::ToModel(format!("`{attachment}` is not a text file")))?;
-            let from = from.unwrap_or(0);
+            let (text, from) = (clean(&text), from.unwrap_or(0));
             if from > text.len() {
                 return Err(ToolError::ToModel(format!("the file has only {} bytes", text.len())));
             }

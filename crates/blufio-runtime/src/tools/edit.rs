@@ -1,7 +1,7 @@
 //! `edit_file`: replaces an exact text in a file.
 
 use super::workspace::{FILE_BYTES_MAX, PATH_BYTES_MAX, Relative, Workspace};
-use super::{FileTool, spec};
+use super::{FileTool, file_spec};
 use blufio_core::port::{AnyTool, ArgRole, Replay, ToolError};
 use serde::Deserialize;
 use serde_json::json;
@@ -39,7 +39,7 @@ pub(super) fn tool(workspace: Arc<Workspace>) -> Arc<dyn AnyTool> {
     let roles = &[("path", ArgRole::Path), ("old", ArgRole::Content), ("new", ArgRole::Content)];
     // Not idempotent: putting `ab` for `b` a second time makes `aab`, and from the file alone nobody can tell whether the
     // first time happened. A model that reads "outcome unknown" looks at the file; that is cheaper than a journal of edits.
-    let spec = spec("edit_file", description, schema, Replay::Effectful, roles);
+    let spec = file_spec("edit_file", description, schema, Replay::Effectful, roles);
     Arc::new(FileTool { spec, workspace, work: |workspace, arguments, key| edit(workspace, &arguments, key) })
 }
 

@@ -1,7 +1,7 @@
 //! `list_files`: what is in a folder of the workspace, sorted, in pages.
 
 use super::workspace::{Kind, PATH_BYTES_MAX, Relative, TEMPORARY, Workspace, kind};
-use super::{FileTool, spec};
+use super::{FileTool, file_spec};
 use blufio_core::limits::TOOL_SHOWN_BYTES_MAX;
 use blufio_core::port::{AnyTool, ArgRole, Replay, ToolError};
 use cap_std::fs::Dir;
@@ -49,7 +49,7 @@ pub(super) fn tool(workspace: Arc<Workspace>) -> Arc<dyn AnyTool> {
         "required": [],
         "additionalProperties": false
     });
-    let spec = spec("list_files", description, schema, Replay::Pure, &[("path", ArgRole::Path)]);
+    let spec = file_spec("list_files", description, schema, Replay::Pure, &[("path", ArgRole::Path)]);
     Arc::new(FileTool { spec, workspace, work: |workspace, arguments, _| list(workspace, &arguments) })
 }
 

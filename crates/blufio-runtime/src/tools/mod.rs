@@ -1,14 +1,18 @@
-//! The tools that come with Blufio: the time, text files in one folder, and files from and to the person.
+//! The tools that come with Blufio: the time, text files in one folder, files from and to the person, and the web.
 //!
 //! A tool declares itself ([`blufio_core::port::ToolSpec`]) and runs; who may call it, how often and what becomes of a call
 //! that a crash interrupted is decided elsewhere. Files are reached only through `workspace::Workspace`.
 
+mod again;
 mod attachment;
 mod edit;
+mod exec;
+mod fetch;
 mod list;
 mod now;
 mod read;
 pub mod schema;
+mod search;
 mod send;
 mod similar;
 mod workspace;
@@ -19,9 +23,9 @@ mod tests;
 
 pub use workspace::sweep_temporary;
 
-use blufio_core::ids::ToolName;
 use blufio_core::port::{
-    AnyTool, ArgRole, Blobs, Clock, Replay, Tool, ToolCall, ToolError, ToolLimits, ToolOutput, ToolSpec,
+    AnySearch, AnyStorage, AnyTool, AnyWeb, ArgRole, Blobs, Clock, Executor, Replay, Tool, ToolCall, ToolError,
+    ToolOutput, ToolSpec,
 };
 use serde::de::DeserializeOwned;
 use std::io;
@@ -69,6 +73,30 @@ pub fn builtin(
     ])
 }
 
+/// The tool `read_again`, which reads in the conversation that calls it and in no other.
+#[must_use]
+pub fn read_again(storage: Arc<dyn AnyStorage>) -> Arc<dyn AnyTool> {
+    again::tool(storage)
+}
+
+/// The tool `web_fetch`.
+#[must_use]
+pub fn web_fetch(web: Arc<dyn AnyWeb>) -> Arc<dyn AnyTool> {
+    fetch::tool(web)
+}
+
+/// The tool `web_search`.
+#[must_use]
+pub fn web_search(service: Arc<dyn AnySearch>) -> Arc<dyn AnyTool> {
+    search::tool(service)
+}
+
+/// The tool `exec`.
+#[must_use]
+pub fn exec(executor: Arc<dyn Executor>) -> Arc<dyn AnyTool> {
+    exec::tool(executor)
+}
+
 /// A tool that works on the workspace: its declaration, and a function that may block.
 struct FileTool<A> {
     spec: ToolSpec,
@@ -95,8 +123,18 @@ fn spec(
     replay: Replay,
     arg_roles: &'static [(&'static str, ArgRole)],
 ) -> ToolSpec {
-    let limits = ToolLimits::default();
-    ToolSpec { name: ToolName::new(name), description, schema, replay, egress: false, arg_roles, limits }
+    ToolSpec { replay, arg_roles, ..ToolSpec::new(name, description, schema) }
+}
+
+/// As [`spec`], for a tool that shows the owner's files, which may hold words of others.
+fn file_spec(
+    name: &str,
+    description: &'static str,
+    schema: serde_json::Value,
+    replay: Replay,
+    arg_roles: &'static [(&'static str, ArgRole)],
+) -> ToolSpec {
+    ToolSpec { foreign: true, private: true, ..spec(name, description, schema, replay, arg_roles) }
 }
 
 /// The arguments as the tool's own type.

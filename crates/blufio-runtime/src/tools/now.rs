@@ -34,7 +34,8 @@ pub(super) fn tool(clock: Arc<dyn Clock>) -> Arc<dyn AnyTool> {
         "required": [],
         "additionalProperties": false
     });
-    Arc::new(Now { spec: spec("now", description, schema, Replay::Pure, &[]), clock })
+    let spec = ToolSpec { people: true, ..spec("now", description, schema, Replay::Pure, &[]) };
+    Arc::new(Now { spec, clock })
 }
 
 impl Tool for Now {

@@ -1,7 +1,7 @@
 //! `read_file`: a part of a text file that fits into what the model is shown, and how to read on.
 
 use super::workspace::{PATH_BYTES_MAX, Relative, Workspace};
-use super::{FileTool, spec};
+use super::{FileTool, file_spec};
 use blufio_core::limits::{TOOL_OUTPUT_BYTES_MAX, TOOL_SHOWN_BYTES_MAX};
 use blufio_core::port::{AnyTool, ArgRole, Replay, ToolError};
 use serde::Deserialize;
@@ -49,7 +49,7 @@ pub(super) fn tool(workspace: Arc<Workspace>) -> Arc<dyn AnyTool> {
         "required": ["path"],
         "additionalProperties": false
     });
-    let spec = spec("read_file", description, schema, Replay::Pure, &[("path", ArgRole::Path)]);
+    let spec = file_spec("read_file", description, schema, Replay::Pure, &[("path", ArgRole::Path)]);
     Arc::new(FileTool { spec, workspace, work: |workspace, arguments, _| read(workspace, &arguments) })
 }
 

@@ -1,7 +1,7 @@
 //! Checks a call's arguments against its tool's JSON Schema, in words that the model can act on.
 //!
-//! It knows the words that our tools use and no others: `type` (object, string, integer, boolean), `properties`, `required`,
-//! `additionalProperties: false`, `enum`, `minimum`, `maximum`, `maxLength`. A type it does not know is refused, so a tool
+//! It knows the words that our tools use and no others: `type` (object, array, string, integer, boolean), `properties`,
+//! `required`, `additionalProperties: false`, `items`, `maxItems`, `enum`, `minimum`, `maximum`, `maxLength`. A type it does not know is refused, so a tool
 //! with a richer schema cannot slip through unchecked.
 
 use super::similar;
@@ -28,6 +28,7 @@ fn value(place: &str, schema: &Value, input: &Value, problems: &mut Vec<String>)
     if let Some(wanted) = schema.get("type").and_then(Value::as_str) {
         let fits = match wanted {
             "object" => input.is_object(),
+            "array" => input.is_array(),
             "string" => input.is_string(),
             "integer" => input.is_i64() || input.is_u64(),
             "boolean" => input.is_boolean(),
@@ -52,6 +53,23 @@ fn value(place: &str, schema: &Value, input: &Value, problems: &mut Vec<String>)
     }
     if let Some(input) = input.as_object() {
         object(place, schema, input, problems);
+    }
+    if let Some(input) = input.as_array().filter(|_| schema.get("type").is_some()) {
+        array(place, schema, input, problems);
+    }
+}
+
+fn array(place: &str, schema: &Value, input: &[Value], problems: &mut Vec<String>) {
+    let what = named(place);
+    let max = schema.get("maxItems").and_then(Value::as_u64).unwrap_or(u64::MAX);
+    if u64::try_from(input.len()).unwrap_or(u64::MAX) > max {
+        return problems.push(format!("{what} has {} items; at most {max} are allowed", input.len()));
+    }
+    let Some(items) = schema.get("items") else {
+        return problems.push(format!("{what} cannot be checked: nothing is known of its items"));
+    };
+    for (number, item) in input.iter().enumerate() {
+        value(&format!("{place}[{number}]"), items, item, problems);
     }
 }
 
@@ -113,6 +131,7 @@ fn named(place: &str) -> String {
 fn with_article(wanted: &str) -> &'static str {
     match wanted {
         "object" => "an object",
+        "array" => "a list",
         "integer" => "a whole number",
         "boolean" => "true or false",
         _ => "a string",
@@ -199,8 +218,22 @@ mod tests {
         ] {
             assert_eq!(problem(input.clone()), expect, "{input}");
         }
-        let richer = json!({"type": "array"});
-        assert_eq!(check(&richer, &json!([])), Err("the input cannot be checked: its type is `array`".to_owned()));
+        let richer = json!({"type": "number"});
+        assert_eq!(check(&richer, &json!(1.5)), Err("the input cannot be checked: its type is `number`".to_owned()));
+    }
+
+    #[test]
+    fn lists_are_checked_item_by_item() {
+        let words = json!({"type": "array", "maxItems": 3, "items": {"type": "string", "maxLength": 2}});
+        let list = json!({"type": "object", "properties": {"words": words}});
+        let problem = |words: Value| check(&list, &json!({ "words": words })).err().unwrap_or_default();
+        assert_eq!(problem(json!(["a", "bc", ""])), "");
+        assert_eq!(problem(json!("a")), "`words` must be a list, not a string");
+        assert_eq!(problem(json!(["a", 1])), "`words[1]` must be a string, not a number");
+        assert_eq!(problem(json!(["abc"])), "`words[0]` has 3 characters; at most 2 are allowed");
+        assert_eq!(problem(json!(["a", "b", "c", "d"])), "`words` has 4 items; at most 3 are allowed");
+        let anything = check(&json!({"type": "array"}), &json!([])).err();
+        assert_eq!(anything.as_deref(), Some("the input cannot be checked: nothing is known of its items"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `send_file`: a file of the workspace for the person.
+//! `send_file`: a file of the workspace for the conversation.
 //!
 //! The tool stores a copy and says what is to be sent; the engine commits that together with the tool's result, so a file
 //! is sent once however often the call is taken up again.
@@ -7,14 +7,14 @@ use super::workspace::{PATH_BYTES_MAX, Relative, Workspace};
 use super::{arguments, blocking, spec};
 use crate::media;
 use blufio_core::content::OutgoingFile;
-use blufio_core::port::{AnyTool, ArgRole, Blobs, Replay, Tool, ToolCall, ToolError, ToolOutput, ToolSpec};
+use blufio_core::limits::SENT_PICTURE_BYTES_MAX;
+use blufio_core::port::{
+    AnyTool, ArgRole, BlobError, Blobs, Egress, Replay, Tool, ToolCall, ToolError, ToolOutput, ToolSpec,
+};
 use serde::Deserialize;
 use serde_json::json;
 use std::io::Read;
 use std::sync::Arc;
-
-/// Bytes of a picture that is shown as one. Larger: sent as a file (Bot API: 10 MB).
-const PICTURE_BYTES_MAX: usize = 10_000_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,7 +31,7 @@ struct SendFile {
 }
 
 pub(super) fn tool(workspace: Arc<Workspace>, blobs: Arc<dyn Blobs>, bytes_max: u64) -> Arc<dyn AnyTool> {
-    let description = "Sends a file of the workspace to the person you are talking to, in this chat. \
+    let description = "Sends a file of the workspace into this chat, to everybody who is in it. \
         Pictures are shown as pictures.";
     let schema = json!({
         "type": "object",
@@ -45,7 +45,9 @@ pub(super) fn tool(workspace: Arc<Workspace>, blobs: Arc<dyn Blobs>, bytes_max: 
         "required": ["path"],
         "additionalProperties": false
     });
-    let spec = spec("send_file", description, schema, Replay::Idempotent, &[("path", ArgRole::Path)]);
+    let roles = &[("path", ArgRole::Path)];
+    let spec =
+        ToolSpec { egress: Egress::Conversation, ..spec("send_file", description, schema, Replay::Idempotent, roles) };
     Arc::new(SendFile { spec, workspace, blobs, bytes_max })
 }
 
@@ -82,14 +84,20 @@ fn send(workspace: &Workspace, blobs: &dyn Blobs, bytes_max: u64, path: &str) ->
     if bytes.is_empty() {
         return Err(ToolError::ToModel(format!("`{path}` is empty, and empty files cannot be sent")));
     }
-    let attachment = blobs.put(&bytes).map_err(|error| ToolError::Broken(error.to_string()))?;
+    let attachment = blobs.put(&bytes).map_err(|error| match error {
+        BlobError::Full => ToolError::ToModel(format!("`{path}` cannot be sent: {error}, so the owner has to make room")),
+        BlobError::Gone | BlobError::Broken(_) => ToolError::Broken(error.to_string()),
+    })?;
     let name = path.to_string();
     let name = name.rsplit('/').next().unwrap_or(&name).to_owned();
-    let picture = media::image::is_image(&bytes) && bytes.len() <= PICTURE_BYTES_MAX;
+    let media_type = media_type(&name, &bytes);
+    // Of a moving picture shown as a picture only the first one would be left.
+    let shown = media_type != "image/gif" && media::image::is_image(&bytes);
+    let picture = shown && bytes.len() <= SENT_PICTURE_BYTES_MAX;
     let text = format!("`{path}` ({} bytes) will be sent with your answer.", bytes.len());
     let file = OutgoingFile {
         attachment,
-        media_type: media_type(&name, &bytes).to_owned(),
+        media_type: media_type.to_owned(),
         name,
         bytes: bytes.len() as u64,
         picture,

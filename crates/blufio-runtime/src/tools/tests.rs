@@ -5,8 +5,8 @@
 mod confinement;
 
 use super::*;
-use blufio_core::ids::{AttachmentId, CallId};
-use blufio_core::port::{BlobError, Boxed};
+use blufio_core::ids::{AttachmentId, CallId, SessionId};
+use blufio_core::port::{BlobError, Boxed, Egress};
 use blufio_core::time::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -358,8 +358,14 @@ fn builtins(top: &Path) -> Vec<Arc<dyn AnyTool>> {
 #[derive(Default)]
 struct Shelf(std::sync::Mutex<BTreeMap<AttachmentId, Vec<u8>>>);
 
+/// Bytes of the largest file that the shelf takes.
+const SHELF_BYTES_MAX: usize = 512 * 1024;
+
 impl Blobs for Shelf {
     fn put(&self, bytes: &[u8]) -> Result<AttachmentId, BlobError> {
+        if bytes.len() > SHELF_BYTES_MAX {
+            return Err(BlobError::Full);
+        }
         let id: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         self.0.lock().unwrap().insert(AttachmentId::new(&id), bytes.to_vec());
         Ok(AttachmentId::new(id))
@@ -388,7 +394,16 @@ async fn outputs(
     let tool = tools.iter().find(|tool| tool.spec().name.as_str() == name).unwrap();
     schema::check(&tool.spec().schema, &input).unwrap();
     let zone = Some("Europe/Berlin".to_owned());
-    tool.run(ToolCall { id: CallId::new("toolu_1"), key: "key".into(), input, zone, sends_files }).await
+    tool.run(ToolCall {
+        id: CallId::new("toolu_1"),
+        session: SessionId(1),
+        key: "key".into(),
+        input,
+        zone,
+        sends_files,
+        bound: None,
+    })
+    .await
 }
 
 #[tokio::test]
@@ -407,6 +422,17 @@ async fn a_file_is_stored_and_named_for_sending_and_read_on_in_pages() {
     let refused = why(outputs(&tools, "send_file", json!({"path": "a/b.txt"}), false).await.map(|output| output.text));
     assert!(refused.contains("in a chat only"), "{refused}");
     assert!(why(call(&tools, "send_file", json!({"path": "../x"})).await).contains("workspace"));
+
+    std::fs::write(top.path().join("workspace/much"), vec![7; SHELF_BYTES_MAX + 1]).unwrap();
+    assert!(why(call(&tools, "send_file", json!({"path": "much"})).await).contains("make room"), "the model may say so");
+    for (name, bytes, picture) in [("a.gif", b"GIF89a".as_slice(), false), ("a.png", b"\x89PNG\r\n\x1a\n", true)] {
+        std::fs::write(top.path().join("workspace").join(name), bytes).unwrap();
+        let sent = outputs(&tools, "send_file", json!({"path": name}), true).await.unwrap();
+        assert_eq!(sent.files.iter().map(|file| file.picture).collect::<Vec<_>>(), [picture], "{name}");
+    }
+    let hidden = shelf.put("in\u{202e}vis\u{200b}ible\u{1b}[2J".as_bytes()).unwrap();
+    let shown = call(&tools, "read_attachment", json!({"attachment": hidden.as_str()})).await.unwrap();
+    assert!(shown.starts_with("invisible\n["), "{shown}");
 
     let (mut read, mut from) = (String::new(), Some(0));
     while let Some(next) = from {
@@ -484,7 +510,7 @@ fn the_schemas_use_only_words_that_are_checked() {
         let spec = tool.spec();
         walk(&spec.schema);
         assert_eq!(spec.schema["additionalProperties"], json!(false));
-        assert!(!spec.egress && !spec.description.is_empty());
+        assert!(spec.egress != Egress::Anywhere && !spec.description.is_empty());
         for (name, _) in spec.arg_roles {
             assert!(spec.schema["properties"].get(name).is_some(), "{name}");
         }

@@ -1,6 +1,7 @@
 //! The invariants are only worth something if they notice: each kind of damage, done by hand, is named.
 
 use super::open;
+use blufio_core::audit::{AuditEntry, AuditKind};
 use blufio_core::ids::CallNumber;
 use blufio_core::message::Role;
 use blufio_core::port::Storage;
@@ -37,6 +38,15 @@ async fn every_kind_of_damage_is_noticed() {
     ];
     store.commit(Commit { steps: vec![step(2, boot, answered())], ..commit(session, 1, end) }).await.unwrap();
     store.commit(open_turn(2, rows[1].inbox)).await.unwrap();
+    let entry = |target: &str| AuditEntry {
+        kind: AuditKind::ToolRun,
+        actor: "owner".to_owned(),
+        session: None,
+        target: target.to_owned(),
+        outcome: "done".to_owned(),
+        detail: serde_json::json!({ "about": target }),
+    };
+    store.audit(vec![entry("one"), entry("two"), entry("three")], AT).await.unwrap();
     store.close(AT).await.unwrap(); // folds the log into the file, which is then copied alone
     drop(store);
     invariants::check(&path).unwrap();
@@ -44,6 +54,7 @@ async fn every_kind_of_damage_is_noticed() {
         "INSERT INTO approvals (id, session, turn, call_id, hash, tool, input, state, question_rich, question_plain,
                  created, expires, decided_at, decided_by)";
     let run = "INSERT INTO tool_runs (session, turn, call_id, place, round, name, input, replay, state, starts)";
+    let granted = "INSERT INTO grants (tool, arguments, hash, policy_version, made_at, made_by, used_at, uses)";
     let damages = [
         ("I1", "UPDATE inbox SET claimed_boot = 77 WHERE state = 'claimed'".to_owned()),
         ("I2", "UPDATE cursors SET cursor = cursor + 5".to_owned()),
@@ -81,6 +92,26 @@ async fn every_kind_of_damage_is_noticed() {
                 "{asked} VALUES ('a', 1, 2, 'c', '', 'exec', '{{}}', 'approved', '', '', 1, 9, 2, 'x');
                  {run} VALUES (1, 2, 'c', 0, 1, 'exec', '', 'pure', 'started', 1);"
             ),
+        ),
+        ("I16", "UPDATE audit SET target = 'else' WHERE seq = 2".to_owned()),
+        ("I16", "UPDATE audit SET ts_ms = ts_ms + 1 WHERE seq = 1".to_owned()),
+        ("I16", "DELETE FROM audit_detail WHERE seq = 2; DELETE FROM audit WHERE seq = 2".to_owned()),
+        ("I16", "DELETE FROM audit_detail WHERE seq = 3; DELETE FROM audit WHERE seq = 3".to_owned()),
+        ("I16", "UPDATE audit_detail SET json = '{}' WHERE seq = 3".to_owned()),
+        ("I16", format!("{asked} VALUES ('a', 1, 1, 'c', '', 't', '', 'closed', '', '', 1800000000000, 1900000000000, 1800000000001, NULL)")),
+        ("I16", format!("{asked} VALUES ('a', 1, 1, 'c', '', 't', '', 'denied', '', '', 1, 1900000000000, 1800000000001, 'x')")),
+        ("I16", format!("{granted} VALUES ('t', '', 'h', 1, 1, 'x', 2, 3)")),
+        ("I17", format!("{granted} VALUES ('t', '', 'h', 1, 1, 'x', NULL, 0)")),
+        (
+            "I17",
+            format!(
+                "{asked} VALUES ('a', 1, 1, 'c', '', 't', '', 'approved', '', '', 1, 9, 2, 'x');
+                 UPDATE approvals SET always = 1, grant_hash = 'h';"
+            ),
+        ),
+        (
+            "I18",
+            "INSERT INTO vault VALUES ('a', 1, 'all', '[]', zeroblob(32), zeroblob(12), x'00', 1, 1)".to_owned(),
         ),
         ("I15", "UPDATE turns SET outcome = 'stopped' WHERE turn = 1".to_owned()),
         ("I15", "DELETE FROM steps WHERE turn = 2".to_owned()),

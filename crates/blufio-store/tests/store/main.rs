@@ -1,4 +1,4 @@
-//! The store as its users see it: the contract of storages under both executors, and what only this one promises.
+//! The store as its users see it: the contract of storages on plain and on encrypted files, and what only this one promises.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -7,10 +7,12 @@ mod migration;
 mod model;
 mod writing;
 
+use blufio_core::keys::DatabaseKey;
 use blufio_core::port::{Boxed, Clock};
 use blufio_core::time::Timestamp;
-use blufio_store::{DbKey, Executor, OpenError, Options, Role, Store};
+use blufio_store::{Executor, Options, Role, Store};
 use blufio_testkit::contract::storage;
+use blufio_testkit::database;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,11 +38,18 @@ impl Clock for Steps {
 
 fn options(executor: Executor) -> Options {
     let clock = Arc::new(Steps { step_ms: 0, looks: AtomicU64::new(0) });
-    Options { executor, role: Role::Owner, clock }
+    Options { executor, role: Role::Owner, clock, audit_key: Some([9; 32].into()) }
 }
 
 fn open(path: &Path, executor: Executor) -> Store {
     Store::open(path, None, options(executor)).unwrap()
+}
+
+fn open_encrypted(path: &Path, executor: Executor) -> Store {
+    let key = DatabaseKey::new([7; 48]);
+    // For the invariants, which look into the file themselves.
+    database::write_key(path, &key);
+    Store::open(path, Some(&key), options(executor)).unwrap()
 }
 
 #[tokio::test]
@@ -53,11 +62,12 @@ async fn contract_inline() {
     storage::suite(|path| open(path, Executor::Inline)).await;
 }
 
-#[test]
-fn a_key_without_a_cipher_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("blufio.db");
-    let opened = Store::open(&path, Some(DbKey([7; 32])), options(Executor::Inline));
-    assert!(matches!(opened, Err(OpenError::NoCipher)));
-    assert!(!path.exists());
+#[tokio::test]
+async fn contract_encrypted() {
+    storage::suite(|path| open_encrypted(path, Executor::Thread)).await;
+}
+
+#[tokio::test]
+async fn contract_encrypted_inline() {
+    storage::suite(|path| open_encrypted(path, Executor::Inline)).await;
 }

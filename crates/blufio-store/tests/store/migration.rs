@@ -1,17 +1,17 @@
 //! A file of every released version is brought up to date with everything in it.
 
-use super::open;
+use super::{open, open_encrypted};
 use blufio_core::access::Principal;
+use blufio_core::approval::Verdict;
 use blufio_core::content::Content;
-use blufio_core::ids::{InboxId, MessageSeq, OutboxId};
+use blufio_core::ids::{CallId, InboxId, MessageSeq, OutboxId, SessionKey, TurnNumber};
+use blufio_core::keys::DatabaseKey;
 use blufio_core::port::Storage;
-use blufio_core::record::{Fate, OutboxMark, Payload, Query, View};
+use blufio_core::record::{Decided, Fate, OutboxMark, Payload, Query, Vault, View};
 use blufio_store::{Executor, OpenError, Options, Role, Store};
 use blufio_testkit::contract::storage::{ACCOUNT, AT, batch, channel, end, item, key, route};
-use blufio_testkit::invariants;
-use rusqlite::Connection;
+use blufio_testkit::{database, invariants};
 
-const VERSION_1: &str = include_str!("../../src/schema/0001.sql");
 
 /// What version 1 left behind: a turn that is over, one that runs, a message that waits, and an answer on its way.
 const ROWS: &str = r#"
@@ -53,15 +53,10 @@ INSERT INTO pairing_requests VALUES (1, 'telegram', 7, 6, 'Bob', 'CODE', 'pendin
 async fn a_file_of_version_1_goes_on_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("blufio.db");
-    let old = Connection::open(&path).unwrap();
-    old.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;").unwrap();
-    old.execute_batch(VERSION_1).unwrap();
-    old.execute_batch(ROWS).unwrap();
-    old.execute_batch("PRAGMA user_version = 1").unwrap();
-    drop(old);
+    database::create_plain(&path, 1).unwrap().execute_batch(ROWS).unwrap();
     let reading = Options { role: Role::Reader, ..super::options(Executor::Inline) };
     let early = Store::open(&path, None, reading).err();
-    assert!(matches!(early, Some(OpenError::Older { found: 1, known: 2 })), "a reader migrates nothing: {early:?}");
+    assert!(matches!(early, Some(OpenError::Older { found: 1, known: 3 })), "a reader migrates nothing: {early:?}");
 
     let store = open(&path, Executor::Inline);
     let recovered = store.recover(AT).await.unwrap();
@@ -97,4 +92,60 @@ async fn a_file_of_version_1_goes_on_where_it_was() {
     drop(store);
     let report = invariants::check(&path).unwrap();
     assert_eq!((report.rows["inbox"], report.rows["messages"], report.rows["ledger"]), (5, 4, 1));
+}
+
+/// What version 2 left behind beside that: an answered question and one that is open, about calls that wait.
+const ROWS_2: &str = r#"
+INSERT INTO sessions (id, key, principal_id, chat, last_message, last_at) VALUES (3, 'tg:7:dm:3', 'owner', 3, 1, 1700000000000);
+INSERT INTO inbox (id, channel, account, update_id, fingerprint, state, session, chat, reply_to, principal_id, text, raw,
+                   claimed_boot, at)
+VALUES (9, 'telegram', 7, 9, 'f9', 'claimed', 3, 3, 9, 'owner', 'do it', x'7b7d', 0, 1700000000000);
+INSERT INTO turns (session, turn, inbox, principal_id, state, deadline, opened_at)
+VALUES (3, 1, 9, 'owner', 'running', 1700000900000, 1700000000000);
+INSERT INTO steps VALUES (3, 1, 1, 1, 3, 0, 1, '{"type":"admitted","rounds_max":25,"fallback":true,"deadline":1700000900000}');
+INSERT INTO messages VALUES
+    (3, 1, 1, 'user', '[{"origin":"owner","body":{"type":"text","text":"do it"}}]', 1700000000000),
+    (3, 2, 1, 'assistant', '[{"origin":"model","body":{"type":"tool_call","id":"c1","name":"write","input":"{}"}},
+                             {"origin":"model","body":{"type":"tool_call","id":"c2","name":"write","input":"{}"}}]', 1700000000000);
+UPDATE sessions SET last_message = 2 WHERE id = 3;
+INSERT INTO tool_runs (session, turn, call_id, place, round, name, input, replay, state, starts)
+VALUES (3, 1, 'c1', 0, 1, 'write', '{}', 'idempotent', 'awaiting_approval', 0),
+       (3, 1, 'c2', 1, 1, 'write', '{}', 'idempotent', 'awaiting_approval', 0);
+INSERT INTO approvals (id, session, turn, call_id, hash, tool, input, state, question_rich, question_plain, created, expires,
+                       decided_at, decided_by)
+VALUES ('AAAAAAAAAAAAAAAAAAAA', 3, 1, 'c1', 'h1', 'write', '{}', 'approved', 'q', 'q', 1600000000000, 1800000000000,
+        1600000000001, 'owner 3'),
+       ('BBBBBBBBBBBBBBBBBBBB', 3, 1, 'c2', 'h2', 'write', '{}', 'pending', 'q', 'q', 1600000000000, 1800000000000, NULL, NULL);
+"#;
+
+#[tokio::test]
+async fn a_file_of_version_2_is_encrypted_and_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("blufio.db");
+    let old = database::create_plain(&path, 2).unwrap();
+    old.execute_batch(ROWS_2).unwrap();
+    drop(old);
+    let key = DatabaseKey::new([7; 48]);
+    blufio_store::encrypt(&path, &key, |_, _| {}).unwrap();
+    assert!(!database::is_plain(&path));
+    let store = open_encrypted(&path, Executor::Inline);
+    let boot = store.recover(AT).await.unwrap().boot;
+    let session = store.open(SessionKey::new("tg:7:dm:3"), AT).await.unwrap().id;
+    let decided = store.decisions(session, TurnNumber(1)).await.unwrap();
+    assert_eq!(decided, [Decided { call: CallId::new("c1"), verdict: Verdict::Allow }]);
+    let open = match store.view(Query::Approvals, AT).await.unwrap() {
+        View::Approvals(open) => open,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(open.len(), 1);
+    assert_eq!(store.vault().await.unwrap(), Vault::default());
+    assert_eq!(store.verify_audit(None).await.unwrap().entries, 0);
+    // The first entry makes the log begin; what was asked before stays unrecorded, its answer does not.
+    let (approval, by) = (open[0].id.clone(), "owner 3".to_owned());
+    let no = Fate::Decide { approval, verdict: Verdict::Deny, by, at: None, replies: None };
+    store.accept(batch(vec![item(10, no)])).await.unwrap();
+    assert_eq!(store.verify_audit(None).await.unwrap().entries, 1);
+    assert_eq!(boot.0, 1);
+    drop(store);
+    invariants::check(&path).unwrap();
 }

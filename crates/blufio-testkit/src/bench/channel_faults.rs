@@ -17,6 +17,7 @@ use super::random::{Random, seed};
 use super::report::{Report, Times, ms};
 use super::world::{FIRST_USER, Plan, World};
 use crate::botapi::{Action, Fault};
+use crate::database::open_read_only;
 use crate::process::Blufio;
 use faults::{Met, Saboteur};
 use people::{HEALTHY, PEOPLE, People, Place};
@@ -245,9 +246,7 @@ async fn wait_for_quiet(world: &World, people: &mut People, blufio: &mut Blufio)
 
 /// What the database still has to do.
 fn waiting(world: &World) -> Result<i64> {
-    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
-    let connection = rusqlite::Connection::open_with_flags(world.setup.database(), flags)?;
-    connection.busy_timeout(Duration::from_secs(5))?;
+    let connection = open_read_only(&world.setup.database())?;
     let sql = "SELECT (SELECT count(*) FROM outbox WHERE state IN ('queued', 'sending'))
                     + (SELECT count(*) FROM turns WHERE state = 'running')
                     + (SELECT count(*) FROM inbox WHERE state IN ('received', 'claimed'))";

@@ -4,6 +4,7 @@
 //! a failure.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use super::crash::is_new;
 use super::report::Report;
 use super::world::{FIRST_USER, Plan, Seen, World, stored};
 use crate::botapi::UserFile;
+use crate::database;
 use crate::invariants;
 use crate::process::{Blufio, Setup};
 
@@ -28,6 +30,8 @@ const PARALLEL: usize = 2;
 /// Longest way to the failpoint; retention begins ten seconds after the start.
 const REACH_MAX: Duration = Duration::from_secs(25);
 const ANSWER_MAX: Duration = Duration::from_secs(15);
+/// A conversation from before there were keys.
+const OLD_SESSION: &str = "tg:1:dm:77";
 const END_MAX: Duration = Duration::from_secs(12);
 
 /// Options of the failpoint walk.
@@ -64,6 +68,8 @@ enum Scenario {
     Shutdown,
     /// Long enough for the house to be kept.
     Retention,
+    /// The first start on a database from before there were keys.
+    Upgrade,
 }
 
 /// Scenarios by area, or by full name where points of an area differ.
@@ -72,6 +78,7 @@ const SCENARIOS: &[(&str, &[Scenario])] = &[
     ("send.after_mark", &[Scenario::Long]),
     ("boot", &[Scenario::Text]),
     ("migration", &[Scenario::Text]),
+    ("export", &[Scenario::Upgrade]),
     ("writer", &[Scenario::Text, Scenario::Tool]),
     ("poll", &[Scenario::Text]),
     ("intake", &[Scenario::Text]),
@@ -278,6 +285,7 @@ impl Scenario {
         match self {
             Self::Drafts => world.setup.set("telegram.streaming", "auto"),
             Self::Edits => world.setup.set("telegram.streaming", "edit"),
+            Self::Upgrade => plain_database(&world.setup)?,
             _ => {}
         }
         Ok(world)
@@ -291,7 +299,7 @@ impl Scenario {
     /// What waits at the server when the process starts.
     fn post(self, world: &World) {
         let wish = match self {
-            Self::Text | Self::File | Self::Shutdown | Self::Retention => "hello",
+            Self::Text | Self::File | Self::Shutdown | Self::Retention | Self::Upgrade => "hello",
             Self::Tool => "[tool:write_file {\"path\":\"note.txt\",\"content\":\"a note\"}]",
             Self::Long => "[long:190]",
             Self::Stop => "[slow:60000]",
@@ -316,7 +324,14 @@ impl Scenario {
             }
             Self::Pairing => approve(world).await?,
             Self::Shutdown => world.answered(FIRST_USER, 1, REACH_MAX).await?,
-            Self::Text | Self::Tool | Self::File | Self::Long | Self::Drafts | Self::Edits | Self::Retention => {}
+            Self::Text
+            | Self::Tool
+            | Self::File
+            | Self::Long
+            | Self::Drafts
+            | Self::Edits
+            | Self::Retention
+            | Self::Upgrade => {}
         }
         Ok(())
     }
@@ -341,7 +356,8 @@ impl Scenario {
             | Self::Drafts
             | Self::Edits
             | Self::Shutdown
-            | Self::Retention => {
+            | Self::Retention
+            | Self::Upgrade => {
                 world.answered(FIRST_USER, 1, ANSWER_MAX).await?;
             }
         }
@@ -369,12 +385,29 @@ impl Scenario {
             let note = std::fs::read_to_string(world.setup.data_dir().join("workspace/note.txt"))?;
             ensure!(note == "a note", "the file says {note:?}");
         }
+        if self == Self::Upgrade {
+            let database = world.setup.database();
+            let old = database::open_read_only(&database)?.query_row(
+                "SELECT count(*) FROM sessions WHERE key = ?1",
+                [OLD_SESSION],
+                |row| row.get::<_, i64>(0),
+            )?;
+            ensure!(old == 1 && !database::is_plain(&database), "{old} old sessions; the database must be encrypted");
+        }
         // A preview that is edited is a message before it is a row.
         let sent = world.telegram.read(|state| state.sent_total());
         let extra = if self == Self::Edits { seen.extra() } else { sent.saturating_sub(stored.rows) };
         ensure!(extra <= 1, "{extra} messages were seen twice");
         Ok(extra)
     }
+}
+
+/// A database of the last version that knew no keys, with a conversation in it.
+fn plain_database(setup: &Setup) -> Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(setup.data_dir())?;
+    let connection = database::create_plain(&setup.database(), 2)?;
+    connection.execute("INSERT INTO sessions (key, last_at) VALUES (?1, 0)", [OLD_SESSION])?;
+    Ok(())
 }
 
 /// Lets the stranger in by the code that the bot sent, as its owner does.

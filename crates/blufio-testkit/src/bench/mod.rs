@@ -7,6 +7,7 @@ pub mod channel_faults;
 pub mod crash;
 pub mod failpoints;
 pub mod latency;
+pub mod leaks;
 pub mod machine;
 pub mod memory;
 pub mod random;
@@ -73,6 +74,8 @@ pub enum Kind {
     Latency(latency::Options),
     /// Turns per second with many chats at once
     Throughput(throughput::Options),
+    /// The leak scanner: what it finds, what it finds wrongly, how fast it is
+    Leaks(leaks::Options),
     /// Everything in its short form
     All,
 }
@@ -161,6 +164,7 @@ fn kinds(options: &Options, bench: &Bench) -> Vec<Kind> {
                 Kind::Latency(latency::Options { turns: 2_000 }),
                 Kind::Throughput(throughput::Options { chats: 50, seconds: 10 }),
                 Kind::Startup(startup::Options { runs: 50, gib: 1.0 }),
+                Kind::Leaks(leaks::Options { samples: 100 }),
                 Kind::Crash(crash::Options::kills(100)),
             ];
             kinds.extend(bench.failpoints.is_some().then_some(walk));
@@ -180,6 +184,7 @@ async fn measure(bench: &Bench, kind: &Kind) -> Result<Report> {
         Kind::Memory(options) => memory::run(bench, options).await,
         Kind::Latency(options) => latency::run(bench, options).await,
         Kind::Throughput(options) => throughput::run(bench, options).await,
+        Kind::Leaks(options) => leaks::run(options),
         Kind::All => unreachable!("it was replaced by its parts"),
     }
 }

@@ -20,6 +20,8 @@ const TURNS: u64 = 5;
 const MESSAGES: i64 = 64;
 /// Bytes of a stored message; as many again are stored as the vendor's form of it.
 const MESSAGE_BYTES: usize = 4_000;
+/// Bytes of a page of the database.
+const PAGE_BYTES: u64 = 4_096;
 const ANSWER_MAX: Duration = Duration::from_secs(20);
 const END_MAX: Duration = Duration::from_secs(12);
 const P50_MAX: Duration = Duration::from_millis(50);
@@ -118,7 +120,7 @@ async fn goes_on(world: &World, said: &mut u64) -> Result<()> {
 
 /// Adds conversations that are over until the file has this size; gives the size it then has.
 fn fill(database: &Path, bytes: u64) -> Result<u64> {
-    let mut connection = Connection::open(database)?;
+    let mut connection = crate::database::open(database)?;
     // The file may be thrown away; only its content counts.
     connection.pragma_update(None, "synchronous", "OFF")?;
     let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
@@ -126,8 +128,7 @@ fn fill(database: &Path, bytes: u64) -> Result<u64> {
         connection.query_row("SELECT coalesce(max(id), 0) FROM inbox", [], |row| row.get::<_, i64>(0))? + 1_000_000_000;
     let size = |connection: &Connection| -> Result<u64> {
         let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
-        let page: i64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
-        Ok(u64::try_from(pages * page)?)
+        Ok(u64::try_from(pages)? * PAGE_BYTES)
     };
     let mut number = 0;
     while size(&connection)? < bytes {
@@ -204,11 +205,7 @@ mod tests {
     fn a_filled_database_keeps_all_invariants() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("blufio.db");
-        let connection = Connection::open(&path).unwrap();
-        connection.pragma_update(None, "journal_mode", "WAL").unwrap();
-        connection.execute_batch(include_str!("../../../blufio-store/src/schema/0001.sql")).unwrap();
-        connection.execute_batch(include_str!("../../../blufio-store/src/schema/0002.sql")).unwrap();
-        connection.pragma_update(None, "user_version", 2).unwrap();
+        drop(crate::database::create_plain(&path, 3).unwrap());
         let bytes = fill(&path, 1 << 20).unwrap();
         assert!(bytes >= 1 << 20);
         let report = invariants::check(&path).unwrap();

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 use tempfile::TempDir;
 
 use crate::botapi::{BotApiConfig, FakeBotApi, RateModel, VisibleMessage};
+use crate::database::open_read_only;
 use crate::messages::{FakeMessagesApi, MessagesConfig};
 use crate::process::Setup;
 
@@ -184,12 +185,16 @@ pub struct Stored {
     pub booked: u64,
 }
 
-/// Reads only the rows that a comparison after every kill needs.
+/// Reads only the rows that a comparison after every kill needs: none if the process was killed before it made a table.
 ///
 /// # Errors
 /// There is no database, or it has another form.
 pub fn sending(database: &Path) -> Result<u64> {
-    count(&open(database)?, "SELECT count(*) FROM outbox WHERE state = 'sending'")
+    let connection = open_read_only(database)?;
+    if count(&connection, "SELECT count(*) FROM sqlite_schema WHERE name = 'outbox'")? == 0 {
+        return Ok(0);
+    }
+    count(&connection, "SELECT count(*) FROM outbox WHERE state = 'sending'")
 }
 
 /// Reads everything that is compared at the end.
@@ -197,7 +202,7 @@ pub fn sending(database: &Path) -> Result<u64> {
 /// # Errors
 /// As [`sending`].
 pub fn stored(database: &Path) -> Result<Stored> {
-    let connection = open(database)?;
+    let connection = open_read_only(database)?;
     let mut stored = Stored {
         sending: count(&connection, "SELECT count(*) FROM outbox WHERE state = 'sending'")?,
         rows: count(&connection, "SELECT count(*) FROM outbox WHERE replaces IS NULL")?,
@@ -222,12 +227,6 @@ pub fn stored(database: &Path) -> Result<Stored> {
 /// The number at the begin of a posted text.
 fn posted_number(text: &str) -> Option<u64> {
     text.strip_prefix('#')?.split(|symbol: char| !symbol.is_ascii_digit()).next()?.parse().ok()
-}
-
-fn open(database: &Path) -> Result<Connection> {
-    let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    connection.busy_timeout(Duration::from_secs(5))?;
-    Ok(connection)
 }
 
 fn count(connection: &Connection, sql: &str) -> Result<u64> {

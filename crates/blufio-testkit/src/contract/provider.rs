@@ -11,8 +11,8 @@ use blufio_core::content::attachments;
 use blufio_core::ids::{AttachmentId, CallId, ModelId, ToolName};
 use blufio_core::message::{Body, Origin, Part, Role, StopReason, Usage, visible_text};
 use blufio_core::port::{
-    AnyProvider, BlobError, Blobs, Delta, DeltaSink, Failure, Prompt, PromptMessage, Provider, ProviderError, Replay,
-    Reply, ToolLimits, ToolSpec,
+    AnyProvider, BlobError, Blobs, Delta, DeltaSink, Failure, Prompt, PromptMessage, Provider, ProviderError,
+    Reply, ToolSpec,
 };
 use blufio_core::record::Shared;
 use blufio_core::time::Timestamp;
@@ -41,14 +41,9 @@ pub async fn run(provider: &dyn AnyProvider, model: &str, shelf: &Shelf) {
 
 /// The tools `now` and `list_files`, without arguments.
 pub fn tools() -> [ToolSpec; 2] {
-    ["now", "list_files"].map(|name| ToolSpec {
-        name: ToolName::new(name),
-        description: "A tool of the contract suite.",
-        schema: json!({ "type": "object", "properties": {}, "additionalProperties": false }),
-        replay: Replay::Pure,
-        egress: false,
-        arg_roles: &[],
-        limits: ToolLimits::default(),
+    ["now", "list_files"].map(|name| {
+        let schema = json!({ "type": "object", "properties": {}, "additionalProperties": false });
+        ToolSpec::new(name, "A tool of the contract suite.", schema)
     })
 }
 
@@ -305,7 +300,7 @@ impl Shelf {
         let content = media::pdf(title);
         let attachment = self.put(&content).expect("there is room");
         let (media_type, bytes) = ("application/pdf".to_owned(), content.len() as u64);
-        let body = Body::Document { attachment, media_type, bytes, title: title.to_owned() };
+        let body = Body::Document { attachment, media_type, bytes, title: title.to_owned(), pages: 1 };
         Part { origin: Origin::File, private: false, body }
     }
 
@@ -412,7 +407,7 @@ impl Provider for MemoryProvider {
             Body::Image { attachment, media_type, bytes } if role == Role::User => {
                 Some(json!({ "type": "image", "source": source(attachment, media_type, *bytes) }))
             }
-            Body::Document { attachment, media_type, bytes, title } if role == Role::User => {
+            Body::Document { attachment, media_type, bytes, title, .. } if role == Role::User => {
                 Some(json!({ "type": "document", "source": source(attachment, media_type, *bytes), "title": title }))
             }
             Body::Image { .. } | Body::Document { .. } | Body::Opaque { .. } => None,

@@ -2,6 +2,7 @@
 //!
 //! Each case gets a file of its own; at its end the invariants of the whole file are checked.
 
+mod audit;
 mod chats;
 mod fixture;
 mod inbox;
@@ -11,6 +12,7 @@ mod overheard;
 mod people;
 mod questions;
 mod turns;
+mod vault;
 
 pub use fixture::{
     ACCOUNT, AT, admitted, answered, batch, channel, commit, draft, end, epoch, item, key, message, next, open_call,
@@ -70,6 +72,12 @@ pub async fn suite<S: Storage>(make: impl Fn(&Path) -> S + Sync) {
         questions::the_end_of_a_turn_closes_its_questions,
         questions::a_question_that_may_not_have_arrived_is_asked_again,
         questions::a_question_ends_the_reply_before_it,
+        questions::always_holds_until_it_is_taken_back,
+        questions::always_is_no_answer_where_it_was_not_offered,
+        audit::entries_come_with_their_commit_or_not_at_all,
+        audit::details_are_forgotten_and_the_chain_stays,
+        vault::rows_and_header_change_together,
+        vault::a_vault_is_opened_again_as_it_was_left,
         chats::a_shut_chat_takes_nothing_until_somebody_speaks,
         chats::a_group_goes_on_under_another_id,
         people::few_strangers_get_a_code,

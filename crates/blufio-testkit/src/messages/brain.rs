@@ -333,8 +333,11 @@ fn numbers(text: &str) -> Vec<&str> {
     found
 }
 
-/// The begin of a text, harmless to somebody who counts answers.
+/// The begin of a text without the frame that is around words of others, harmless to somebody who counts answers.
 fn quote(text: &str) -> String {
+    let framed = text.strip_prefix("[text of others until ").and_then(|rest| rest.split_once('\n'));
+    let inner = framed.and_then(|(_, rest)| rest.rsplit_once('\n')).map(|(inner, _)| inner);
+    let text = inner.unwrap_or(text);
     let short: String = text.chars().take(QUOTE_CHARS_MAX).collect();
     let dots = if short.len() < text.len() { "…" } else { "" };
     format!("{}{dots}", short.replace("answer #", "answer no. "))

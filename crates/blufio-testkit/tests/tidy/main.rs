@@ -20,8 +20,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("blufio-store", &["blufio-core"]),
     ("blufio-adapters", &["blufio-core"]),
     ("blufio-runtime", &["blufio-core"]),
+    ("blufio-sandbox", &["blufio-core"]),
     ("blufio-testkit", &["blufio-core"]),
-    ("blufio", &["blufio-core", "blufio-store", "blufio-adapters", "blufio-runtime"]),
+    ("blufio", &["blufio-core", "blufio-store", "blufio-adapters", "blufio-runtime", "blufio-sandbox"]),
 ];
 
 /// Everything that the pure crate may use: no runtime, no input or output, no clock, no randomness.
@@ -48,6 +49,17 @@ const NAMES_ADAPTERS: &[(&str, &str)] = &[(
     "crates/blufio/src/client.rs",
     "the control socket is reached through the one HTTP client, whose home is egress",
 )];
+
+/// Crates that reach into the kernel or the C library, and the only one of ours that may use them in shipped code.
+const HOMES: &[(&str, &str)] =
+    &[("landlock", "blufio-sandbox"), ("libc", "blufio-sandbox"), ("seccompiler", "blufio-sandbox")];
+
+/// Files that may hold `unsafe`, each with its reason.
+const UNSAFE: &[(&str, &str)] = &[
+    ("crates/blufio/src/main.rs", "jemalloc reads its options from a symbol of a certain name"),
+    ("crates/blufio/src/start.rs", "secrets leave the environment while there is one thread"),
+    ("crates/blufio-sandbox/src/sys.rs", "forking, executing by handle, and closing have no safe form"),
+];
 
 /// Words that mean unfinished work. Written in two halves, so that this file does not contain them.
 const UNFINISHED: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
@@ -170,6 +182,27 @@ fn crates_depend_only_on_their_layer_below() {
         }
     }
     none("layers (docs/ARCHITECTURE.md)", violations);
+}
+
+#[test]
+fn what_reaches_into_the_kernel_has_one_home() {
+    let strays = dependencies(&Tree::read()).into_iter().filter(|dependency| {
+        HOMES.iter().any(|(name, home)| dependency.name == *name && dependency.of != *home && !dependency.dev)
+    });
+    none("HOMES", strays.map(|stray| format!("{} may not depend on {}", stray.of, stray.name)).collect());
+}
+
+#[test]
+fn unsafe_code_is_in_listed_files() {
+    let tree = Tree::read();
+    let holds = |text: &str| !source::places(&source::without_tests(&source::code_only(text)), "unsafe").is_empty();
+    let listed = |name: &str| UNSAFE.iter().any(|(file, reason)| *file == name && !reason.is_empty());
+    let mut violations: Vec<String> =
+        tree.shipped().filter(|(name, text)| holds(text) && !listed(name)).map(|(name, _)| name.to_owned()).collect();
+    let needed =
+        |file: &str| tree.files.iter().any(|name| name == file) && tree.text(file).is_some_and(|text| holds(&text));
+    violations.extend(UNSAFE.iter().filter(|(file, _)| !needed(file)).map(|(file, _)| format!("{file} needs no row")));
+    none("unsafe code", violations);
 }
 
 #[test]

@@ -12,13 +12,16 @@ pub const LONG_VERSION: &str = env!("BLUFIO_LONG_VERSION");
 /// The channels there are.
 const CHANNELS: [&str; 1] = ["telegram"];
 
+/// What `doctor` looks at.
+const TOPICS: [&str; 1] = ["security"];
+
 const ABOUT: &str = "An always-on personal AI agent in one static binary";
 
 const EXAMPLES: &str = "\
 Examples:
-  ANTHROPIC_API_KEY=… blufio shell            talk to it right here
-  ANTHROPIC_API_KEY=… TELEGRAM_BOT_TOKEN=… blufio serve
-                                              keep it running; write to the bot on Telegram
+  blufio init                                 first steps: key, recovery code, secrets
+  blufio shell                                talk to it right here
+  blufio serve                                keep it running; write to the bot on Telegram
   blufio pairing link                         an address that lets in whoever opens it first
   blufio pairing approve ABCD2345             let the person with that code in
   blufio status                               is everything well?
@@ -50,6 +53,9 @@ pub struct Global {
     /// Folder for the database, the control socket and the lock [default: ~/.local/share/blufio]
     #[arg(long, global = true, value_name = "PATH", help_heading = "Global options")]
     pub data_dir: Option<PathBuf>,
+    /// File with the root key, which opens database and vault [default: ~/.config/blufio/root.key]
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Global options")]
+    pub root_key_file: Option<PathBuf>,
     /// Print results as JSON, and errors as one JSON object on standard error
     #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
@@ -75,7 +81,7 @@ pub enum Colour {
 pub enum Command {
     /// Run the agent with its channels until it is told to stop
     #[command(after_help = "\
-Environment:
+Secrets come from the vault (`blufio vault set`) or, if it has none of that name, from the environment:
   ANTHROPIC_API_KEY     the key of the model's provider; needed
   TELEGRAM_BOT_TOKEN    the bot's token from @BotFather; with it, the Telegram channel starts
   TELEGRAM_WEBHOOK_SECRET
@@ -149,6 +155,55 @@ private chat only: a pairing never opens a group. Groups are listed in the confi
   blufio pairing revoke 123456789"
     )]
     Pairing(Pairing),
+    /// First steps: folder, root key, recovery code and the two secrets
+    #[command(after_help = "\
+Examples:
+  blufio init                             asks for what is missing; nothing typed is shown
+  ANTHROPIC_API_KEY=… blufio init --yes   asks nothing; takes secrets from the environment
+
+The root key is made outside the data folder. What exists stays as it is, so doing it again is harmless.
+--yes prints the recovery code, too: keep it.")]
+    Init {
+        /// Ask nothing
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Keep secrets encrypted beside the conversations
+    #[command(
+        subcommand,
+        after_help = "\
+Secrets are typed without echo or come from a pipe, never from the command line, which everybody on this
+machine can read. Blufio reads these:
+  anthropic.api_key         the key of the model
+  telegram.bot_token        the bot's token from @BotFather
+  telegram.webhook_secret   for [telegram] mode = \"webhook\"
+  transcription.api_key     for [transcription] url
+  search.api_key            for [search] url
+
+Examples:
+  blufio vault set anthropic.api_key
+  openssl rand -hex 32 | blufio vault set telegram.webhook_secret
+  blufio vault import                     takes in what is in the environment
+  blufio vault recovery                   a code that opens everything if the root key is lost"
+    )]
+    Vault(Vault),
+    /// Look at what was done, and whether that record is whole
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  blufio audit list --limit 20
+  blufio audit verify
+  blufio audit verify --since HEAD        also finds what was cut off since that head was printed"
+    )]
+    Audit(Audit),
+    /// Say what protects this installation, what does not, and what to do
+    #[command(after_help = "The exit code is 1 if something must be done. Nothing is changed.")]
+    Doctor {
+        /// What to look at
+        #[arg(value_name = "TOPIC", default_value = "security", value_parser = TOPICS)]
+        topic: String,
+    },
     /// Look at a channel, send through it, mend what could not be delivered
     #[command(
         subcommand,
@@ -251,6 +306,63 @@ pub enum Pairing {
         /// The channel that it leads to
         #[arg(long, value_name = "NAME", default_value = "telegram", value_parser = CHANNELS)]
         channel: String,
+    },
+}
+
+/// `blufio vault`
+#[derive(Debug, Subcommand)]
+pub enum Vault {
+    /// Put a secret in; it is typed without echo, or read from a pipe
+    Set {
+        /// Its name: 1 to 64 of a-z 0-9 . _ -
+        name: String,
+    },
+    /// Show a few characters of a secret
+    Get {
+        /// Its name
+        name: String,
+        /// Show all of it; at a terminal only
+        #[arg(long)]
+        reveal: bool,
+    },
+    /// List the secrets: a few characters of each
+    List,
+    /// Take a secret out
+    Rm {
+        /// Its name
+        name: String,
+    },
+    /// Wrap the vault's key anew
+    Rotate {
+        /// Make a new key, and encrypt every secret anew
+        #[arg(long)]
+        deep: bool,
+    },
+    /// Take in the secrets that are in the environment, this one and the running server's
+    Import,
+    /// Make a recovery code, which replaces an earlier one
+    Recovery,
+    /// Write the root key's file again, with the recovery code
+    Unlock,
+}
+
+/// `blufio audit`
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// List what was done, newest first
+    List {
+        /// At most this many
+        #[arg(long, value_name = "N", default_value_t = LIST_ROWS)]
+        limit: u32,
+        /// Only entries before this number
+        #[arg(long, value_name = "N")]
+        before: Option<u64>,
+    },
+    /// Look whether the record was changed
+    Verify {
+        /// A head that was printed earlier: it must still be there
+        #[arg(long, value_name = "HEAD")]
+        since: Option<String>,
     },
 }
 

@@ -9,6 +9,7 @@ use super::source::{Source, of_store};
 use crate::client::{CallError, ChannelStatus, Client};
 use crate::config::resolved::Config;
 use crate::failure::Failure;
+use crate::keys::{self, Installation};
 use crate::{lock, wire};
 use blufio_core::ids::{ChannelName, OutboxId};
 use blufio_core::port::{ChannelHealth, Clock};
@@ -56,12 +57,17 @@ const CURES: &[(&[&str], &str)] = &[
          with a valid certificate? Without one, use [telegram] mode = \"polling\".",
     ),
     (
-        &["cannot be stored", "no space left"],
-        "Make room on the disk that holds the data folder. Telegram keeps the messages for a day.",
+        &["did not take the webhook"],
+        "Telegram could not be told where to bring messages, and is asked again. Does [telegram] webhook_url begin with https, \
+         name a public host, and use port 443, 80, 88 or 8443? Without such an address, use [telegram] mode = \"polling\".",
     ),
     (
         &["inbox is full"],
         "More was written than is answered yet. It goes on by itself; /stop in a chat drops what waits there.",
+    ),
+    (
+        &["cannot be stored", "no space left"],
+        "Make room on the disk that holds the data folder. Telegram keeps the messages for a day.",
     ),
     (
         &["asks to wait", "too many requests", "asked to wait"],
@@ -94,19 +100,19 @@ const CURES: &[(&[&str], &str)] = &[
 /// For trouble that no other advice fits.
 const NETWORK: &str = "If it does not pass by itself: can this machine reach api.telegram.org (name service, firewall, [telegram] ip_family)? \
                        The log of `blufio serve` has the details.";
-/// Where groups are read along.
-const PRIVACY: &str = "If the bot hears only mentions in groups, its privacy mode is on: write /setprivacy to @BotFather, choose the bot, \
+/// Where groups are to be read along and the server does not let the bot.
+const PRIVACY: &str = "The bot hears only mentions in groups, because its privacy mode is on: write /setprivacy to @BotFather, choose the bot, \
                        Disable, then remove it from each group and add it again.";
 
 /// Carries it out.
-pub fn run(command: &Channel, config: &Config, screen: &Screen) -> Result<(), Failure> {
+pub fn run(command: &Channel, here: Installation<'_>, screen: &Screen) -> Result<(), Failure> {
     let runtime = crate::serve::runtime()?;
     match command {
-        Channel::Status { name } => runtime.block_on(status(&ChannelName::new(name), config, screen)),
+        Channel::Status { name } => runtime.block_on(status(&ChannelName::new(name), here, screen)),
         // Without an id it is all of them, whether or not that is said.
         Channel::Retry { id, all: _, channel } => {
             let (name, row) = (ChannelName::new(channel), id.map(OutboxId));
-            let revived = runtime.block_on(retry(&name, row, config))?;
+            let revived = runtime.block_on(retry(&name, row, here))?;
             again(revived, row, screen)
         }
         Channel::Send { chat, text, channel } => {
@@ -114,7 +120,7 @@ pub fn run(command: &Channel, config: &Config, screen: &Screen) -> Result<(), Fa
             if text.trim().is_empty() {
                 return Err(Failure::new("the message is empty", Failure::USAGE));
             }
-            runtime.block_on(send(&ChannelName::new(channel), *chat, &text, config, screen))
+            runtime.block_on(send(&ChannelName::new(channel), *chat, &text, here.config, screen))
         }
     }
 }
@@ -127,15 +133,15 @@ pub fn unready(error: CallError) -> Failure {
     if missing { Failure { hint: Some(hint), code: Failure::UNAVAILABLE, ..failure } } else { failure }
 }
 
-async fn status(name: &ChannelName, config: &Config, screen: &Screen) -> Result<(), Failure> {
-    let source = Source::find(config).await?;
+async fn status(name: &ChannelName, here: Installation<'_>, screen: &Screen) -> Result<(), Failure> {
+    let source = Source::find(here).await?;
     let running = matches!(source, Source::Server(_));
     let status = source.channel(name).await?;
-    let advice = advice(&status, running, config);
+    let advice = advice(&status, running);
     if screen.json {
-        let ChannelStatus { health, trouble, outbox } = &status;
+        let ChannelStatus { health, trouble, remark, outbox } = &status;
         return screen.write_json(&json!({
-            "name": name, "running": running, "health": health, "trouble": trouble,
+            "name": name, "running": running, "health": health, "trouble": trouble, "remark": remark,
             "waiting": outbox.waiting, "dead": outbox.dead, "closed": outbox.closed, "advice": advice,
         }));
     }
@@ -202,7 +208,7 @@ fn health(status: &ChannelStatus, running: bool, screen: &Screen) -> String {
 }
 
 /// What to do, each thing once, the most urgent first.
-fn advice(status: &ChannelStatus, running: bool, config: &Config) -> Vec<&'static str> {
+fn advice(status: &ChannelStatus, running: bool) -> Vec<&'static str> {
     let mut all = Vec::new();
     match &status.health {
         None if running => all.extend(cure("there is no bot token")),
@@ -218,7 +224,7 @@ fn advice(status: &ChannelStatus, running: bool, config: &Config) -> Vec<&'stati
     let (dead, closed) = (&status.outbox.dead, &status.outbox.closed);
     let reasons = closed.iter().map(|chat| &chat.reason).chain(dead.iter().map(|dead| &dead.error));
     all.extend(reasons.filter_map(|reason| cure(reason)));
-    if !config.telegram.groups.is_empty() {
+    if status.remark.as_deref().is_some_and(|remark| remark.contains("privacy mode")) {
         all.push(PRIVACY);
     }
     let mut once: Vec<&'static str> = Vec::new();
@@ -235,12 +241,14 @@ fn cure(reason: &str) -> Option<&'static str> {
     CURES.iter().find(|(words, _)| words.iter().any(|word| reason.contains(word))).map(|(_, advice)| *advice)
 }
 
-async fn retry(name: &ChannelName, row: Option<OutboxId>, config: &Config) -> Result<u32, Failure> {
+async fn retry(name: &ChannelName, row: Option<OutboxId>, here: Installation<'_>) -> Result<u32, Failure> {
+    let config = here.config;
     if let Some(client) = Client::find(&config.data_dir).await? {
         return Ok(client.retry(name, row).await?);
     }
     let _lock = lock::take(&config.data_dir)?;
-    let (store, clock) = (wire::store_owner(config)?, SystemClock::start());
+    let keys = keys::obtain(here)?;
+    let (store, clock) = (wire::store_owner(config, &keys.tree)?, SystemClock::start());
     let revived = store.revive(name.clone(), row, clock.now()).await;
     store.close(clock.now()).await.map_err(of_store)?;
     revived.map_err(of_store)
@@ -288,13 +296,7 @@ mod tests {
 
     fn words(status: &ChannelStatus, running: bool) -> String {
         let screen = Screen::plain();
-        let environment = crate::config::Environment {
-            cwd: "/".into(),
-            home: Some("/nobody".into()),
-            ..crate::config::Environment::default()
-        };
-        let config = crate::config::load::load(&crate::config::Overrides::default(), &environment).unwrap().config;
-        let advice = advice(status, running, &config);
+        let advice = advice(status, running);
         render(&ChannelName::new("telegram"), status, running, &advice, Timestamp(100_000), &screen)
     }
 
@@ -315,6 +317,8 @@ mod tests {
             (degraded("a webhook is set for this bot"), "/revoke"),
             (degraded("telegram cannot deliver updates: Connection refused"), "webhook_url"),
             (degraded("updates cannot be stored: no space left on the disk"), "Make room"),
+            (degraded("updates cannot be stored: inbox is full"), "More was written"),
+            (degraded("telegram did not take the webhook: 400 Bad Request: bad webhook"), "webhook_url"),
             (degraded("connect error"), "api.telegram.org"),
             (with(ChannelHealth::Starting), "api.telegram.org"),
         ];
@@ -324,6 +328,8 @@ mod tests {
         }
         assert_eq!(words(&with(ChannelHealth::Listening), true).lines().count(), 2, "all is well: nothing to do");
         assert!(words(&ChannelStatus::default(), true).contains("started without it"));
+        let blind = ChannelStatus { remark: Some("its privacy mode is on".into()), ..with(ChannelHealth::Listening) };
+        assert!(words(&blind, true).contains("/setprivacy"));
         assert!(words(&ChannelStatus::default(), false).contains("health is unknown"));
         let silent = ChannelStatus {
             trouble: Some("no answer for two minutes".into()),

@@ -3,8 +3,12 @@
 //! A command that only looks asks the running server over its control socket, and the database itself if none runs.
 
 mod arguments;
+mod audit;
 mod channel;
 mod configuration;
+mod doctor;
+mod hidden;
+mod init;
 mod input;
 mod pairing;
 mod screen;
@@ -12,15 +16,18 @@ mod sessions;
 mod shell;
 mod source;
 mod status;
+mod vault;
 
 use crate::config::diagnostic::ConfigErrors;
 use crate::config::load::load;
-use crate::config::{Environment, Loaded, Overrides};
+use crate::config::{Environment, Overrides};
 use crate::failure::{Failure, Manner};
+use crate::keys::{Inherited, Installation, KeySources};
 use crate::secrets::EnvSecrets;
 use arguments::{Arguments, Command};
 use clap::Parser;
 use screen::Screen;
+pub use source::of_store;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -35,6 +42,8 @@ pub struct Context {
     pub environment: Environment,
     /// The secrets.
     pub secrets: EnvSecrets,
+    /// A root key that the parent process handed over.
+    pub inherited: Inherited,
     /// The process could not be made close-mouthed.
     pub exposed: bool,
 }
@@ -56,28 +65,33 @@ pub fn run(context: Context) -> ExitCode {
 }
 
 fn carry_out(arguments: &Arguments, context: &Context, screen: &Screen) -> Result<(), Failure> {
-    let overrides = Overrides { config: arguments.global.config.clone(), data_dir: arguments.global.data_dir.clone() };
+    let overrides = Overrides {
+        config: arguments.global.config.clone(),
+        data_dir: arguments.global.data_dir.clone(),
+        root_key_file: arguments.global.root_key_file.clone(),
+    };
     if let Command::Config(command) = &arguments.command {
         return configuration::run(command, &overrides, &context.environment, screen);
     }
     let loaded = load(&overrides, &context.environment).map_err(|errors| refused(&errors))?;
+    let sources = KeySources::new(&loaded.config, &context.environment, &context.inherited);
+    let here = Installation { config: &loaded.config, sources: &sources };
     match &arguments.command {
         Command::Config(_) => Ok(()),
-        Command::Serve => serve(&loaded, context),
-        Command::Shell(command) => shell::run(command, &loaded, &context.secrets, screen),
-        Command::Status => status::run(&loaded.config, screen),
-        Command::Session(command) => sessions::run(command, &loaded.config, screen),
-        Command::Pairing(command) => pairing::run(command, &loaded.config, screen),
-        Command::Channel(command) => channel::run(command, &loaded.config, screen),
+        Command::Serve => crate::serve::serve(&loaded, here, &context.secrets, context.exposed),
+        Command::Shell(command) => shell::run(command, &loaded, here, &context.secrets, screen),
+        Command::Status => status::run(here, screen),
+        Command::Session(command) => sessions::run(command, here, screen),
+        Command::Pairing(command) => pairing::run(command, here, screen),
+        Command::Channel(command) => channel::run(command, here, screen),
+        Command::Init { yes } => init::run(*yes, here, &context.secrets, screen),
+        Command::Vault(command) => vault::run(command, here, &context.secrets, screen),
+        Command::Audit(command) => audit::run(command, here, screen),
+        Command::Doctor { .. } => {
+            let file = loaded.located.file.as_ref().map(|file| file.path.as_path());
+            doctor::run(here, &context.secrets, context.exposed, file, screen)
+        }
     }
-}
-
-fn serve(loaded: &Loaded, context: &Context) -> Result<(), Failure> {
-    if context.exposed {
-        crate::logging::start(&loaded.config);
-        tracing::warn!("other processes of this user may be able to read this one's memory");
-    }
-    crate::serve::serve(loaded, &context.secrets)
 }
 
 /// A configuration that cannot be used. The diagnostics begin with the word that every failure begins with.
@@ -93,6 +107,9 @@ fn explain(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
         let text = error.to_string();
         let message = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
         Failure::new(message, Failure::USAGE).report(Manner::Json);
+    } else if let std::borrow::Cow::Owned(text) = crate::redact::text(&error.to_string()) {
+        // What was typed wrongly is repeated, and it was a secret.
+        Failure::new(text.strip_prefix("error: ").unwrap_or(&text).trim_end(), Failure::USAGE).report(Manner::Plain);
     } else if error.print().is_err() {
         return ExitCode::from(Failure::BROKEN_PIPE);
     }

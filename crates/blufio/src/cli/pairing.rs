@@ -6,8 +6,8 @@ use super::channel::unready;
 use super::screen::{Look, Screen, local_time, one_line, table};
 use super::source::{Source, of_store};
 use crate::client::{CallError, Client, Decision, People, Person};
-use crate::config::resolved::Config;
 use crate::failure::Failure;
+use crate::keys::{self, Installation};
 use crate::{lock, wire};
 use blufio_core::ids::ChannelName;
 use blufio_core::port::Clock;
@@ -21,32 +21,32 @@ const NAME_CHARS: usize = 40;
 const LINK_MINUTES: u32 = 10;
 
 /// Carries it out.
-pub fn run(command: &Pairing, config: &Config, screen: &Screen) -> Result<(), Failure> {
+pub fn run(command: &Pairing, here: Installation<'_>, screen: &Screen) -> Result<(), Failure> {
     let runtime = crate::serve::runtime()?;
     let decision = match command {
-        Pairing::List => return runtime.block_on(list(config, screen)),
-        Pairing::Link { channel } => return runtime.block_on(link(&ChannelName::new(channel), config, screen)),
+        Pairing::List => return runtime.block_on(list(here, screen)),
+        Pairing::Link { channel } => return runtime.block_on(link(&ChannelName::new(channel), here, screen)),
         Pairing::Approve { code, owner } => Decision::Approve { code: code.clone(), owner: *owner },
         Pairing::Reject { code } => Decision::Reject { code: code.clone() },
         Pairing::Revoke { user } => Decision::Revoke { user: *user },
     };
-    let person = runtime.block_on(decide(&decision, config))?;
+    let person = runtime.block_on(decide(&decision, here))?;
     if screen.json {
         return screen.write_json(&person);
     }
     screen.write(&format!("{}\n", outcome(&decision, &person)))
 }
 
-async fn link(channel: &ChannelName, config: &Config, screen: &Screen) -> Result<(), Failure> {
-    let link = Client::new(&config.data_dir)?.link(channel).await.map_err(unready)?;
+async fn link(channel: &ChannelName, here: Installation<'_>, screen: &Screen) -> Result<(), Failure> {
+    let link = Client::new(&here.config.data_dir)?.link(channel).await.map_err(unready)?;
     if screen.json {
         return screen.write_json(&json!({"link": link, "valid_minutes": LINK_MINUTES}));
     }
     screen.write(&format!("{link}\nvalid for {LINK_MINUTES} minutes, once: whoever opens it first is let in\n"))
 }
 
-async fn list(config: &Config, screen: &Screen) -> Result<(), Failure> {
-    let people = Source::find(config).await?.people().await?;
+async fn list(here: Installation<'_>, screen: &Screen) -> Result<(), Failure> {
+    let people = Source::find(here).await?.people().await?;
     if screen.json {
         return screen.write_json(&people);
     }
@@ -81,7 +81,8 @@ fn render(people: &People, screen: &Screen) -> String {
     text
 }
 
-async fn decide(decision: &Decision, config: &Config) -> Result<Person, Failure> {
+async fn decide(decision: &Decision, here: Installation<'_>) -> Result<Person, Failure> {
+    let config = here.config;
     if let Some(client) = Client::find(&config.data_dir).await? {
         return client.decide(decision).await.map_err(missing);
     }
@@ -94,7 +95,8 @@ async fn decide(decision: &Decision, config: &Config) -> Result<Person, Failure>
         Decision::Revoke { user } => PairingChange::Revoke { user },
     };
     let _lock = lock::take(&config.data_dir)?;
-    let (store, clock) = (wire::store_owner(config)?, SystemClock::start());
+    let keys = keys::obtain(here)?;
+    let (store, clock) = (wire::store_owner(config, &keys.tree)?, SystemClock::start());
     let decided = store.pairing(change, clock.now()).await;
     store.close(clock.now()).await.map_err(of_store)?;
     decided.map(Person::from).map_err(|error| advise(of_store(error)))

@@ -3,8 +3,8 @@
 use super::arguments::Session;
 use super::screen::{Look, Screen, bytes, harmless, local_time, one_line, table, time_of_day};
 use super::source::Source;
-use crate::config::resolved::Config;
 use crate::failure::Failure;
+use crate::keys::Installation;
 use blufio_core::approval::Verdict;
 use blufio_core::ids::{CallId, SessionKey, ToolName, TurnNumber};
 use blufio_core::message::{Body, Part, Role};
@@ -17,9 +17,9 @@ use std::collections::BTreeMap;
 const TOOL_CHARS: usize = 200;
 
 /// Carries it out.
-pub fn run(command: &Session, config: &Config, screen: &Screen) -> Result<(), Failure> {
+pub fn run(command: &Session, here: Installation<'_>, screen: &Screen) -> Result<(), Failure> {
     crate::serve::runtime()?.block_on(async {
-        let source = Source::find(config).await?;
+        let source = Source::find(here).await?;
         match command {
             Session::List { limit } => list(&source.sessions(*limit).await?, screen),
             Session::Show { key, limit } => show(&source.messages(&SessionKey::new(key), *limit).await?, screen),
@@ -160,6 +160,7 @@ fn in_words(input: &Input, names: &mut BTreeMap<CallId, ToolName>) -> String {
         Input::Decided { call, verdict } => {
             let answer = match verdict {
                 Verdict::Allow => "yes",
+                Verdict::Always => "always",
                 Verdict::Deny => "no",
             };
             let name = names.get(call).map_or_else(|| one_line(call.as_str(), TOOL_CHARS), ToString::to_string);

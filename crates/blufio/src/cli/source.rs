@@ -1,17 +1,15 @@
 //! Where commands that look get their facts: from the running server, else from the database, else there are none yet.
 
-use crate::client::{CallError, ChannelStatus, Client, People};
-use crate::config::resolved::Config;
+use crate::client::{AuditState, CallError, ChannelStatus, Client, People};
 use crate::failure::Failure;
+use crate::keys::{self, Installation};
 use crate::wire;
+use blufio_core::audit::AuditHead;
 use blufio_core::ids::{ChannelName, SessionKey, TurnNumber};
 use blufio_core::port::{AnyStorage, Clock, StoreError};
-use blufio_core::record::{ApprovalView, MessageView, Query, SessionView, StoreStatus, TurnView, View};
+use blufio_core::record::{ApprovalView, AuditView, MessageView, Query, SessionView, StoreStatus, TurnView, View};
 use blufio_runtime::clock::SystemClock;
 use std::sync::Arc;
-
-/// The database's name in the data folder.
-const DATABASE: &str = "blufio.db";
 
 /// A place to ask.
 pub enum Source {
@@ -25,14 +23,16 @@ pub enum Source {
 
 impl Source {
     /// Finds the best one.
-    pub async fn find(config: &Config) -> Result<Self, Failure> {
+    pub async fn find(here: Installation<'_>) -> Result<Self, Failure> {
+        let config = here.config;
         if let Some(client) = Client::find(&config.data_dir).await? {
             return Ok(Self::Server(client));
         }
-        if !config.data_dir.join(DATABASE).exists() {
+        if !config.data_dir.join(keys::DATABASE).exists() {
             return Ok(Self::Nothing);
         }
-        Ok(Self::Store(wire::store_reader(config)?))
+        let keys = keys::existing(here)?;
+        Ok(Self::Store(wire::store_reader(config, keys.as_ref().map(|keys| &keys.tree))?))
     }
 
     /// Sessions, newest activity first.
@@ -117,6 +117,36 @@ impl Source {
     }
 }
 
+impl Source {
+    /// The newest lines of the audit log before number `before`.
+    pub async fn audit(&self, limit: u32, before: Option<u64>) -> Result<Vec<AuditView>, Failure> {
+        match self {
+            Self::Server(client) => Ok(client.audit(limit, before).await?),
+            Self::Nothing => Ok(Vec::new()),
+            Self::Store(store) => match view(store, Query::Audit { limit, before }).await? {
+                View::Audit(lines) => Ok(lines),
+                other => Err(unexpected(&other)),
+            },
+        }
+    }
+
+    /// Whether the audit log is whole; `None`: there is none yet.
+    pub async fn verify_audit(&self, since: Option<&str>) -> Result<Option<AuditState>, Failure> {
+        match self {
+            Self::Server(client) => Ok(Some(client.verify_audit(since).await?)),
+            Self::Nothing => Ok(None),
+            Self::Store(store) => {
+                let refused = || Failure {
+                    hint: Some("it looks like 12:3f…, a number and 64 hexadecimal digits".to_owned()),
+                    ..Failure::new("that is no head of an audit log", Failure::USAGE)
+                };
+                let since = since.map(|text| AuditHead::parse(text).ok_or_else(refused)).transpose()?;
+                Ok(Some(store.verify_audit(since).await.map_err(of_store)?.into()))
+            }
+        }
+    }
+}
+
 /// What the database counts.
 pub async fn store_status(store: &Arc<dyn AnyStorage>) -> Result<StoreStatus, Failure> {
     match view(store, Query::Status).await? {
@@ -133,6 +163,9 @@ async fn view(store: &Arc<dyn AnyStorage>, query: Query) -> Result<View, Failure
 pub fn of_store(error: StoreError) -> Failure {
     match error {
         StoreError::NotFound(message) => Failure::new(message, Failure::GENERAL),
+        StoreError::Stale(_) => {
+            Failure { hint: Some("try again".to_owned()), ..Failure::new(error.to_string(), Failure::GENERAL) }
+        }
         StoreError::Full(_) | StoreError::DiskFull | StoreError::Broken(_) | StoreError::Closed => {
             Failure { cause: Some(error.to_string()), ..Failure::new("the database does not answer", Failure::GENERAL) }
         }

@@ -5,6 +5,8 @@ use super::source::{Source, store_status};
 use crate::client::ServerStatus;
 use crate::config::resolved::Config;
 use crate::failure::Failure;
+use crate::redact;
+use crate::keys::Installation;
 use blufio_core::port::ChannelHealth;
 use blufio_core::record::StoreStatus;
 use serde_json::json;
@@ -13,12 +15,12 @@ use serde_json::json;
 const REASON_CHARS: usize = 100;
 
 /// Carries it out.
-pub fn run(config: &Config, screen: &Screen) -> Result<(), Failure> {
-    crate::serve::runtime()?.block_on(show(config, screen))
+pub fn run(here: Installation<'_>, screen: &Screen) -> Result<(), Failure> {
+    crate::serve::runtime()?.block_on(show(here, screen))
 }
 
-async fn show(config: &Config, screen: &Screen) -> Result<(), Failure> {
-    let source = Source::find(config).await?;
+async fn show(here: Installation<'_>, screen: &Screen) -> Result<(), Failure> {
+    let (source, config) = (Source::find(here).await?, here.config);
     let questions = source.approvals().await?.len();
     match source {
         Source::Server(client) => running(&client.status().await?, questions, config, screen),
@@ -31,9 +33,9 @@ fn running(server: &ServerStatus, questions: usize, config: &Config, screen: &Sc
     let ServerStatus { version, status } = server;
     if screen.json {
         let data_dir = &config.data_dir;
-        return screen.write_json(&json!({
+        return screen.write_json(&redact::json(json!({
             "running": true, "version": version, "data_dir": data_dir, "status": status, "open_questions": questions,
-        }));
+        })));
     }
     let state = match &status.reason {
         None => screen.paint(Look::Green, "ready"),
@@ -50,15 +52,15 @@ fn running(server: &ServerStatus, questions: usize, config: &Config, screen: &Sc
         rows.push((name, channel(health, screen)));
     }
     counts(&status.store, questions, &mut rows);
-    screen.write(&lines(&rows, screen))
+    screen.write(&redact::text(&lines(&rows, screen)))
 }
 
 fn stopped(store: Option<&StoreStatus>, questions: usize, config: &Config, screen: &Screen) -> Result<(), Failure> {
     if screen.json {
         let data_dir = &config.data_dir;
-        return screen.write_json(&json!({
+        return screen.write_json(&redact::json(json!({
             "running": false, "data_dir": data_dir, "store": store, "open_questions": questions,
-        }));
+        })));
     }
     let mut rows =
         vec![("state", screen.paint(Look::Red, "not running")), ("data folder", config.data_dir.display().to_string())];
@@ -66,7 +68,7 @@ fn stopped(store: Option<&StoreStatus>, questions: usize, config: &Config, scree
         Some(store) => counts(store, questions, &mut rows),
         None => rows.push(("database", "none yet; `blufio serve` or `blufio shell` creates it".to_owned())),
     }
-    screen.write(&lines(&rows, screen))
+    screen.write(&redact::text(&lines(&rows, screen)))
 }
 
 fn channel(health: &ChannelHealth, screen: &Screen) -> String {

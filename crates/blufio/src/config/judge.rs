@@ -42,6 +42,15 @@ pub fn judge(raw: &Raw) -> Findings {
             Problem::new("must not contain the data directory").hint("the agent's tools could change its own database");
         found.errors.push(Finding { key: "agents.main.workspace", problem });
     }
+    let beside = |file: &PathBuf| {
+        let file = lexical(file);
+        file.starts_with(lexical(&raw.storage.data_dir)) || file.starts_with(lexical(&raw.agents.main.workspace))
+    };
+    if raw.security.root_key_file.as_ref().is_some_and(beside) {
+        let problem = Problem::new("must not lie in the data directory or the workspace")
+            .hint("a copy of what it locks would carry the key along");
+        found.errors.push(Finding { key: "security.root_key_file", problem });
+    }
     if raw.telegram.rate.mode == RateMode::Off && !raw.telegram.api_root.is_loopback() {
         let problem = Problem::new("may be `off` only with a loopback `telegram.api_root`")
             .hint("remove the line; Telegram blocks bots that send too fast");

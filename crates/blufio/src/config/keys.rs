@@ -61,6 +61,8 @@ const SECRET_ALIASES: &[(&str, &str)] = &[
     ("telegram.secret_token", "TELEGRAM_WEBHOOK_SECRET"),
     ("anthropic.key", "ANTHROPIC_API_KEY"),
     ("anthropic.token", "ANTHROPIC_API_KEY"),
+    ("search.key", "SEARCH_API_KEY"),
+    ("search.token", "SEARCH_API_KEY"),
     ("transcription.key", "TRANSCRIPTION_API_KEY"),
     ("transcription.token", "TRANSCRIPTION_API_KEY"),
 ];
@@ -124,6 +126,12 @@ pub const KEYS: &[Key] = &[
         doc: "Files from and to people that are kept. Full: the oldest that no conversation shows go.",
     },
     Key {
+        path: "security.root_key_file",
+        kind: Kind::Path,
+        default: Derived("`$XDG_CONFIG_HOME/blufio/root.key`, else `~/.config/blufio/root.key`; made at the first start"),
+        doc: "File with the root key, which opens database and vault: 32 bytes or 64 hexadecimal digits, readable by the service's user alone, outside the data directory. One that is named here must exist; `blufio init` makes it. `--root-key-file` sets it too. docs/security.md names the other places a key can come from.",
+    },
+    Key {
         path: "agents.main.workspace",
         kind: Kind::Path,
         default: Derived("`workspace` in the data directory"),
@@ -165,7 +173,7 @@ pub const KEYS: &[Key] = &[
         path: "agents.main.timezone",
         kind: Kind::Timezone,
         default: Derived("the machine's"),
-        doc: "Time zone of the agent: of the dates it is told, and of `notices.quiet_hours`. The chat command `/timezone` chooses another.",
+        doc: "Time zone of the agent: of the dates it is told, and of `notices.quiet_hours`. The chat command `/timezone` chooses another for one conversation; the quiet hours stay in this one.",
     },
     Key {
         path: "anthropic.base_url",
@@ -228,10 +236,40 @@ pub const KEYS: &[Key] = &[
         doc: "Tools whose calls wait until an owner has said yes in the private chat.",
     },
     Key {
+        path: "tools.web_fetch",
+        kind: Kind::Boolean,
+        default: Toml("true"),
+        doc: "Whether the agent may read pages of the public web, with the tool `web_fetch`.",
+    },
+    Key {
+        path: "tools.exec.enabled",
+        kind: Kind::Boolean,
+        default: Toml("false"),
+        doc: "Whether the agent may run programs of this machine, with the tool `exec`. An owner is asked before each; a program may change the workspace, has no network and ends after 60 seconds. Linux only.",
+    },
+    Key {
+        path: "tools.exec.allow_weak",
+        kind: Kind::Boolean,
+        default: Toml("false"),
+        doc: "Whether programs run even where the kernel has no Landlock. They can then read and change every file that Blufio's user can.",
+    },
+    Key {
+        path: "search.url",
+        kind: Kind::Endpoint { optional: true },
+        default: Toml(r#""""#),
+        doc: "Server that searches the web, with the HTTP interface of Brave, `GET /res/v1/web/search` (Brave's own: `https://api.search.brave.com`). Its key, if it wants one, is the secret `SEARCH_API_KEY`. Empty: there is no tool `web_search`.",
+    },
+    Key {
+        path: "egress.allow_private",
+        kind: Kind::Places,
+        default: Toml("[]"),
+        doc: "Places in private networks or on this machine that may be reached all the same: by the agent's `web_fetch`, over http too, and by services that are configured by a name. Whoever writes to the agent can make it read what these places answer.",
+    },
+    Key {
         path: "notices.quiet_hours",
         kind: Kind::QuietHours,
         default: Toml(r#""""#),
-        doc: "Hours of every day in which notices wait until the end; answers never wait. They are hours of `agents.main.timezone`, or of the zone chosen by `/timezone`. Empty: none.",
+        doc: "Hours of every day in which notices wait until the end; answers never wait. They are hours of `agents.main.timezone`. Empty: none.",
     },
     Key {
         path: "telegram.enabled",
@@ -255,7 +293,7 @@ pub const KEYS: &[Key] = &[
         path: "telegram.webhook_url",
         kind: Kind::WebhookUrl,
         default: Derived("none"),
-        doc: "Where Telegram reaches the gateway from the internet, usually through a reverse proxy that ends TLS. Its host is accepted on this route.",
+        doc: "Where Telegram reaches the gateway from the internet, usually through a reverse proxy that ends TLS.",
     },
     Key {
         path: "telegram.ip_family",

@@ -60,6 +60,8 @@ pub enum Kind {
     Patterns,
     /// A list of names of tools.
     ToolNames,
+    /// A list of hosts with ports.
+    Places,
     /// An HTTP server.
     Endpoint {
         /// Whether it may be empty.
@@ -141,7 +143,7 @@ impl Kind {
             Self::Integer { .. } => "an integer",
             Self::Users => "a list of user ids",
             Self::Groups => "a table of groups",
-            Self::Patterns | Self::ToolNames => "a list of strings",
+            Self::Patterns | Self::ToolNames | Self::Places => "a list of strings",
             Self::Text { .. }
             | Self::Model { .. }
             | Self::Path
@@ -168,6 +170,7 @@ impl Kind {
             Self::Groups => groups::limits(),
             Self::Patterns => shapes::patterns_limits(),
             Self::ToolNames => shapes::tool_names_limits(),
+            Self::Places => shapes::places_limits(),
             Self::Endpoint { optional } => {
                 let empty = if *optional { "; or empty" } else { "" };
                 format!("`https://host[:port]` without a path; `http` only to loopback{empty}")
@@ -208,6 +211,7 @@ impl Kind {
             (Self::Groups, Value::Table(table)) => groups::check(table),
             (Self::Patterns, Value::Array(items)) => shapes::patterns(items),
             (Self::ToolNames, Value::Array(items)) => shapes::tool_names(items),
+            (Self::Places, Value::Array(items)) => shapes::places(items),
             (Self::Endpoint { optional: true } | Self::QuietHours | Self::Reaction, Value::String(text))
                 if text.is_empty() =>
             {
@@ -232,7 +236,7 @@ impl Kind {
                 let problem = Problem::new(format!("must be {}, not {}", self.noun(), found(value)));
                 Err(match (self, value) {
                     (Self::Users, Value::Integer(number)) => problem.hint(format!("write `[{number}]`")),
-                    (Self::Patterns | Self::ToolNames, Value::String(_)) => {
+                    (Self::Patterns | Self::ToolNames | Self::Places, Value::String(_)) => {
                         problem.hint("put it in brackets, as in `['…']`")
                     }
                     (Self::Groups, _) => problem.hint("name each by its chat id, as in `{ -1001234567890 = {} }`"),

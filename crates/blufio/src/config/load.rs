@@ -195,12 +195,16 @@ impl Gathered<'_> {
     }
 
     fn options(&mut self, cli: &Overrides) {
-        let (Some(path), Some(key)) = (&cli.data_dir, keys::find("storage.data_dir")) else { return };
-        let option = "--data-dir";
+        self.path_option("--data-dir", "storage.data_dir", cli.data_dir.as_deref());
+        self.path_option("--root-key-file", "security.root_key_file", cli.root_key_file.as_deref());
+    }
+
+    fn path_option(&mut self, option: &'static str, path: &str, given: Option<&Path>) {
+        let (Some(given), Some(key)) = (given, keys::find(path)) else { return };
         let env = self.env;
         // The shell has replaced `~` where it was meant, so joining keeps one that is the name of a directory.
-        let text = env.cwd.join(path).into_os_string().into_string().map_err(|_| Problem::new("must be valid UTF-8"));
-        let empty = path.as_os_str().is_empty().then(|| Problem::new("must not be empty"));
+        let text = env.cwd.join(given).into_os_string().into_string().map_err(|_| Problem::new("must be valid UTF-8"));
+        let empty = given.as_os_str().is_empty().then(|| Problem::new("must not be empty"));
         let accepted = empty
             .map_or(text, Err)
             .and_then(|text| self.accept(key, Value::String(text), &env.cwd, Origin::Option(option)));

@@ -55,6 +55,8 @@ pub struct Overrides {
     pub config: Option<PathBuf>,
     /// `--data-dir`.
     pub data_dir: Option<PathBuf>,
+    /// `--root-key-file`.
+    pub root_key_file: Option<PathBuf>,
 }
 
 /// A configuration that was read and checked.

@@ -14,7 +14,7 @@ use super::endpoint::Endpoint;
 use super::groups::{HISTORY_DEFAULT, chat_id, thread_id};
 use super::kind::{Problem, user_id};
 use super::resolved::{
-    DmPolicy, Effort, ErrorPolicy, IpFamily, Listen, LogFormat, LogLevel, Queue, QuietHours, RateMode, Streaming,
+    DmPolicy, Effort, ErrorPolicy, IpFamily, Listen, LogFormat, LogLevel, Place, Queue, QuietHours, RateMode, Streaming,
     WebhookUrl,
 };
 use super::shapes::reaction;
@@ -25,10 +25,15 @@ use super::shapes::reaction;
 #[serde(deny_unknown_fields)]
 pub struct Raw {
     pub storage: RawStorage,
+    /// Its only key has no default in the table, thus the section may be missing altogether.
+    #[serde(default)]
+    pub security: RawSecurity,
     pub agents: RawAgents,
     pub anthropic: RawAnthropic,
     pub session: RawSession,
     pub tools: RawTools,
+    pub search: RawSearch,
+    pub egress: RawEgress,
     pub notices: RawNotices,
     pub telegram: RawTelegram,
     pub transcription: RawTranscription,
@@ -44,6 +49,14 @@ pub struct Raw {
 pub struct RawStorage {
     pub data_dir: PathBuf,
     pub attachments_max_mb: u64,
+}
+
+/// `[security]`
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(deny_unknown_fields)]
+pub struct RawSecurity {
+    pub root_key_file: Option<PathBuf>,
 }
 
 /// `[agents]`
@@ -97,6 +110,34 @@ pub struct RawSession {
 #[serde(deny_unknown_fields)]
 pub struct RawTools {
     pub ask: BTreeSet<String>,
+    pub web_fetch: bool,
+    pub exec: RawExec,
+}
+
+/// `[tools.exec]`
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(deny_unknown_fields)]
+pub struct RawExec {
+    pub enabled: bool,
+    pub allow_weak: bool,
+}
+
+/// `[search]`
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(deny_unknown_fields)]
+pub struct RawSearch {
+    #[serde(deserialize_with = "unless_empty")]
+    pub url: Option<Endpoint>,
+}
+
+/// `[egress]`
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(deny_unknown_fields)]
+pub struct RawEgress {
+    pub allow_private: BTreeSet<Place>,
 }
 
 /// `[notices]`

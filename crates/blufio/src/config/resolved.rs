@@ -21,6 +21,8 @@ const MIB: u64 = 1024 * 1024;
 pub struct Config {
     /// Database, control socket, locks; absolute. It may not exist yet.
     pub data_dir: PathBuf,
+    /// File with the root key, if one was named.
+    pub root_key_file: Option<PathBuf>,
     /// The agent.
     pub agent: Agent,
     /// The model's server.
@@ -29,6 +31,10 @@ pub struct Config {
     pub session: Session,
     /// Tools.
     pub tools: Tools,
+    /// Who searches the web; `None`: nobody.
+    pub search: Option<Endpoint>,
+    /// Places in private networks that may be reached; at most 64.
+    pub allow_private: BTreeSet<Place>,
     /// Messages that nobody asked for.
     pub notices: Notices,
     /// The Telegram channel.
@@ -101,7 +107,26 @@ pub struct Session {
 pub struct Tools {
     /// Tools whose calls wait for an owner's yes; at most 64. Whether they exist is not known here.
     pub ask: BTreeSet<String>,
+    /// The agent may read pages of the web.
+    pub web_fetch: bool,
+    /// The agent may run programs.
+    pub exec: Exec,
 }
+
+/// `[tools.exec]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exec {
+    /// There is a tool for it.
+    pub enabled: bool,
+    /// Also where the kernel cannot confine them well.
+    pub allow_weak: bool,
+}
+
+/// `host:port` in lower case; an IPv6 address stands in brackets. Whether it exists is not known here.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(try_from = "String")]
+pub struct Place(pub String);
 
 /// `[notices]`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,8 +226,6 @@ pub enum Mode {
 pub struct WebhookUrl {
     /// The whole address.
     pub url: String,
-    /// Its `host[:port]` in lower case, which requests carry in `Host`.
-    pub authority: String,
 }
 
 impl TryFrom<String> for WebhookUrl {
@@ -403,8 +426,10 @@ pub fn resolve(raw: Raw) -> Config {
     let agent = raw.agents.main;
     let session = raw.session;
     let speech = raw.transcription;
+    let exec = Exec { enabled: raw.tools.exec.enabled, allow_weak: raw.tools.exec.allow_weak };
     Config {
         data_dir: raw.storage.data_dir,
+        root_key_file: raw.security.root_key_file,
         agent: Agent {
             workspace: agent.workspace,
             instructions: agent.instructions,
@@ -424,7 +449,9 @@ pub fn resolve(raw: Raw) -> Config {
             live_sessions: session.live_sessions,
             pending_messages: session.pending_messages,
         },
-        tools: Tools { ask: raw.tools.ask },
+        tools: Tools { ask: raw.tools.ask, web_fetch: raw.tools.web_fetch, exec },
+        search: raw.search.url,
+        allow_private: raw.egress.allow_private,
         notices: Notices { quiet_hours: raw.notices.quiet_hours },
         telegram: resolve_telegram(raw.telegram),
         transcription: speech.url.map(|url| Transcription {

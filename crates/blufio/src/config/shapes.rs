@@ -1,5 +1,5 @@
-//! Forms of text that some keys want: times of the day, time zones, emoji, regular expressions, names of tools, the
-//! address of the webhook.
+//! Forms of text that some keys want: times of the day, time zones, emoji, regular expressions, names of tools, hosts
+//! with ports, the address of the webhook.
 //!
 //! Only the form is judged: whether a zone, a tool or a host exists is not known here.
 
@@ -9,7 +9,7 @@ use toml::Value;
 use super::diagnostic::{excerpt_of_value, printable};
 use super::endpoint::Endpoint;
 use super::kind::{Problem, Step, found};
-use super::resolved::{QuietHours, WebhookUrl};
+use super::resolved::{Place, QuietHours, WebhookUrl};
 
 /// Patterns that count as a mention. More: refused.
 pub const PATTERNS_MAX: usize = 20;
@@ -23,6 +23,8 @@ pub const TOOLS_MAX: usize = 64;
 pub const TOOL_NAME_BYTES_MAX: usize = 64;
 /// Bytes of the name of a time zone. Longer: refused.
 pub const TIMEZONE_BYTES_MAX: usize = 64;
+/// Places in private networks. More: refused.
+pub const PLACES_MAX: usize = 64;
 /// The gateway's route for updates of Telegram.
 pub const WEBHOOK_PATH: &str = "/telegram-webhook";
 
@@ -49,6 +51,17 @@ impl QuietHours {
     }
 }
 
+/// Ports that Telegram calls (Bot API, `setWebhook`).
+const WEBHOOK_PORTS: [u16; 4] = [443, 80, 88, 8443];
+
+impl TryFrom<String> for Place {
+    type Error = Problem;
+
+    fn try_from(text: String) -> Result<Self, Problem> {
+        place(&text).map(Self)
+    }
+}
+
 impl WebhookUrl {
     /// Reads `https://host[:port]/telegram-webhook`.
     pub fn parse(text: &str) -> Result<Self, Problem> {
@@ -63,7 +76,12 @@ impl WebhookUrl {
         let Some(authority) = origin.as_str().strip_prefix("https://") else {
             return Err(Problem::new("must start with `https://`").hint(example));
         };
-        Ok(Self { url: format!("{}{WEBHOOK_PATH}", origin.as_str()), authority: authority.to_owned() })
+        let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()).unwrap_or(443);
+        if !WEBHOOK_PORTS.contains(&port) {
+            let problem = Problem::new(format!("has the port {port}, which Telegram does not call"));
+            return Err(problem.hint("use 443, 80, 88 or 8443, for example with a reverse proxy in front"));
+        }
+        Ok(Self { url: format!("{}{WEBHOOK_PATH}", origin.as_str()) })
     }
 }
 
@@ -117,6 +135,29 @@ pub fn tool_names(items: &[Value]) -> Result<(), Problem> {
             "a name has 1 to {TOOL_NAME_BYTES_MAX} of `A-Z a-z 0-9 _ -`; all tools cannot be named at once"
         )))
     })
+}
+
+/// Hosts with ports.
+pub fn places(items: &[Value]) -> Result<(), Problem> {
+    strings(items, PLACES_MAX, |text| place(text).map(drop))
+}
+
+/// A host with a port, in lower case.
+pub fn place(text: &str) -> Result<String, Problem> {
+    let example = "write it as `nas.example:8443`, `192.168.1.5:80` or `[fd00::5]:80`";
+    let port = text.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    // An origin would take a slash at its end, and an IPv6 address without a port ends in a colon and digits.
+    if !port || text.ends_with('/') || text.ends_with(']') {
+        let shown = excerpt_of_value(text);
+        return Err(Problem::new(format!("cannot hold `{shown}`, which is not a host with a port")).hint(example));
+    }
+    let origin = Endpoint::parse(&format!("https://{text}")).map_err(|problem| problem.hint(example))?;
+    Ok(origin.as_str().strip_prefix("https://").unwrap_or_default().to_owned())
+}
+
+/// The limits of hosts with ports in words.
+pub fn places_limits() -> String {
+    format!("at most {PLACES_MAX}; `host:port`, without `*`")
 }
 
 /// The limits of names of tools in words.

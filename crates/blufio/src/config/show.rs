@@ -148,7 +148,8 @@ Secrets are not configuration. They are environment variables, and a token or ke
 - `TELEGRAM_BOT_TOKEN`: the token of the bot;
 - `TELEGRAM_WEBHOOK_SECRET`: with `telegram.mode = \"webhook\"` only; 32 to 256 of `A-Z a-z 0-9 _ -`, chosen by you, as
   `openssl rand -hex 32` makes them. Telegram sends it along, so that nobody else can;
-- `TRANSCRIPTION_API_KEY`: the key of the server in `transcription.url`, if it wants one.
+- `TRANSCRIPTION_API_KEY`: the key of the server in `transcription.url`, if it wants one;
+- `SEARCH_API_KEY`: the key of the server in `search.url`, if it wants one.
 
 ## Checking
 

@@ -112,12 +112,16 @@ pub fn absolute_path(text: &str, base: &Path, home: Option<&Path>) -> Result<Str
 }
 
 fn default_files(env: &Environment) -> Vec<PathBuf> {
-    let xdg = env.var("XDG_CONFIG_HOME").and_then(absolute);
-    let user = xdg.or_else(|| env.home.as_ref().map(|home| home.join(".config")));
     let mut files = vec![env.cwd.join("blufio.toml")];
-    files.extend(user.map(|directory| directory.join("blufio/blufio.toml")));
+    files.extend(user_directory(env).map(|directory| directory.join("blufio.toml")));
     files.push(PathBuf::from("/etc/blufio/blufio.toml"));
     files
+}
+
+/// The folder of this user's configuration, outside the data directory; `None` without a home directory.
+pub fn user_directory(env: &Environment) -> Option<PathBuf> {
+    let xdg = env.var("XDG_CONFIG_HOME").and_then(absolute);
+    xdg.or_else(|| env.home.as_ref().map(|home| home.join(".config"))).map(|directory| directory.join("blufio"))
 }
 
 /// The XDG base directory specification tells programs to ignore relative paths.

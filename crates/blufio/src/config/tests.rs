@@ -58,6 +58,7 @@ fn sample(key: &Key) -> String {
         }
         Kind::Patterns => r"['(?i)\bblufio\b', 'hey\s+you']".to_owned(),
         Kind::ToolNames => r#"["shell", "send_file"]"#.to_owned(),
+        Kind::Places => r#"["10.0.0.1:80", "printer.lan:631"]"#.to_owned(),
         Kind::Endpoint { .. } => r#""http://127.0.0.1:1""#.to_owned(),
         Kind::WebhookUrl => r#""https://bot.example.org:8443/telegram-webhook""#.to_owned(),
         Kind::Reaction => r#""❤\u200D🔥""#.to_owned(),
@@ -197,7 +198,7 @@ fn data_directory_sources_in_order() {
     let file = "storage.data_dir = 'from-file'";
     let check = |text: &str, vars: &[(&str, &str)], option: Option<&str>, expect: &str| {
         let file = ConfigFile { path: PathBuf::from("/etc/blufio/blufio.toml"), text: text.to_owned() };
-        let cli = Overrides { config: None, data_dir: option.map(PathBuf::from) };
+        let cli = Overrides { data_dir: option.map(PathBuf::from), ..Overrides::default() };
         let located = Located { candidates: Vec::new(), file: Some(file) };
         let loaded = load_located(located, &cli, &environment(vars)).unwrap();
         assert_eq!(loaded.config.data_dir, Path::new(expect), "{text} {vars:?} {option:?}");
@@ -336,7 +337,7 @@ fn first_file_that_exists_is_taken_whole() {
     fs::write(cwd.join("asked.toml"), "agents.main.model = 'asked'").unwrap();
     env.vars.insert("BLUFIO_CONFIG".to_owned(), "asked.toml".to_owned());
     assert_eq!(load(&Overrides::default(), &env).unwrap().config.agent.model, "asked");
-    let by_option = Overrides { config: Some(user_file), data_dir: None };
+    let by_option = Overrides { config: Some(user_file), ..Overrides::default() };
     assert_eq!(load(&by_option, &env).unwrap().config.agent.model, "user");
 }
 
@@ -411,6 +412,13 @@ fn show() {
 
     [tools]
     ask = []  # default
+    web_fetch = true  # default
+
+    [search]
+    url = ""  # default
+
+    [egress]
+    allow_private = []  # default
 
     [notices]
     quiet_hours = ""  # default

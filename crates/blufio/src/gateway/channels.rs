@@ -22,7 +22,8 @@ pub async fn status(State(app): Shared, Path(name): Path<ChannelName>) -> Result
     let health = status.channels.get(name.as_str());
     // What keeps the process from being ready, if it is this channel.
     let trouble = status.reason.as_deref().and_then(|reason| reason.strip_prefix(&format!("{name}: ")));
-    Ok(Json(json!({"health": health, "trouble": trouble, "outbox": outbox})).into_response())
+    let remark = app.host.remark(&name);
+    Ok(Json(json!({"health": health, "trouble": trouble, "remark": remark, "outbox": outbox})).into_response())
 }
 
 /// The body of [`retry`].

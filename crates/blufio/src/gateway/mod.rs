@@ -5,22 +5,27 @@ mod channels;
 pub mod metrics;
 mod routes;
 mod socket;
+mod vault;
 mod webhook;
 
+use crate::doctor::Service;
 use crate::failure::Failure;
+use crate::keys::Keys;
+use crate::secrets::EnvSecrets;
+use crate::vault::Vault;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use blufio_core::port::Webhook;
+use blufio_core::port::{AnyStorage, Webhook};
 use blufio_runtime::Host;
 use futures_util::FutureExt;
 use metrics_exporter_prometheus::PrometheusHandle;
 use routes::{Credential, Door, ROUTES};
 use std::net::TcpListener;
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -37,8 +42,26 @@ pub struct App {
     pub webhook: Option<Arc<dyn Webhook>>,
     /// Transactions committed so far.
     pub commits: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Keys and secrets, and the way to change them.
+    pub safe: Arc<Safe>,
     /// Rung when a listener ends before it is told to; the process then ends too.
     pub failed: CancellationToken,
+}
+
+/// What only this user may look at, through the control socket.
+pub struct Safe {
+    /// The vault.
+    pub vault: Vault,
+    /// The database.
+    pub store: Arc<dyn AnyStorage>,
+    /// The root key, for another recovery code.
+    pub keys: Keys,
+    /// The data folder.
+    pub data_dir: PathBuf,
+    /// The secrets that were in the environment.
+    pub environment: EnvSecrets,
+    /// What protects this process.
+    pub service: Service,
 }
 
 /// Opens the control socket `<data_dir>/blufio.sock`, readable by this user alone.

@@ -1,6 +1,7 @@
 //! The routes: which door each is behind, and what must be shown there.
 
-use super::{App, channels, webhook};
+use super::{App, channels, vault, webhook};
+use crate::redact;
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
@@ -93,6 +94,16 @@ pub const ROUTES: &[Route] = &[
     private("/v1/channels/{name}", || get(channels::status)),
     private("/v1/channels/{name}/retry", || post(channels::retry)),
     private("/v1/channels/{name}/send", || post(channels::send)),
+    private("/v1/vault", || get(vault::list)),
+    private("/v1/vault/set", || post(vault::set)),
+    private("/v1/vault/reveal", || post(vault::reveal)),
+    private("/v1/vault/remove", || post(vault::remove)),
+    private("/v1/vault/rotate", || post(vault::rotate)),
+    private("/v1/vault/import", || post(vault::import)),
+    private("/v1/vault/recovery", || post(vault::recover_by)),
+    private("/v1/security", || get(vault::security)),
+    private("/v1/audit", || get(vault::audit)),
+    private("/v1/audit/verify", || post(vault::verify)),
     private("/v1/pairings", || get(pairings)),
     private("/v1/pairings/approve", || post(approve)),
     private("/v1/pairings/reject", || post(reject)),
@@ -121,6 +132,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let (status, hint) = match error {
             StoreError::NotFound(_) => (StatusCode::NOT_FOUND, None),
+            StoreError::Stale(_) => (StatusCode::CONFLICT, Some("try again")),
             StoreError::Full(_) => (StatusCode::SERVICE_UNAVAILABLE, Some("try again in a moment")),
             StoreError::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, Some("make room on the disk")),
             StoreError::Closed => (StatusCode::SERVICE_UNAVAILABLE, Some("Blufio is shutting down")),
@@ -158,12 +170,12 @@ async fn metrics(State(app): Shared) -> Result<Response, Problem> {
     app.host.set_gauges().await?;
     metrics::counter!("blufio_store_commits_total").absolute((app.commits)());
     let kind = [(axum::http::header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    Ok((kind, app.metrics.render()).into_response())
+    Ok((kind, redact::text(&app.metrics.render()).into_owned()).into_response())
 }
 
 async fn status(State(app): Shared) -> Result<Response, Problem> {
     let status = app.host.status().await?;
-    Ok(Json(serde_json::json!({"version": crate::cli::VERSION, "status": status})).into_response())
+    Ok(Json(redact::json(serde_json::json!({"version": crate::cli::VERSION, "status": status}))).into_response())
 }
 
 #[derive(Deserialize)]

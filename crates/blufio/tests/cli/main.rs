@@ -4,11 +4,13 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::disallowed_methods)]
 
 mod channels;
+mod keys;
 mod looks;
 mod people;
 mod questions;
 mod shell;
 mod terminal;
+mod vault;
 
 use blufio_testkit::botapi::{BotApiConfig, FakeBotApi};
 use blufio_testkit::messages::FakeMessagesApi;

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
 use blufio_testkit::botapi::{Action, Fault as BotFault};
 use blufio_testkit::messages::{Fault, FaultKind};
 use serde_json::json;
@@ -145,6 +146,17 @@ async fn a_turn_without_tools_takes_few_commits() {
     world.finish().await;
 }
 
+/// A secret as others might repeat it; no form is the secret itself, and each is cut to what depends on the secret alone.
+fn disguises(secret: &str) -> Vec<String> {
+    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let mut all = vec![hex.to_uppercase(), hex];
+    for before in ["", "x", "xy"] {
+        let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{before}{secret}"));
+        all.push(encoded[4..encoded.len() - 4].to_owned());
+    }
+    all
+}
+
 #[tokio::test]
 async fn secrets_are_nowhere() {
     let mut world = World::start_with(&[("log.level", "\"trace\""), ("telegram.streaming", "\"auto\"")]).await;
@@ -160,7 +172,12 @@ async fn secrets_are_nowhere() {
         world.messages.fault(Fault::next(1, FaultKind::status(code, kind, &format!("the key {KEY} is not right"))));
         world.ask(ANN, &format!("#{code}"), if code == 500 { "answer #500" } else { "provider" }).await;
     }
+    let disguised = [KEY, TOKEN].map(disguises).concat();
+    let all = disguised.join(" ");
+    world.messages.fault(Fault::next(1, FaultKind::status(500, "api_error", &format!("the keys {all} are not right"))));
+    world.ask(ANN, "#501", "answer #501").await;
     for action in [
+        Action::Answer { status: 500, description: format!("no {all} here"), parameters: json!(null) },
         Action::Answer { status: 500, description: format!("no bot{TOKEN}/sendMessage here"), parameters: json!(null) },
         Action::ResetMid,
     ] {
@@ -174,6 +191,10 @@ async fn secrets_are_nowhere() {
     let status = world.read("/v1/status").await.to_string();
     let journal = world.get(&format!("/v1/sessions/tg:1000001:dm:{ANN}/journal")).await.unwrap().1;
     let printed = world.setup.run(&["config", "show"]).await.unwrap();
+    let asked = world.setup.run(&["status", "--json"]).await.unwrap();
+    let mistaken = world.setup.run(&["status", KEY]).await.unwrap();
+    let shown = String::from_utf8_lossy(&mistaken.stderr).into_owned();
+    assert!(shown.contains("[redacted:anthropic.api_key]"), "{shown}");
     world.end().await;
     let mut places = vec![
         ("the log".to_owned(), world.log().into_bytes()),
@@ -181,7 +202,16 @@ async fn secrets_are_nowhere() {
         ("the status".to_owned(), status.into_bytes()),
         ("the journal".to_owned(), journal.into_bytes()),
         ("config show".to_owned(), [printed.stdout, printed.stderr].concat()),
+        ("status".to_owned(), [asked.stdout, asked.stderr].concat()),
+        ("a mistake on the command line".to_owned(), mistaken.stderr),
     ];
+    for (name, bytes) in &places {
+        let text = String::from_utf8_lossy(bytes);
+        // What a provider said of a turn is kept in the journal, for the owner, as far as the adapters let it through.
+        let found = disguised.iter().find(|form| name != "the journal" && text.contains(form.as_str()));
+        assert_eq!(found, None, "{name} holds a secret in disguise");
+    }
+    assert!(String::from_utf8_lossy(&places[0].1).contains("[redacted:"), "the log told of it");
     for file in std::fs::read_dir(world.setup.data_dir()).unwrap() {
         let path = file.unwrap().path();
         if path.is_file() {

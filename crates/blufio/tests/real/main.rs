@@ -15,7 +15,9 @@
 
 mod bad_input;
 mod commands;
+mod consent;
 mod durability;
+mod exec;
 mod faults;
 mod groups;
 mod limits;
@@ -33,4 +35,5 @@ mod support;
 mod table;
 mod telegram;
 mod topics;
+mod web;
 mod webhook;

@@ -29,9 +29,16 @@ fn png(width: u32, height: u32) -> Vec<u8> {
     bytes.into_inner()
 }
 
+/// Files of the workspace are the owners'.
+const OWNERS: (&str, &str) = ("telegram.owners", "[1001, 1002]");
+
+async fn world() -> World {
+    World::start_with(&[OWNERS]).await
+}
+
 #[tokio::test]
 async fn files_arrive_byte_for_byte_before_the_words() {
-    let world = World::start().await;
+    let world = world().await;
     // Bytes that a careless multipart body would stumble over.
     let odd =
         b"--boundary\r\nContent-Disposition: form-data; name=\"chat_id\"\r\n\r\n1\r\n--boundary--\r\n\0\xff".to_vec();
@@ -56,7 +63,7 @@ async fn files_arrive_byte_for_byte_before_the_words() {
 
 #[tokio::test]
 async fn what_cannot_be_sent_is_told_to_the_model() {
-    let world = World::start().await;
+    let world = world().await;
     let large = std::fs::File::create(file(&world, "large.bin", b"")).unwrap();
     large.set_len(21 * 1024 * 1024).unwrap();
     file(&world, "empty.txt", b"");
@@ -79,7 +86,7 @@ async fn what_cannot_be_sent_is_told_to_the_model() {
 
 #[tokio::test]
 async fn no_more_is_sent_than_the_operator_allows() {
-    let world = World::start_with(&[("telegram.media_max_mb", "1")]).await;
+    let world = World::start_with(&[OWNERS, ("telegram.media_max_mb", "1")]).await;
     file(&world, "two.bin", &vec![7; 2 * 1024 * 1024]);
     let said = world.ask(ANN, &asks(&["two.bin"], 1), "answer #1").await;
     assert!(said.text.contains("more than"), "{}", said.text);
@@ -89,7 +96,7 @@ async fn no_more_is_sent_than_the_operator_allows() {
 
 #[tokio::test]
 async fn a_file_that_may_have_arrived_is_not_sent_again_and_the_owner_is_told() {
-    let world = World::start().await;
+    let world = world().await;
     world.telegram.open_private(ANN);
     file(&world, "a.txt", b"a");
     world.telegram.fault(Fault::once("sendDocument", Action::ApplyThenDrop));
@@ -108,7 +115,7 @@ async fn a_file_that_may_have_arrived_is_not_sent_again_and_the_owner_is_told() 
 #[tokio::test]
 async fn a_kill_while_a_file_is_sent_sends_it_at_most_once() {
     for (applied, action) in [(1, Action::ApplyThenNeverAnswer), (0, Action::NeverAnswer)] {
-        let mut world = World::start().await;
+        let mut world = world().await;
         world.telegram.open_private(ANN);
         file(&world, "a.txt", b"a");
         world.telegram.fault(Fault::once("sendDocument", action));
@@ -129,7 +136,7 @@ async fn a_kill_while_a_file_is_sent_sends_it_at_most_once() {
 
 #[tokio::test]
 async fn a_kill_before_the_files_words_are_there_sends_nothing_twice() {
-    let mut world = World::start().await;
+    let mut world = world().await;
     file(&world, "a.txt", b"a");
     world.messages.push(blufio_testkit::messages::Script::tool("send_file", json!({"path": "a.txt"})).only_if("#1"));
     let endless = blufio_testkit::messages::Script::text("never").only_if("#1");
@@ -146,7 +153,7 @@ async fn a_kill_before_the_files_words_are_there_sends_nothing_twice() {
 
 #[tokio::test]
 async fn a_picture_that_is_refused_as_one_is_sent_as_a_file() {
-    let world = World::start().await;
+    let world = world().await;
     // Too thin for the server.
     file(&world, "thin.png", &png(2_000, 10));
     world.ask(ANN, &asks(&["thin.png"], 1), "answer #1").await;
@@ -157,7 +164,7 @@ async fn a_picture_that_is_refused_as_one_is_sent_as_a_file() {
 
 #[tokio::test]
 async fn a_file_that_is_changed_later_was_sent_as_it_was() {
-    let world = World::start().await;
+    let world = world().await;
     let path = file(&world, "a.txt", b"before");
     world.telegram.fault(Fault::once("sendDocument", Action::RateLimit { retry_after: Some(1) }));
     world.say(ANN, &asks(&["a.txt"], 1));
@@ -171,7 +178,7 @@ async fn a_file_that_is_changed_later_was_sent_as_it_was() {
 #[tokio::test]
 async fn an_answer_of_too_many_messages_comes_as_a_file() {
     for streaming in ["\"off\"", "\"edit\""] {
-        let world = World::start_with(&[("telegram.streaming", streaming), ("telegram.text_chunk", "500")]).await;
+        let world = World::start_with(&[OWNERS, ("telegram.streaming", streaming), ("telegram.text_chunk", "500")]).await;
         world.say(ANN, "[long:3000][slow:800]");
         let sent = |state: &State| state.received_files(ANN).into_iter().next();
         let sent = world.telegram.wait_for(sent, SOON).await;

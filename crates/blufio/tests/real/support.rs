@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use blufio_testkit::botapi::{BotApiConfig, FakeBotApi, Post, VisibleMessage};
-use blufio_testkit::invariants;
+use blufio_testkit::{database, invariants};
 use blufio_testkit::messages::{FakeMessagesApi, MessagesConfig};
 use blufio_testkit::process::{Blufio, Setup};
-use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -303,8 +302,7 @@ impl World {
 
     /// A number out of the database, also beside the running process.
     pub fn sql(&self, query: &str) -> i64 {
-        let connection = Connection::open_with_flags(self.setup.database(), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-        connection.busy_timeout(Duration::from_secs(5)).unwrap();
+        let connection = database::open_read_only(&self.setup.database()).unwrap();
         connection.query_row(query, [], |row| row.get(0)).unwrap()
     }
 
@@ -442,6 +440,6 @@ impl World {
     /// Writes into the database of a process that does not run.
     pub fn tamper(&self, sql: &str) {
         assert!(self.server.is_none(), "the database belongs to the server");
-        Connection::open(self.setup.database()).unwrap().execute_batch(sql).unwrap();
+        database::open(&self.setup.database()).unwrap().execute_batch(sql).unwrap();
     }
 }

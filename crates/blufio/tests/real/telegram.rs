@@ -19,7 +19,9 @@ async fn a_text_is_answered_once_and_the_next_one_is_in_the_same_conversation() 
 #[tokio::test]
 async fn an_update_that_is_delivered_again_is_not_answered_again() {
     let world = World::start().await;
-    let update = world.say(ANN, "#1");
+    let update = world.say(ANN, "#1 [slow:400]");
+    world.prompted("#1").await;
+    assert!(world.telegram.redeliver(update, 2), "while the model is slow");
     world.hear(ANN, "answer #1").await;
     assert!(world.telegram.redeliver(update, 3));
     world.ask(ANN, "#2", "answer #2").await;

@@ -165,16 +165,29 @@ async fn an_answer_to_a_deleted_topic_stays_in_its_group_and_the_owner_is_told_o
 }
 
 #[tokio::test]
-async fn an_answer_to_a_closed_topic_stays_in_its_group() {
+async fn an_answer_to_a_closed_topic_goes_nowhere_else_and_the_owner_is_told() {
     let world = start("").await;
     world.write(topic(PLANS).asks(BOB, "#1 [slow:300]"));
     world.prompted("#1").await;
     world.telegram.change(|state| state.close_topic(FORUM, PLANS, true));
-    assert_eq!(world.hear(FORUM, "answer #1").await.thread, None);
-    world.hear(ANN, "closed").await;
+    world.hear(ANN, "TOPIC_CLOSED").await;
     world.telegram.change(|state| state.close_topic(FORUM, PLANS, false));
     assert_eq!(world.ask_in(topic(PLANS).asks(BOB, "#2"), "answer #2").await.thread, Some(PLANS));
-    assert_eq!(answered(&world.heard(FORUM)), each_once([1, 2]));
+    assert_eq!(answered(&world.heard(FORUM)), each_once([2]), "the others of the group do not read it");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_reaction_counts_where_its_sender_may_speak() {
+    let world = start(&format!("topics = {{ {PLANS} = {{ allow_from = [{CAT}] }} }}")).await;
+    let in_plans = world.ask_in(topic(PLANS).asks(CAT, "#1"), "answer #1").await.message_id;
+    let in_notes = world.ask_in(topic(NOTES).asks(BOB, "#2"), "answer #2").await.message_id;
+    world.stored("SELECT count(*) FROM outbox WHERE state <> 'sent'", 0).await;
+    for (message, user) in [(in_plans, BOB), (in_notes, BOB), (in_plans, CAT)] {
+        world.telegram.react(FORUM, message, user, "👍").expect("the bot gets reactions");
+    }
+    world.stored("SELECT count(*) FROM inbox WHERE outcome = 'reaction'", 2).await;
+    assert_eq!(world.sql("SELECT count(*) FROM inbox WHERE outcome = 'group'"), 1, "of the one who may not speak there");
     world.finish().await;
 }
 

@@ -5,15 +5,18 @@
 use super::super::entities::to_markdown;
 use super::super::wire::{Me, Message};
 use super::describe::{describe, number, text};
-use super::plain::{label, plain};
+use super::plain::{file_name, label, line, plain};
 use super::quotes::{answered, passed_on};
 use blufio_core::content::{Content, FileKind, FileRef, Quote, QuoteKind};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+/// Characters kept of a media type (RFC 6838 allows 127 on each side of the slash).
+const MEDIA_TYPE_CHARACTERS_MAX: usize = 255;
+
 /// The content of a message.
 pub(super) fn of(message: &Message, body: &RawValue, bot: &Me) -> Content {
-    let files = files(message);
+    let mut files = files(message);
     let mut said = words(message);
     if files.is_empty()
         && message.text.is_none()
@@ -25,6 +28,7 @@ pub(super) fn of(message: &Message, body: &RawValue, bot: &Me) -> Content {
     let mut quotes = Vec::new();
     quotes.extend(answered(message, bot));
     if let Some(from) = passed_on(message) {
+        files.iter_mut().for_each(|file| file.forwarded = Some(from.clone()));
         // Not the sender's words, so no command is looked for in them.
         let text = plain(&std::mem::take(&mut said));
         if !text.trim().is_empty() {
@@ -62,14 +66,15 @@ fn files(message: &Message) -> Vec<FileRef> {
 }
 
 fn file(kind: FileKind, value: &Value) -> Option<FileRef> {
-    let shown = |name: &str| text(value, name).map(label).filter(|label| !label.is_empty());
+    let shown = |field: &str, show: fn(&str) -> String| text(value, field).map(show).filter(|shown| !shown.is_empty());
     Some(FileRef {
         kind,
         handle: text(value, "file_id").filter(|handle| !handle.is_empty())?.to_owned(),
-        name: shown("file_name").or_else(|| shown("title")),
-        media_type: shown("mime_type"),
+        name: shown("file_name", file_name).or_else(|| shown("title", label)),
+        media_type: shown("mime_type", |text| line(text, MEDIA_TYPE_CHARACTERS_MAX)),
         bytes: number(value, "file_size").and_then(|bytes| u64::try_from(bytes).ok()),
         seconds: number(value, "duration").and_then(|seconds| u32::try_from(seconds).ok()),
+        forwarded: None,
     })
 }
 
@@ -118,6 +123,7 @@ mod tests {
             media_type: Some("audio/ogg".into()),
             bytes: None,
             seconds: Some(9),
+            forwarded: None,
         };
         assert_eq!(voice.files, [expect]);
         let music = content(r#""audio":{"file_id":"a","duration":99999999999,"title":"Song"}"#);
@@ -125,6 +131,11 @@ mod tests {
         assert_eq!(music.files[0].name.as_deref(), Some("Song"));
         let document = content(r#""document":{"file_id":"d","file_name":"a\u202e\nb.txt","mime_type":7}"#);
         assert_eq!((document.files[0].name.as_deref(), &document.files[0].media_type), (Some("a b.txt"), &None));
+        let office = "application/vnd.openxmlformats-officedocument.presentationml.presentation.macroEnabled.12";
+        let long = format!(r#""document":{{"file_id":"d","file_name":"{}.pptm","mime_type":"{office}"}}"#, "x".repeat(99));
+        let long = &content(&long).files[0];
+        assert!(long.name.as_deref().is_some_and(|name| name.ends_with("x.pptm") && name.len() == 64), "{long:?}");
+        assert_eq!(long.media_type.as_deref(), Some(office));
         for odd in [r#""document":{"file_name":"x"}"#, r#""document":{"file_id":""}"#, r#""photo":{}"#, r#""voice":[]"#]
         {
             assert!(content(odd).files.is_empty(), "{odd}");
@@ -142,6 +153,8 @@ mod tests {
         assert_eq!(sticker, Content { quotes: forward("[a sticker]"), ..Content::default() });
         let picture = content(&format!(r#""photo":[{{"file_id":"p"}}],{eve}"#));
         assert_eq!((picture.text.as_str(), picture.quotes.len(), picture.files.len()), ("", 0, 1));
+        assert_eq!(picture.files[0].forwarded.as_deref(), Some("Eve"), "nor are its files the sender's");
+        assert_eq!(content(r#""photo":[{"file_id":"p"}]"#).files[0].forwarded, None);
         let inline = content(r#""text":"/stop","via_bot":{"id":7,"first_name":"Gif"}"#);
         assert_eq!((inline.text.as_str(), inline.quotes[0].from.as_str()), ("", "Gif"));
     }

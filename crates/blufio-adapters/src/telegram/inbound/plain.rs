@@ -11,6 +11,12 @@ pub(super) fn label(text: &str) -> String {
     line(text, LABEL_CHARACTERS_MAX)
 }
 
+/// The name of a file as it may be shown: of a long one the end, with the extension, is kept.
+pub(super) fn file_name(text: &str) -> String {
+    let name = line(text, usize::MAX);
+    name.chars().skip(name.chars().count().saturating_sub(LABEL_CHARACTERS_MAX)).collect()
+}
+
 /// One line of at most so many characters without anything that hides or turns text.
 pub(super) fn line(text: &str, characters_max: usize) -> String {
     let seen: String = text.chars().filter(|character| character.is_whitespace() || !is_unseen(*character)).collect();
@@ -65,6 +71,8 @@ mod tests {
         check("\u{200b}\u{200d}\u{ad}\u{3164}\u{2800}\u{feff}", "");
         check(&"é".repeat(5_000), &"é".repeat(LABEL_CHARACTERS_MAX));
         check("名前 😀", "名前 😀");
+        assert_eq!(file_name(&format!("{}\u{202e}.tar.gz", "é".repeat(500))), format!("{}.tar.gz", "é".repeat(57)));
+        assert_eq!(file_name("a\nb.txt"), "a b.txt");
     }
 
     #[test]

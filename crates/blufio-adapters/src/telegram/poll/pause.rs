@@ -1,12 +1,11 @@
 //! How long to wait before something is tried again. No clock and no sleeping here.
 
+use super::super::DEFAULT_RETRY_AFTER;
 use blufio_core::port::Rng;
 use std::time::Duration;
 
 /// First and longest pause after a failure.
 pub(in crate::telegram) const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// Pause after a 429 that names none.
-const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Pauses that double up to a limit, each a tenth shorter or longer by chance.
 pub(in crate::telegram) struct Backoff {

@@ -2,16 +2,15 @@
 
 use super::super::Telegram;
 use super::super::api::ApiError;
-use super::super::upload::{FilePart, Form};
 use super::Shape;
 use super::request::{message_number, quoted};
+use crate::blocking::blocking;
+use crate::form::{FilePart, Form};
 use blufio_core::content::OutgoingFile;
+use blufio_core::limits::SENT_PICTURE_BYTES_MAX;
 use blufio_core::port::{BlobError, SendOutcome};
 use blufio_core::record::{OutboxRow, Rendered, Route};
 use bytes::Bytes;
-
-/// Bytes of a picture that is shown as one (Bot API, `sendPhoto`: "at most 10 MB in size"). Larger: sent as a document.
-const PICTURE_BYTES_MAX: usize = 10_000_000;
 
 /// A file to send, with what is in it.
 #[derive(Clone)]
@@ -23,7 +22,7 @@ pub(super) struct Loaded {
 impl Loaded {
     /// It is to be shown as a picture, and the server may do so.
     pub(super) fn is_picture(&self) -> bool {
-        self.file.picture && self.bytes.len() <= PICTURE_BYTES_MAX
+        self.file.picture && self.bytes.len() <= SENT_PICTURE_BYTES_MAX
     }
 }
 
@@ -75,16 +74,4 @@ fn fields(route: &Route, body: &Rendered, shape: Shape) -> Result<Vec<(&'static 
 /// The disk may work again.
 fn not_read(error: String) -> SendOutcome {
     SendOutcome::NotSent { after: None, everywhere: false, error }
-}
-
-/// Runs work that may block, on a thread that may; `None`: the process is ending. Bounded by the size of a stored file.
-#[expect(clippy::disallowed_methods, reason = "files are read and searched where waiting is allowed")]
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => Some(done),
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => None,
-        },
-    }
 }

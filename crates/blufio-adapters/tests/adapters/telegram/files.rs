@@ -132,7 +132,6 @@ async fn every_failure_of_a_fetch_has_its_name() {
         Action::ApplyThenNeverAnswer,
         Action::ResetMid,
         Action::TruncatedJson,
-        Action::RateLimit { retry_after: Some(3) },
         answer(401, "Unauthorized"),
         answer(500, "Internal Server Error"),
     ];
@@ -171,8 +170,20 @@ async fn a_file_that_drips_is_given_up_in_time() {
     world.server.fault(Fault::on(FILE_METHOD, Action::Drip(5)));
     assert_eq!(
         world.channel.fetch(&file, MIB).await,
-        Err(FetchError::Unavailable("it did not come within 300 ms".to_owned()))
+        Err(FetchError::Late("it did not come within 300 ms".to_owned()))
     );
+}
+
+#[tokio::test]
+async fn a_pause_that_the_server_asks_for_is_kept_if_there_is_time() {
+    let world = World::with(|options| options.timeouts.fetch = Duration::from_secs(10)).await;
+    let file = received(&world, document(WORDS)).await;
+    world.server.fault(Fault::once("getFile", Action::RateLimit { retry_after: Some(1) }));
+    assert_eq!(world.channel.fetch(&file, MIB).await, Ok(WORDS.to_vec()));
+    assert_eq!(calls(&world), (2, 1));
+    world.server.fault(Fault::on("getFile", Action::RateLimit { retry_after: Some(11) }));
+    assert_eq!(world.channel.fetch(&file, MIB).await, Err(FetchError::Late("Telegram asks to wait for 11 s".to_owned())));
+    assert_eq!(calls(&world), (3, 1), "nobody waits for longer than there is time");
 }
 
 #[tokio::test]

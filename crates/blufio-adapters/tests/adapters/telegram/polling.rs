@@ -594,6 +594,8 @@ async fn the_owner_is_told_of_privacy_mode_if_it_matters() {
         let intake = Arc::new(Noting::default());
         while_receiving(&world, &intake, intake.inbox.wait_for_texts(&["hi"])).await;
         assert_eq!(intake.topics(), topics);
+        let remark = blufio_core::port::Channel::remark(world.channel.as_ref());
+        assert_eq!(remark.is_some_and(|remark| remark.contains("privacy mode")), !topics.is_empty());
         assert!(intake.words().iter().all(|words| words.contains("/setprivacy")), "{:?}", intake.words());
         // The text came with a poll that is only now taken to its end, so the state may be one poll old.
         assert!(!matches!(world.channel_health(), ChannelHealth::Degraded { .. } | ChannelHealth::Failed { .. }));

@@ -2,7 +2,7 @@
 
 use super::sending::{GROUP, answer, kind, migrated};
 use super::{ANN, BOT, World, route};
-use blufio_core::approval::{approval_id, buttons, question};
+use blufio_core::approval::{Question, approval_id, buttons, question};
 use blufio_core::ids::ApprovalId;
 use blufio_core::port::{Channel, InboundKind, SendOutcome};
 use blufio_core::record::{OutboxRow, Payload, Rendered, Route};
@@ -17,9 +17,11 @@ fn id() -> ApprovalId {
 }
 
 fn asked(world: &World, to: Route) -> OutboxRow {
-    let text = question(&id(), "write_file", "{\"path\":\"a.txt\"}", "0123456789abcdef");
+    let (id, reason, tool) = (&id(), "I always ask.", "write_file");
+    let arguments = "{\"path\":\"a.txt\"}";
+    let text = question(&Question { id, reason, tool, arguments, hash: "0123456789abcdef", grantable: false });
     let body = world.channel.render(&text).remove(0);
-    let payload = Payload::Question { approval: id(), buttons: buttons(&id()) };
+    let payload = Payload::Question { approval: id.clone(), buttons: buttons(id, false) };
     OutboxRow { payload, ..outbox_row(to, body, None) }
 }
 
@@ -33,7 +35,7 @@ async fn a_question_has_its_buttons_in_one_row_until_it_is_decided() {
     let world = World::new().await;
     let SendOutcome::Sent(message) = world.channel.send(&asked(&world, route(ANN))).await else { panic!() };
     let shown = world.server.transcript(ANN).remove(0);
-    let expect: Vec<(String, String)> = buttons(&id()).into_iter().map(|button| (button.label, button.data)).collect();
+    let expect: Vec<(String, String)> = buttons(&id(), false).into_iter().map(|button| (button.label, button.data)).collect();
     assert_eq!(shown.buttons, [expect]);
     assert!(shown.text.starts_with("May I run write_file?") && shown.text.contains("{\"path\":\"a.txt\"}"));
 
@@ -103,12 +105,12 @@ async fn a_press_comes_in_and_is_answered() {
     let task = receive(&world.any(), &intake);
     // Presses are brought only to a bot that has asked for them.
     world.server.wait_for(|state| state.allowed_updates().map(drop), super::LIMIT).await;
-    world.server.press(ANN, message, ANN, &buttons(&id())[0].data).unwrap();
+    world.server.press(ANN, message, ANN, &buttons(&id(), false)[0].data).unwrap();
     let inbound = intake.wait_for(|intake| intake.distinct().first().cloned()).await;
     stop(task).await;
     let InboundKind::Pressed { sender, press, message: pressed, data } = inbound.kind else { panic!() };
     assert_eq!((sender.user, sender.chat, sender.private, pressed), (ANN, ANN, true, message));
-    assert_eq!(data, buttons(&id())[0].data);
+    assert_eq!(data, buttons(&id(), false)[0].data);
 
     // The limit counts UTF-16 units, and a character is never cut in half.
     let words = format!("x{}", "😀".repeat(150));

@@ -136,6 +136,7 @@ fn handle() -> FileRef {
         media_type: None,
         bytes: None,
         seconds: None,
+        forwarded: None,
     }
 }
 

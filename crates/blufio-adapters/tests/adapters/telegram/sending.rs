@@ -164,7 +164,9 @@ async fn a_topic_that_is_gone_leaves_the_chat() {
     world.server.change(|state| state.add_topic(GROUP, 9));
     assert_eq!(kind(&world.channel.send(&row_to(to.clone())).await), "sent");
     world.server.change(|state| state.close_topic(GROUP, 9, true));
-    assert!(kind(&world.channel.send(&row_to(to)).await).starts_with("sent, but: "));
+    let sends = world.count("sendMessage");
+    assert_eq!(kind(&world.channel.send(&row_to(to)).await), "dead", "what is for a closed topic is not for everybody");
+    assert_eq!(world.count("sendMessage"), sends + 1);
 }
 
 fn long_row(replaces: Option<i64>) -> OutboxRow {

@@ -1,7 +1,7 @@
 //! Files that are sent: what arrives, in which shape, and what each answer of the server means.
 
 use super::sending::{GROUP, answer, kind, migrated};
-use super::{ANN, TestClock, World, options, route};
+use super::{ANN, LIMIT, TestClock, World, called, options, route};
 use blufio_adapters::telegram::Telegram;
 use blufio_core::content::OutgoingFile;
 use blufio_core::ids::AttachmentId;
@@ -57,6 +57,29 @@ async fn a_file_arrives_as_it_is_stored() {
     assert_eq!((received.caption.as_str(), received.thread, received.reply_to), ("", None, None));
     let request = world.params("sendPhoto").remove(0);
     assert!(request["caption"].is_null() && request["parse_mode"].is_null() && request["reply_parameters"].is_null());
+}
+
+/// Each is in memory as a whole, so they are few.
+#[tokio::test]
+async fn two_files_are_uploaded_at_once_and_texts_do_not_wait_for_them() {
+    let world = World::new().await;
+    world.server.open_private(ANN);
+    world.server.fault(Fault::on("sendDocument", Action::NeverAnswer));
+    let mut uploads = tokio::task::JoinSet::new();
+    for _ in 0..5 {
+        let (channel, row) = (Arc::clone(&world.channel), report(&world));
+        uploads.spawn(async move { channel.send(&row).await });
+    }
+    world.server.wait_for(called("sendDocument", 2), LIMIT).await;
+    for number in 0..10 {
+        let text = Rendered { rich: String::new(), plain: format!("text {number}") };
+        assert_eq!(kind(&world.channel.send(&outbox_row(route(ANN), text, None)).await), "sent");
+    }
+    assert_eq!(world.count("sendDocument"), 2);
+    world.server.clear_faults();
+    uploads.abort_all();
+    while uploads.join_next().await.is_some() {}
+    assert_eq!(kind(&world.channel.send(&report(&world)).await), "sent", "whoever goes away makes room");
 }
 
 /// Whatever is in a name, a caption or a file: it stays what it is, and no field comes of it.

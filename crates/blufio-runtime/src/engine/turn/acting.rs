@@ -3,7 +3,7 @@
 use super::{News, Run};
 use crate::dispatch::Permit;
 use crate::engine::Engine;
-use crate::engine::toolwork::{digest, run_tool};
+use crate::engine::toolwork::{Place, run_tool};
 use crate::sessions::Progress;
 use blufio_core::event::EventKind;
 use blufio_core::failpoint::{Failpoint, hit};
@@ -53,7 +53,7 @@ impl Run<'_> {
             self.steps += 1;
             steps.push(Step { seq: self.steps, at, boot: self.engine.boot, input });
         }
-        let commit = Commit { session: self.session.id, turn: self.number, steps, records, at };
+        let commit = Commit { session: self.session.id, turn: self.number, steps, records, audit: std::mem::take(&mut self.audit), at };
         hit(Failpoint::StepBeforeCommit);
         let committed = commit_durably(self.engine, &self.session.key, commit).await?;
         hit(Failpoint::StepAfterCommit);
@@ -89,8 +89,9 @@ impl Run<'_> {
                 hit(Failpoint::ToolBeforeRun);
                 let zone = self.session.zone.clone();
                 let sends_files = self.engine.dispatchers.contains_key(&self.row.route.channel);
-                let key = digest(&format!("{}/{}/{}", self.session.id, self.number, run.call));
-                self.news.push(run_tool(self.engine, run, key, zone, sends_files));
+                let key = self.key_of(&run.call);
+                let place = Place { session: self.session.id, key, zone, sends_files };
+                self.news.push(run_tool(self.engine, run, place));
             }
             Action::Ask(question) => self.live.publish(EventKind::Asked { question }),
             Action::Remove(message) => {

@@ -9,13 +9,14 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 use serde_json::Value;
 
 use super::super::world::{FIRST_USER, TOKEN, World, answers};
 use super::faults::Met;
 use super::people::{FORUM, HEALTHY, Place, chats};
 use crate::botapi::{LoggedRequest, VisibleMessage};
+use crate::database::open_read_only;
 use crate::invariants;
 
 /// Longest time after the end of a turn in which a typing sign may still leave.
@@ -71,7 +72,7 @@ type Shown = (i64, Option<i64>, String);
 pub(super) fn judge(world: &World, posted: &BTreeMap<u64, Place>, met: &Met) -> Result<Verdict> {
     let mut verdict = Verdict::default();
     let database = world.setup.database();
-    let connection = Connection::open_with_flags(&database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let connection = open_read_only(&database)?;
     let transcripts: Vec<(i64, Vec<VisibleMessage>)> =
         chats().into_iter().chain([HEALTHY]).map(|chat| (chat, world.telegram.transcript(chat))).collect();
     compare_numbers(&mut verdict, posted, &transcripts);

@@ -81,6 +81,7 @@ pub fn epoch(number: i64, first: i64) -> Record {
         system: (*b"\"system\"").into(),
         tools: (*b"[]").into(),
         first: MessageSeq(first),
+        cleared: MessageSeq(0),
         wires: Vec::new(),
     })
 }
@@ -141,7 +142,7 @@ pub fn answered() -> Input {
 
 /// A commit without steps.
 pub fn commit(session: SessionId, turn: i64, records: Vec<Record>) -> Commit {
-    Commit { session, turn: TurnNumber(turn), steps: Vec::new(), records, at: AT }
+    Commit { session, turn: TurnNumber(turn), steps: Vec::new(), records, audit: Vec::new(), at: AT }
 }
 
 /// The begin of a turn: the person's message is `seq`, the model is being asked.

@@ -184,6 +184,7 @@ pub(super) async fn contents_are_kept_beside_the_words<S: Storage>(subject: &Sub
             media_type: Some("image/jpeg".to_owned()),
             bytes: Some(7),
             seconds: None,
+            forwarded: None,
         }],
     };
     let mut rich = queue(1, 1, "");

@@ -74,6 +74,7 @@ fn piece(update: i64, text: &str, handle: &str) -> (Item, FileRef) {
         media_type: None,
         bytes: None,
         seconds: None,
+        forwarded: None,
     };
     let mut item = queue(1, update, text);
     if let Fate::Queue { content, album, .. } = &mut item.fate {

@@ -1,17 +1,19 @@
 //! Questions to an owner.
 
 use super::Subject;
+use super::audit::list;
 use super::fixture::{
     AT, batch, begin, channel, commit, draft, item, key, message, open_call, parts, queue, route, step,
 };
 use super::inbox::{row, status, take};
 use blufio_core::approval::{Verdict, buttons, is_id};
-use blufio_core::ids::{ApprovalId, Boot, CallId, CallNumber, OutboxId, SessionId, ToolName, TurnNumber};
+use blufio_core::ids::{ApprovalId, Boot, CallId, CallNumber, GrantId, OutboxId, SessionId, ToolName, TurnNumber};
 use blufio_core::limits::APPROVAL_TTL;
 use blufio_core::message::{Body, Origin, Part, Role, StopReason};
 use blufio_core::port::{Replay, Storage, StoreError};
 use blufio_core::record::{
-    ApprovalView, Batch, CallCost, Commit, Decided, DecisionReplies, Draft, Fate, Item, NewApproval, OutboxMark,
+    ApprovalView, AuditView, Batch, CallCost, Commit, Decided, DecisionReplies, Draft, Fate, Grant, Item, NewApproval,
+    OutboxMark,
     OutboxRow, Payload, Query, Record, Rendered, Retention, Taken, ToolRun, ToolState, View,
 };
 use blufio_core::session::{CallFacts, Input, Outcome, Timer};
@@ -36,7 +38,7 @@ fn call() -> CallId {
 
 fn run(state: ToolState) -> Record {
     let (name, input, replay) = (ToolName::new("write"), INPUT.to_owned(), Replay::Idempotent);
-    Record::ToolRun(ToolRun { call: call(), place: 0, round: 1, name, input, replay, state })
+    Record::ToolRun(ToolRun { call: call(), place: 0, round: 1, name, input, replay, bound: None, state })
 }
 
 fn question(id: ApprovalId, shown: bool) -> Record {
@@ -45,6 +47,7 @@ fn question(id: ApprovalId, shown: bool) -> Record {
         id,
         call: call(),
         hash: "00".to_owned(),
+        grant: None,
         shown: shown.then(|| route(OWNER, None)),
         expires: AT.plus(APPROVAL_TTL),
     })
@@ -116,6 +119,86 @@ async fn decide(store: &impl Storage, item: Item) -> Taken {
     store.accept(batch(vec![item])).await.unwrap()[0].taken.clone()
 }
 
+/// The same, and it may be answered with "always" for what has this hash.
+fn grantable(id: ApprovalId, hash: &str) -> Record {
+    match question(id, false) {
+        Record::Approval(new) => Record::Approval(NewApproval { grant: Some(hash.to_owned()), ..new }),
+        other => other,
+    }
+}
+
+async fn grants(store: &impl Storage) -> Vec<Grant> {
+    match store.view(Query::Grants, AT).await.unwrap() {
+        View::Grants(grants) => grants,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What was recorded, oldest first: kind, who, about what, how it ended.
+async fn recorded(store: &impl Storage) -> Vec<String> {
+    let entries = list(store, 99, None).await;
+    let line = |entry: &AuditView| format!("{} {} {} {}", entry.kind, entry.actor, entry.target, entry.outcome);
+    entries.iter().rev().map(line).collect()
+}
+
+pub(super) async fn always_holds_until_it_is_taken_back<S: Storage>(subject: &Subject<'_, S>) {
+    let store = subject.open();
+    let (boot, session) = asks(&store, vec![grantable(id('A'), "hash")]).await;
+    assert_eq!(store.grant("hash".to_owned()).await.unwrap(), None);
+    let always = command(1, &id('A'), Verdict::Always);
+    assert_eq!(decide(&store, always).await, Taken::Decided(key(1), Verdict::Always));
+    drop(store);
+    let store = subject.open();
+    let decided = [Decided { call: call(), verdict: Verdict::Always }];
+    assert_eq!(store.decisions(session, TurnNumber(1)).await.unwrap(), decided);
+    let grant = store.grant("hash".to_owned()).await.unwrap().unwrap();
+    let expected = Grant {
+        id: GrantId(1),
+        tool: ToolName::new("write"),
+        arguments: INPUT.to_owned(),
+        made_at: AT,
+        made_by: "owner <9>".to_owned(),
+        used_at: None,
+        uses: 0,
+    };
+    assert_eq!(grant, expected);
+    assert_eq!(store.grant("other".to_owned()).await.unwrap(), None, "it holds for nothing else");
+    let input = Input::Decided { call: call(), verdict: Verdict::Always };
+    let go = Commit { steps: vec![step(3, boot, input)], ..commit(session, 1, vec![run(ToolState::Started(boot))]) };
+    store.commit(go).await.unwrap();
+    let uses = || Commit { at: Timestamp(AT.0 + 5), ..commit(session, 1, vec![Record::GrantUsed { id: grant.id, call: call() }]) };
+    store.commit(uses()).await.unwrap();
+    let used = Grant { used_at: Some(Timestamp(AT.0 + 5)), uses: 1, ..expected };
+    assert_eq!(grants(&store).await, [used]);
+    assert!(store.revoke(grant.id, "owner 9".to_owned(), AT).await.unwrap());
+    assert!(!store.revoke(grant.id, "owner 9".to_owned(), AT).await.unwrap(), "once");
+    let late = store.commit(uses()).await;
+    assert!(matches!(late, Err(StoreError::NotFound(_))), "taken back since it was looked up: {late:?}");
+    assert!(grants(&store).await.is_empty() && store.grant("hash".to_owned()).await.unwrap().is_none());
+    let lines = [
+        "approval_asked owner approval AAAAAAAAAAAAAAAAAAAA asked",
+        "approval_decided owner <9> approval AAAAAAAAAAAAAAAAAAAA always",
+        "grant_made owner <9> grant 1 made",
+        "grant_used owner grant 1 used",
+        "grant_revoked owner 9 grant 1 revoked",
+    ];
+    assert_eq!(recorded(&store).await, lines);
+}
+
+pub(super) async fn always_is_no_answer_where_it_was_not_offered<S: Storage>(subject: &Subject<'_, S>) {
+    let store = subject.open();
+    let (_, session) = asks(&store, vec![question(id('A'), false)]).await;
+    assert_eq!(decide(&store, command(1, &id('A'), Verdict::Always)).await, Taken::AlreadyDecided);
+    assert_eq!(decide(&store, command(2, &id('A'), Verdict::Allow)).await, Taken::Decided(key(1), Verdict::Allow));
+    assert_eq!(store.decisions(session, TurnNumber(1)).await.unwrap()[0].verdict, Verdict::Allow);
+    assert!(grants(&store).await.is_empty());
+    let lines = [
+        "approval_asked owner approval AAAAAAAAAAAAAAAAAAAA asked",
+        "approval_decided owner <9> approval AAAAAAAAAAAAAAAAAAAA allowed",
+    ];
+    assert_eq!(recorded(&store).await, lines);
+}
+
 pub(super) async fn a_question_is_answered_once<S: Storage>(subject: &Subject<'_, S>) {
     let store = subject.open();
     let (_, session) = asks(&store, vec![question(id('A'), true)]).await;
@@ -128,7 +211,7 @@ pub(super) async fn a_question_is_answered_once<S: Storage>(subject: &Subject<'_
     };
     assert_eq!(open(&store, AT).await, [view]);
     let shown = deliver(&store, 900).await;
-    assert_eq!(shown.payload, Payload::Question { approval: id('A'), buttons: buttons(&id('A')) });
+    assert_eq!(shown.payload, Payload::Question { approval: id('A'), buttons: buttons(&id('A'), false) });
     assert_eq!((shown.body, shown.route), (text(&id('A')), route(OWNER, None)));
     for (update, at) in [(1, (OWNER, 901)), (2, (1, 900))] {
         assert_eq!(decide(&store, press(update, &id('A'), Verdict::Allow, at)).await, Taken::AlreadyDecided, "{at:?}");
@@ -240,14 +323,14 @@ pub(super) async fn a_question_that_may_not_have_arrived_is_asked_again<S: Stora
         void: id('A'),
         fresh: id('B'),
         question: text(&id('B')),
-        buttons: buttons(&id('B')),
+        buttons: buttons(&id('B'), false),
     };
     let early = store.mark(vec![again(first)], AT).await;
     assert!(matches!(early, Err(StoreError::NotFound(_))), "it is not being sent: {early:?}");
     mark(&store, &[OutboxMark::Sending(first), again(first)]).await;
     let rows = heads(&store).await;
     assert_eq!((rows[0].body.clone(), rows[0].attempt), (text(&id('B')), 0));
-    assert_eq!(rows[0].payload, Payload::Question { approval: id('B'), buttons: buttons(&id('B')) });
+    assert_eq!(rows[0].payload, Payload::Question { approval: id('B'), buttons: buttons(&id('B'), false) });
     assert_eq!(decide(&store, command(1, &id('A'), Verdict::Allow)).await, Taken::AlreadyDecided);
     mark(&store, &[OutboxMark::Sending(rows[0].id)]).await;
     drop(store);
@@ -258,7 +341,7 @@ pub(super) async fn a_question_that_may_not_have_arrived_is_asked_again<S: Stora
     assert!(is_id(third.as_str()) && third != id('B') && third != id('A'), "{third}");
     deliver(&store, 899).await; // the answer to the command
     let row = heads(&store).await.remove(0);
-    assert_eq!(row.payload, Payload::Question { approval: third.clone(), buttons: buttons(&third) });
+    assert_eq!(row.payload, Payload::Question { approval: third.clone(), buttons: buttons(&third, false) });
     assert_eq!(row.body, text(&third));
     mark(&store, &[OutboxMark::Sending(row.id), uncertain(row.id)]).await;
     let fourth = only(&store).await;

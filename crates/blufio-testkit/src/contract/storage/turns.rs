@@ -28,7 +28,7 @@ async fn start(store: &impl Storage, chat: i64) -> (Boot, InboxId, SessionId) {
 
 fn tool_run(call: &str, place: u32, replay: Replay, state: ToolState) -> ToolRun {
     let (call, name, input) = (CallId::new(call), ToolName::new("read"), r#"{"path":"a"}"#.to_owned());
-    ToolRun { call, place, round: 1, name, input, replay, state }
+    ToolRun { call, place, round: 1, name, input, replay, bound: None, state }
 }
 
 fn tool_call(id: &str) -> Part {
@@ -175,6 +175,7 @@ pub(super) async fn shown_files_are_counted<S: Storage>(subject: &Subject<'_, S>
         media_type: "application/pdf".to_owned(),
         bytes: 7,
         title: "t".to_owned(),
+        pages: 1,
     };
     let document = Part { origin: Origin::File, private: false, body: document };
     let mut opened = begin(session, 1, inbox, 1, boot);

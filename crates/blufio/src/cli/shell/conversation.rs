@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use blufio_core::approval::Verdict;
 use blufio_core::command::{self, Command};
 use blufio_core::event::EventKind;
-use blufio_core::ids::{InboxId, SessionKey};
+use blufio_core::ids::{ApprovalId, InboxId, SessionKey};
 use blufio_core::money::MicroUsd;
 use blufio_core::record::InboxView;
 use blufio_runtime::Said;
@@ -62,6 +62,7 @@ impl Decision {
     const fn words(self) -> &'static str {
         match self {
             Self::Counts(Verdict::Allow) => "Allowed.",
+            Self::Counts(Verdict::Always) => "Allowed, and always exactly this.",
             Self::Counts(Verdict::Deny) => "Denied.",
             Self::Late => "That question was answered before, or nobody waits for it any more.",
         }
@@ -219,6 +220,11 @@ impl Conversation {
                 heard = follower.next() => Some(heard?),
                 _ = look.tick() => None,
                 line = waiting.questions.typed() => {
+                    if Verdict::parse(&line.to_ascii_lowercase()).is_some() {
+                        let open: Vec<ApprovalId> =
+                            self.client.approvals().await?.into_iter().map(|question| question.id).collect();
+                        waiting.questions.keep(&open);
+                    }
                     match waiting.questions.meaning(&line) {
                         Ok(command) => self.interject(&command, display).await?,
                         Err(unclear) => display.say(unclear)?,

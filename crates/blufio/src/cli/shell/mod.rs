@@ -16,6 +16,7 @@ use super::screen::Screen;
 use crate::client::Client;
 use crate::config::{Loaded, Origin};
 use crate::failure::Failure;
+use crate::keys::Installation;
 use crate::secrets::EnvSecrets;
 use crate::serve::{self, Embedded};
 use blufio_core::ids::SessionKey;
@@ -32,7 +33,13 @@ const START: Duration = Duration::from_secs(5);
 const START_LOOK: Duration = Duration::from_millis(50);
 
 /// Carries it out.
-pub fn run(command: &Shell, loaded: &Loaded, secrets: &EnvSecrets, screen: &Screen) -> Result<(), Failure> {
+pub fn run(
+    command: &Shell,
+    loaded: &Loaded,
+    here: Installation<'_>,
+    secrets: &EnvSecrets,
+    screen: &Screen,
+) -> Result<(), Failure> {
     let message = match command.message.as_deref() {
         Some("-") => Some(piped("put it into a file of the workspace, and ask the agent to read that")?),
         Some(text) => Some(text.to_owned()),
@@ -46,7 +53,7 @@ pub fn run(command: &Shell, loaded: &Loaded, secrets: &EnvSecrets, screen: &Scre
         crate::logging::start(&loaded.config);
     }
     let runtime = serve::runtime()?;
-    let (client, embedded) = runtime.block_on(reach(loaded, secrets))?;
+    let (client, embedded) = runtime.block_on(reach(here, secrets))?;
     let typing = message.is_none() && screen.terminal_in && screen.terminal_out && !screen.json;
     let (session, returns) = (session(&command.session), embedded.is_none());
     let conversation = Conversation { client, session, returns, typing };
@@ -67,12 +74,12 @@ fn session(name: &str) -> SessionKey {
 }
 
 /// The running server, or an engine of our own.
-async fn reach(loaded: &Loaded, secrets: &EnvSecrets) -> Result<(Client, Option<Embedded>), Failure> {
-    let data_dir = &loaded.config.data_dir;
+async fn reach(here: Installation<'_>, secrets: &EnvSecrets) -> Result<(Client, Option<Embedded>), Failure> {
+    let data_dir = &here.config.data_dir;
     if let Some(client) = Client::find(data_dir).await? {
         return Ok((client, None));
     }
-    match serve::embedded(&loaded.config, secrets).await {
+    match serve::embedded(here, secrets).await {
         Ok(embedded) => Ok((Client::new(data_dir)?, Some(embedded))),
         // Somebody holds the lock but did not answer: it is just starting, or just ending.
         Err(failure) if failure.code == Failure::ANOTHER_INSTANCE => {

@@ -78,7 +78,7 @@ verbosity = 3
        |
     16 | [extra]
        |  ^^^^^
-       = help: known here: storage, agents, anthropic, session, tools, notices, telegram, transcription, gateway, retention, log
+       = help: known here: storage, agents, anthropic, session, tools, search, egress, notices, telegram, transcription, gateway, retention, log
     "#);
 }
 
@@ -237,6 +237,7 @@ fn secrets_are_refused_and_never_printed() {
         ("telegram.webhook_secret", "TELEGRAM_WEBHOOK_SECRET"),
         ("anthropic.api_key", "ANTHROPIC_API_KEY"),
         ("transcription.api_key", "TRANSCRIPTION_API_KEY"),
+        ("search.api_key", "SEARCH_API_KEY"),
     ] {
         let printed = errors(&format!("{key} = 'x'"), &[]);
         assert!(printed.contains("is a secret") && printed.contains(&format!("`{variable}`")), "{printed}");

@@ -284,7 +284,7 @@ fn webhook_mode_has_all_it_needs() {
     let text = "telegram.mode = 'webhook'\ntelegram.webhook_url = 'https://Bot.example.org:8443/telegram-webhook'";
     let Mode::Webhook(webhook) = config(text).telegram.mode else { panic!("not the webhook") };
     assert_eq!(webhook.url, "https://bot.example.org:8443/telegram-webhook");
-    assert_eq!(webhook.authority, "bot.example.org:8443");
+    assert!(errors("telegram.webhook_url = 'https://bot.example.org:8420/telegram-webhook'", &[]).contains("8420"));
     let unused = config("telegram.webhook_url = 'https://bot.example.org/telegram-webhook'");
     assert_eq!(unused.telegram.mode, Mode::Polling);
     assert_snapshot!(errors("[telegram]\nmode = 'webhook'\n[gateway]\nlisten = 'off'", &[]), @r#"
@@ -413,6 +413,23 @@ fn reactions() {
       |                         ^^^
       = help: write `👀` or `👍`, or nothing for no reaction; the reference page has the list
     ");
+}
+
+#[test]
+fn the_way_out() {
+    let out = config("search.url = 'https://search.example/'\negress.allow_private = ['NAS.lan:8443', '[::1]:80', '10.0.0.1:1']");
+    assert_eq!(out.search.unwrap().as_str(), "https://search.example");
+    let places: Vec<&str> = out.allow_private.iter().map(|place| place.0.as_str()).collect();
+    assert_eq!(places, ["10.0.0.1:1", "[::1]:80", "nas.lan:8443"]);
+    assert!(out.tools.web_fetch && config("").search.is_none() && config("").allow_private.is_empty());
+    assert!(!config("tools.web_fetch = false").tools.web_fetch);
+    for refused in
+        ["nas", "nas:", "nas:0", "nas:99999", "*:80", "*.lan:80", "http://nas:80", "nas:80/", "a@nas:80", "::1", "[::1]", "1.2.3:4", "0x7f.1:80", ""]
+    {
+        errors(&format!("egress.allow_private = ['{refused}']"), &[]);
+    }
+    errors("egress.allow_private = 'nas:80'", &[]);
+    errors("search.url = 'http://search.example'", &[]);
 }
 
 #[test]

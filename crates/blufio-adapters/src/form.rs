@@ -11,29 +11,29 @@ const MEDIA_TYPE_CHARACTERS_MAX: usize = 255;
 const UNKNOWN_MEDIA_TYPE: &str = "application/octet-stream";
 
 /// A file of a form.
-pub(super) struct FilePart<'a> {
+pub(crate) struct FilePart<'a> {
     /// The field that it is.
-    pub(super) field: &'static str,
+    pub(crate) field: &'static str,
     /// Its name, as somebody gave it.
-    pub(super) name: &'a str,
+    pub(crate) name: &'a str,
     /// Its media type, as somebody gave it.
-    pub(super) media_type: &'a str,
+    pub(crate) media_type: &'a str,
     /// What is in it.
-    pub(super) bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
 }
 
 /// A request with a file, complete.
-pub(super) struct Form {
+pub(crate) struct Form {
     /// The value of the header.
-    pub(super) content_type: String,
+    pub(crate) content_type: String,
     /// What is sent.
-    pub(super) body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Form {
     /// A form of these fields and a file. Looks through the whole file: make it where that may take a moment. `random` is
     /// what nobody who wrote any of it could know.
-    pub(super) fn new(fields: &[(&'static str, String)], file: &FilePart<'_>, random: u64) -> Self {
+    pub(crate) fn new(fields: &[(&'static str, String)], file: &FilePart<'_>, random: u64) -> Self {
         let (name, media_type) = (safe_name(file.name), safe_media_type(file.media_type));
         let taken = |line: &str| {
             let texts = fields.iter().map(|(_, value)| value.as_str()).chain([name.as_str()]);

@@ -1,0 +1,259 @@
+//! Whether a value is the person's own words.
+//!
+//! A value counts if it is a whole token of something the person wrote, after each kind of token was brought into one form
+//! (mail address, telephone number, web address, path, number), or a run of such tokens. A piece of a token never counts:
+//! who writes `my-bank.example` has not named `bank.example`.
+
+use serde_json::Value;
+use std::collections::HashSet;
+
+/// Tokens of one value that are looked for in a row. Longer values are nobody's own words.
+const RUN_TOKENS_MAX: usize = 4_096;
+
+/// A web address in one form.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Url(String);
+
+impl Url {
+    /// Reads an absolute `http` or `https` address without user name; `None` for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let url = url::Url::parse(text).ok()?;
+        let plain = matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none();
+        plain.then(|| Self(String::from(url)))
+    }
+
+    /// The addresses that stand in a text.
+    pub fn all_in(text: &str) -> impl Iterator<Item = Self> {
+        let breaks =
+            |character: char| character.is_whitespace() || matches!(character, '<' | '>' | '"' | '`' | '|' | '\\');
+        text.split(breaks).flat_map(|word| {
+            let starts = word.match_indices("http").map(|(at, _)| at).collect::<Vec<_>>();
+            starts.into_iter().filter_map(move |at| {
+                let rest = word.get(at..)?;
+                // Of `[words](https://example.org/a)` the address ends with the bracket that it did not open.
+                let end = unopened(rest).unwrap_or(rest.len());
+                Self::parse(rest.get(..end)?.trim_end_matches(TRAILING))
+            })
+        })
+    }
+}
+
+/// Punctuation that ends a sentence and not a token.
+const TRAILING: [char; 8] = ['.', ',', ';', ':', '!', '?', '\'', '’'];
+/// What stands around a token.
+const AROUND: [char; 22] =
+    ['.', ',', ';', ':', '!', '?', '(', ')', '[', ']', '{', '}', '<', '>', '"', '\'', '“', '”', '„', '’', '`', '…'];
+
+/// The first closing bracket that nothing opens.
+fn unopened(text: &str) -> Option<usize> {
+    let mut open = Vec::new();
+    for (at, character) in text.char_indices() {
+        match character {
+            '(' | '[' | '{' => open.push(character),
+            ')' | ']' | '}' if open.pop().is_none() => return Some(at),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// What a person wrote in a conversation.
+#[derive(Clone, Debug, Default)]
+pub struct OwnWords {
+    /// Every form of every token.
+    forms: HashSet<String>,
+    /// The plain tokens of each text, in order.
+    texts: Vec<Vec<String>>,
+}
+
+impl OwnWords {
+    /// Adds a text that the person wrote.
+    pub fn add(&mut self, text: &str) {
+        let tokens: Vec<String> = tokens(text).map(str::to_owned).collect();
+        for token in &tokens {
+            self.forms.extend(forms(token));
+        }
+        self.texts.push(tokens);
+    }
+
+    /// The value, or everything in it, is the person's own. Nothing is nobody's and harms nobody; a bare yes or no has no
+    /// words that it could be compared with, so it is not.
+    #[must_use]
+    pub fn holds(&self, value: &Value) -> bool {
+        match value {
+            Value::Null => true,
+            Value::Bool(_) => false,
+            Value::Number(number) => self.holds_text(&number.to_string()),
+            Value::String(text) => self.holds_text(text),
+            Value::Array(values) => values.iter().all(|value| self.holds(value)),
+            Value::Object(fields) => fields.values().all(|value| self.holds(value)),
+        }
+    }
+
+    /// As [`Self::holds`], for a path below the workspace.
+    #[must_use]
+    pub fn holds_path(&self, value: &Value) -> bool {
+        match value {
+            Value::String(text) => self.forms.contains(&path(text)) || self.holds_text(text),
+            value => self.holds(value),
+        }
+    }
+
+    fn holds_text(&self, text: &str) -> bool {
+        let whole = text.trim();
+        if whole.is_empty() || forms(whole).any(|form| self.forms.contains(&form)) {
+            return true;
+        }
+        let wanted: Vec<&str> = tokens(text).take(RUN_TOKENS_MAX + 1).collect();
+        if wanted.is_empty() || wanted.len() > RUN_TOKENS_MAX {
+            return false;
+        }
+        self.texts.iter().any(|own| own.windows(wanted.len()).any(|run| run.iter().eq(wanted.iter())))
+    }
+}
+
+/// The words of a text without what stands around them.
+fn tokens(text: &str) -> impl Iterator<Item = &str> {
+    text.split_whitespace().map(|word| word.trim_matches(AROUND)).filter(|word| !word.is_empty())
+}
+
+/// Every form of a token: as it is, and in the one spelling of each kind that it can be.
+fn forms(token: &str) -> impl Iterator<Item = String> {
+    let kinds =
+        [Some(format!("t:{token}")), mail(token), address(token), phone(token), number(token), Some(path(token))];
+    kinds.into_iter().flatten()
+}
+
+fn mail(token: &str) -> Option<String> {
+    let (name, host) = token.strip_prefix("mailto:").unwrap_or(token).split_once('@')?;
+    let plain = !name.is_empty() && host.contains('.') && !host.contains('@');
+    plain.then(|| format!("m:{}@{}", name.to_lowercase(), host.to_lowercase()))
+}
+
+/// `example.org/a` is `https://example.org/a`.
+fn address(token: &str) -> Option<String> {
+    let Url(whole) = match Url::parse(token) {
+        Some(url) => url,
+        None if token.contains('.') && !token.contains([':', '@']) => Url::parse(&format!("https://{token}"))?,
+        None => return None,
+    };
+    Some(format!("u:{whole}"))
+}
+
+/// Seven digits at least, with what people put between them; `00` at the beginning is `+`.
+fn phone(token: &str) -> Option<String> {
+    let spaced = |character: char| character.is_ascii_digit() || matches!(character, '+' | '-' | '.' | '/' | '(' | ')');
+    if !token.chars().all(spaced) || token.char_indices().any(|(at, character)| character == '+' && at > 0) {
+        return None;
+    }
+    let digits: String = token.chars().filter(char::is_ascii_digit).collect();
+    let international = token.starts_with('+').then_some(digits.as_str()).or_else(|| digits.strip_prefix("00"));
+    (digits.len() >= 7).then(|| international.map_or_else(|| format!("n:{digits}"), |rest| format!("n:+{rest}")))
+}
+
+/// A number without its currency and the marks between thousands: `€1,250.00` is `1250`.
+fn number(token: &str) -> Option<String> {
+    let bare = token.trim_matches(|character: char| matches!(character, '€' | '$' | '£' | '¥' | '%'));
+    let (whole, fraction) = match bare.rsplit_once(['.', ',']) {
+        // `1,250` has a mark between thousands, `1,25` a fraction.
+        Some((whole, rest)) if rest.len() != 3 || whole.contains(['.', ',']) && !same_mark(bare) => (whole, rest),
+        Some(_) | None => (bare, ""),
+    };
+    let whole: String = whole.chars().filter(|character| !matches!(character, '.' | ',' | '\'' | '_')).collect();
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !digits(&whole) || !digits(fraction) {
+        return None;
+    }
+    let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
+    let whole = if whole.is_empty() { "0" } else { whole };
+    Some(if fraction.is_empty() { format!("a:{whole}") } else { format!("a:{whole}.{fraction}") })
+}
+
+/// Only one kind of mark is in it.
+fn same_mark(text: &str) -> bool {
+    !(text.contains('.') && text.contains(','))
+}
+
+/// A path without `./` and doubled slashes.
+fn path(token: &str) -> String {
+    let parts: Vec<&str> = token.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    format!("p:{}", parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn own(text: &str) -> OwnWords {
+        let mut words = OwnWords::default();
+        words.add(text);
+        words
+    }
+
+    #[test]
+    fn whole_tokens_count_in_every_spelling() {
+        let check = |text: &str, value: Value| assert!(own(text).holds(&value), "{text} / {value}");
+        check("write to Ann@Example.org, please", json!("ann@example.org"));
+        check("write to ann@example.org.", json!("mailto:ann@example.org"));
+        check("call +49 (30)1234567", json!("(30)1234567"));
+        check("call 0049301234567!", json!("+49301234567"));
+        check("read example.org/a", json!("https://example.org/a"));
+        check("read https://EXAMPLE.org:443/a?b=c", json!("https://example.org/a?b=c"));
+        check("pay €1,250.00 to Bob", json!(1250));
+        check("pay 12,50 to Bob", json!("12.5"));
+        check("tell “Ann Smith” I am late", json!("Ann Smith"));
+        check("tell them: I am late today", json!("I am late"));
+        check("tell Ann and Bob", json!(["Ann", "Bob"]));
+        check("anything", json!(null));
+        check("anything", json!(" "));
+        check("anything", json!([]));
+    }
+
+    #[test]
+    fn pieces_of_tokens_count_for_nothing() {
+        let check = |text: &str, value: Value| assert!(!own(text).holds(&value), "{text} / {value}");
+        check("write to joann@example.org", json!("ann@example.org"));
+        check("write to ann@example.org", json!("ann@example.org.evil.test"));
+        check("read https://example.org/a", json!("https://example.org/a?x=secret"));
+        check("read https://example.org/a", json!("https://example.org@evil.test/a"));
+        check("read https://example.org/a", json!("http://example.org/a"));
+        check("my-bank.example", json!("bank.example"));
+        check("pay 12 to Bob", json!("120"));
+        check("pay 1,250 to Bob", json!("1.25"));
+        check("I am not late", json!("I am late"));
+        check("late I am", json!("I am late"));
+        check("tell Ann", json!(["Ann", "Eve"]));
+        check("yes, true", json!(true));
+        check("", json!("x"));
+    }
+
+    #[test]
+    fn words_of_two_messages_are_not_joined() {
+        let mut words = own("write to Ann");
+        words.add("Smith is here");
+        assert!(!words.holds(&json!("Ann Smith")));
+    }
+
+    #[test]
+    fn paths() {
+        let check = |text: &str, value: &str, fine: bool| {
+            assert_eq!(own(text).holds_path(&json!(value)), fine, "{text} / {value}");
+        };
+        check("put it into notes/a.md", "./notes//a.md", true);
+        check("put it into `a.md`.", "a.md", true);
+        check("put it into a.md", "b/a.md", false);
+        check("put it into notes", "notes/../a.md", false);
+    }
+
+    #[test]
+    fn addresses_are_found_in_text() {
+        let found = |text: &str| Url::all_in(text).map(|Url(url)| url).collect::<Vec<_>>();
+        assert_eq!(
+            found("see [this](https://a.test/x(1)), or <http://b.test>."),
+            ["https://a.test/x(1)", "http://b.test/"]
+        );
+        assert_eq!(found("https://user:pw@a.test/ ftp://c.test httpx"), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,287 @@
+//! Whose words are before the model, and whether a call of its may run.
+//!
+//! What the prompt of an epoch shows only grows, so a conversation that has read foreign text stays so until an epoch begins
+//! without it. The person's own words are looked up when a decision needs them, and kept nowhere else.
+
+use super::Engine;
+use super::session::Session;
+use super::toolwork::{digest, pretty};
+use super::turn::Run;
+use crate::herald::News;
+use blufio_core::access::Principal;
+use blufio_core::approval::is_showable;
+use blufio_core::audit::{AuditEntry, AuditKind};
+use blufio_core::exposure::{Exposure, Words};
+use blufio_core::ids::{CallId, GrantId, ToolName};
+use blufio_core::ingress::framed;
+use blufio_core::message::{Body, Origin, Part};
+use blufio_core::policy::{CallFacts, Decision, FOREIGN_FETCHES_MAX, POLICY_VERSION, Rule, decide, is_grantable};
+use blufio_core::port::{AnyTool, Egress, Replay, StoreError, ToolCall};
+use blufio_core::record::{Record, ToolRun};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+
+const NOT_SHOWABLE: &str =
+    "not run: it needs an owner's yes, and its arguments are too long to be shown; use shorter ones";
+
+/// The verdict about one call.
+#[derive(Clone, Debug)]
+pub(super) enum Judgement {
+    Run(Rule),
+    Ask(Rule),
+    Refuse(String),
+}
+
+/// A call of the newest answer, judged.
+#[derive(Clone, Debug)]
+pub(super) struct Judged {
+    pub call: CallId,
+    pub judgement: Judgement,
+    /// What a yes is held to besides the arguments.
+    pub bound: Option<String>,
+    /// What an "always" would hold for; `None`: it cannot be given.
+    pub grant: Option<String>,
+    /// The "always" because of which it runs.
+    granted: Option<GrantId>,
+}
+
+impl Session {
+    /// What the prompt shows.
+    pub async fn exposure(&mut self, engine: &Engine) -> Result<Exposure, StoreError> {
+        if let Some(known) = self.exposed {
+            return Ok(known);
+        }
+        let mut exposure = Exposure::default();
+        for message in self.shown(engine, self.first()).await? {
+            exposure.add(&message.parts);
+        }
+        self.exposed = Some(exposure);
+        Ok(exposure)
+    }
+}
+
+impl Run<'_> {
+    /// Judges the calls of an answer, and records what was decided.
+    pub(super) async fn judge(&mut self, parts: &[Part]) -> Result<(), StoreError> {
+        self.judged.clear();
+        let principal = self.row.principal.clone();
+        let shown = self.session.exposure(self.engine).await?.to(&principal);
+        let mut words = None;
+        let mut fetches = self.fetches();
+        for part in parts {
+            let Body::ToolCall { id, name, input } = &part.body else { continue };
+            let refuse = |why| Judged::new(id, Judgement::Refuse(why));
+            let judged = match self.engine.tools.get(name).cloned() {
+                None => refuse(format!("there is no tool named `{name}`")),
+                Some(tool) => match arguments(tool.as_ref(), input).and_then(|value| self.without_secrets(&tool, value)) {
+                    Err(why) => refuse(why),
+                    Ok(arguments) => {
+                        let words = match &mut words {
+                            Some(words) => words,
+                            // Without foreign text before the model nothing is compared.
+                            none if shown.foreign => none.insert(self.words().await?),
+                            none => none.insert(Words::default()),
+                        };
+                        let left = FOREIGN_FETCHES_MAX.saturating_sub(fetches);
+                        fetches += u32::from(is_fetch(tool.as_ref()));
+                        let facts = CallFacts {
+                            tool: tool.spec(),
+                            arguments: &arguments,
+                            principal: &principal,
+                            ask_first: self.engine.settings.ask.contains(name),
+                            granted: false,
+                            shown,
+                            own: &words.own,
+                            foreign_urls: &words.foreign_urls,
+                            foreign_fetches_left: left,
+                        };
+                        self.judge_one(id, tool.as_ref(), &facts, input).await?
+                    }
+                },
+            };
+            self.record(name, input, &judged);
+            self.judged.push(judged);
+        }
+        Ok(())
+    }
+
+    async fn judge_one(
+        &mut self,
+        call: &CallId,
+        tool: &dyn AnyTool,
+        facts: &CallFacts<'_>,
+        input: &str,
+    ) -> Result<Judged, StoreError> {
+        let rule = match decide(facts) {
+            Decision::Allow(rule) => return Ok(Judged::new(call, Judgement::Run(rule))),
+            Decision::Deny(why) => return Ok(Judged::new(call, Judgement::Refuse(why))),
+            Decision::Ask(rule) => rule,
+        };
+        if !is_showable(&pretty(input)) {
+            return Ok(Judged::new(call, Judgement::Refuse(NOT_SHOWABLE.to_owned())));
+        }
+        let binding = match tool.binding(&self.tool_call(call, facts.arguments)).await {
+            Ok(binding) => binding,
+            Err(error) => return Ok(Judged::new(call, Judgement::Refuse(error.to_string()))),
+        };
+        let own = *facts.principal == Principal::Owner;
+        let always = own && is_grantable(facts) && binding.as_ref().is_none_or(|binding| binding.always);
+        let bound = binding.map(|binding| binding.hash);
+        let grant = always.then(|| grant_hash(facts, bound.as_deref()));
+        let granted = match &grant {
+            Some(hash) => self.engine.adapters.storage.grant(hash.clone()).await?.map(|grant| grant.id),
+            None => None,
+        };
+        let judgement = if granted.is_some() { Judgement::Run(Rule::Granted) } else { Judgement::Ask(rule) };
+        Ok(Judged { call: call.clone(), judgement, bound, grant, granted })
+    }
+
+    /// Refuses arguments that hold a secret of ours; if they go to a place of their own choice, also what looks like one.
+    fn without_secrets(&self, tool: &Arc<dyn AnyTool>, arguments: Value) -> Result<Value, String> {
+        let (leaks, text) = (&self.engine.settings.leaks, arguments.to_string());
+        let found = leaks.holds_exact(&text).or_else(|| {
+            let leaves = matches!(tool.spec().egress, Egress::Anywhere | Egress::Service);
+            leaves.then(|| leaks.scanner().scan(&text).into_iter().next().map(|found| found.name.to_string())).flatten()
+        });
+        match found {
+            None => Ok(arguments),
+            Some(name) => {
+                tracing::warn!(tool = %tool.spec().name, name, "a call with a secret in its arguments was refused");
+                Err(format!("not run: the arguments hold a secret ({name})"))
+            }
+        }
+    }
+
+    /// What the model wrote, as people may see it.
+    pub(super) fn speakable(&self, text: String) -> String {
+        let leaks = &self.engine.settings.leaks;
+        if let Some(name) = leaks.holds_exact(&text) {
+            let text = format!("I was about to write the secret `{name}` into a conversation; it was taken out.");
+            self.engine.herald.say(News::Tell { topic: format!("leak {name}"), text, about: None });
+        }
+        leaks.redact(&text).into_owned()
+    }
+
+    /// The call as a tool gets it.
+    fn tool_call(&self, call: &CallId, arguments: &Value) -> ToolCall {
+        ToolCall {
+            id: call.clone(),
+            session: self.session.id,
+            key: self.key_of(call).into(),
+            input: arguments.clone(),
+            zone: self.session.zone.clone().or_else(|| self.engine.settings.timezone.clone()),
+            sends_files: self.engine.dispatchers.contains_key(&self.row.route.channel),
+            bound: None,
+        }
+    }
+
+    /// The same for every run of a call.
+    pub(super) fn key_of(&self, call: &CallId) -> String {
+        digest(&format!("{}/{}/{call}", self.session.id, self.number))
+    }
+
+    /// Writes the decision down, with the step that follows from it.
+    fn record(&mut self, name: &ToolName, input: &str, judged: &Judged) {
+        let (outcome, rule) = match &judged.judgement {
+            Judgement::Run(rule) => ("allowed", Some(*rule)),
+            Judgement::Ask(rule) => ("asked", Some(*rule)),
+            Judgement::Refuse(_) => ("refused", None),
+        };
+        metrics::counter!("blufio_tool_calls_total", "decision" => outcome).increment(1);
+        let tool = self.engine.tools.get(name);
+        let detail = json!({
+            "turn": self.number,
+            "call": judged.call,
+            "arguments_sha256": sha256(input),
+            "replay": tool.map(|tool| tool.spec().replay),
+            "rule": rule,
+        });
+        self.audit.push(AuditEntry {
+            kind: AuditKind::ToolRun,
+            actor: actor(&self.row.principal),
+            session: Some(self.session.key.clone()),
+            target: name.to_string(),
+            outcome: outcome.to_owned(),
+            detail,
+        });
+        if let Some(id) = judged.granted {
+            self.records.push(Record::GrantUsed { id, call: judged.call.clone() });
+        }
+    }
+
+    /// What was decided about a call of the newest answer.
+    pub(super) fn judged(&self, call: &CallId) -> Option<&Judged> {
+        self.judged.iter().find(|judged| judged.call == *call)
+    }
+
+    /// Fetches of addresses in this turn.
+    fn fetches(&self) -> u32 {
+        let fetches = |run: &&ToolRun| self.engine.tools.get(&run.name).is_some_and(|tool| is_fetch(tool.as_ref()));
+        u32::try_from(self.tools.iter().filter(fetches).count()).unwrap_or(u32::MAX)
+    }
+
+    /// What the person wrote in this conversation, and the addresses in the words of others.
+    async fn words(&mut self) -> Result<Words, StoreError> {
+        let mut words = Words::default();
+        for message in self.session.shown(self.engine, self.session.first()).await? {
+            words.add(&message.parts, &self.row.principal);
+        }
+        Ok(words)
+    }
+
+    /// The origin of what the model writes now.
+    pub(super) fn model_origin(&self) -> Origin {
+        let exposed = self.session.exposed.unwrap_or_default();
+        if exposed.to(&self.row.principal).foreign { Origin::Derived } else { Origin::Model }
+    }
+
+    /// Marks what a round's tools returned that others may have written, or that is the owner's.
+    pub(super) fn label(&self, results: &mut [Part]) {
+        for part in results {
+            let Body::ToolResult { id, content, .. } = &mut part.body else { continue };
+            let run = self.tools.iter().find(|run| run.call == *id);
+            let Some(tool) = run.and_then(|run| self.engine.tools.get(&run.name)) else { continue };
+            part.private = tool.spec().private;
+            if tool.spec().foreign {
+                part.origin = Origin::Foreign;
+                *content = framed(content, self.engine.adapters.rng.bits());
+            }
+        }
+    }
+}
+
+impl Judged {
+    fn new(call: &CallId, judgement: Judgement) -> Self {
+        Self { call: call.clone(), judgement, bound: None, grant: None, granted: None }
+    }
+}
+
+/// Equal calls of the same tool under the same rules, with the same things outside: canonical JSON has its keys in order.
+fn grant_hash(facts: &CallFacts<'_>, bound: Option<&str>) -> String {
+    sha256(&format!("{POLICY_VERSION}\0{}\0{}\0{}", facts.tool.name, facts.arguments, bound.unwrap_or_default()))
+}
+
+fn sha256(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// As the audit log names who acts.
+fn actor(principal: &Principal) -> String {
+    match principal {
+        Principal::Owner => "owner".to_owned(),
+        Principal::Person(id) => format!("person:{id}"),
+    }
+}
+
+/// Reads from an address that its arguments choose.
+fn is_fetch(tool: &dyn AnyTool) -> bool {
+    tool.spec().replay == Replay::Pure && tool.spec().egress == Egress::Anywhere
+}
+
+/// The arguments, if they are what the tool takes.
+fn arguments(tool: &dyn AnyTool, input: &str) -> Result<Value, String> {
+    let input = serde_json::from_str(input).map_err(|error| format!("the arguments are not valid JSON: {error}"))?;
+    crate::tools::schema::check(&tool.spec().schema, &input)?;
+    Ok(input)
+}

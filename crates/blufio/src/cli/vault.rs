@@ -1,0 +1,293 @@
+//! `blufio vault`: secrets that are kept encrypted in the database. The running server carries out what is asked, over its
+//! control socket; without one, this process does, under the lock that a server would hold.
+//!
+//! A secret is typed without echo or comes from a pipe. It is printed by `get --reveal` at a terminal and nowhere else.
+
+use super::arguments::Vault as Command;
+use super::hidden;
+use super::screen::{Look, Screen, local_time, table};
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::keys::{self, Installation};
+use crate::recovery;
+use crate::secrets::{self, EnvSecrets};
+use crate::vault::{Depth, Kept, Vault};
+use crate::{lock, wire};
+use blufio_core::secret::Secret;
+use serde_json::json;
+
+/// What is said after a change that a running server does not notice.
+const RESTART: &str = "restart the server to use it";
+
+/// Carries it out.
+pub fn run(command: &Command, here: Installation<'_>, environment: &EnvSecrets, screen: &Screen) -> Result<(), Failure> {
+    let runtime = crate::serve::runtime()?;
+    match command {
+        Command::Set { name } => runtime.block_on(set(name, here, screen)),
+        Command::Get { name, reveal } => runtime.block_on(get(name, *reveal, here, screen)),
+        Command::List => runtime.block_on(list(here, screen)),
+        Command::Rm { name } => runtime.block_on(remove(name, here, screen)),
+        Command::Rotate { deep } => {
+            let depth = if *deep { Depth::Records } else { Depth::Wrap };
+            runtime.block_on(rotate(depth, here, screen))
+        }
+        Command::Import => runtime.block_on(import(here, environment, screen)),
+        Command::Recovery => runtime.block_on(make_recovery(here, screen)),
+        Command::Unlock => unlock(here, screen),
+    }
+}
+
+/// Who carries it out.
+pub enum Reach {
+    /// The running server.
+    Server(Client),
+    /// This process, which holds the lock.
+    Here(Box<Opened>),
+}
+
+/// A data folder that belongs to this process for the length of a command.
+pub struct Opened {
+    /// The vault in its database.
+    pub vault: Vault,
+    /// What opened it.
+    pub keys: keys::Keys,
+    _lock: lock::Lock,
+}
+
+impl Reach {
+    /// Finds the server, or opens the data folder; at the very first time that makes it, and its key.
+    pub async fn find(here: Installation<'_>) -> Result<Self, Failure> {
+        if let Some(client) = Client::find(&here.config.data_dir).await? {
+            return Ok(Self::Server(client));
+        }
+        let lock = lock::take(&here.config.data_dir)?;
+        let keys = keys::obtain(here)?;
+        let store = wire::store_owner(here.config, &keys.tree)?;
+        let vault = Vault::new(store, &keys.tree);
+        Ok(Self::Here(Box::new(Opened { vault, keys, _lock: lock })))
+    }
+
+    /// Ends it in good order.
+    pub async fn end(self) -> Result<(), Failure> {
+        match self {
+            Self::Server(_) => Ok(()),
+            Self::Here(opened) => opened.vault.close().await,
+        }
+    }
+
+    /// Keeps a secret.
+    pub async fn set(&self, name: &str, value: &Secret) -> Result<Kept, Failure> {
+        match self {
+            Self::Server(client) => Ok(client.vault_set(name, value).await?),
+            Self::Here(opened) => Ok(opened.vault.put(name, value).await?),
+        }
+    }
+
+    /// The names of what there is.
+    pub async fn names(&self) -> Result<Vec<String>, Failure> {
+        Ok(self.list().await?.into_iter().map(|kept| kept.name).collect())
+    }
+
+    async fn list(&self) -> Result<Vec<Kept>, Failure> {
+        match self {
+            Self::Server(client) => Ok(client.vault_list().await?),
+            Self::Here(opened) => Ok(opened.vault.list().await?),
+        }
+    }
+
+    /// Wraps the key once more, under a code.
+    pub async fn recover_by(&self, code: &Secret, here: Installation<'_>) -> Result<(), Failure> {
+        match self {
+            Self::Server(client) => Ok(client.vault_recovery(code).await?),
+            Self::Here(opened) => {
+                recovery::keep(&here.config.data_dir, &opened.keys, code)?;
+                Ok(opened.vault.noted_recovery().await?)
+            }
+        }
+    }
+}
+
+async fn set(name: &str, here: Installation<'_>, screen: &Screen) -> Result<(), Failure> {
+    secrets::check_name(name)?;
+    if let Some(help) = secrets::help(name) {
+        screen.aside(help);
+    } else {
+        screen.aside(&format!("Blufio itself reads no secret of this name; it reads {}", secrets::names()));
+    }
+    let Some(value) = hidden::ask(&format!("{name} (not shown): "), screen)? else {
+        return Err(Failure::new("nothing was entered, so nothing was changed", Failure::USAGE));
+    };
+    let reach = Reach::find(here).await?;
+    let kept = reach.set(name, &value).await?;
+    let running = matches!(reach, Reach::Server(_));
+    reach.end().await?;
+    if screen.json {
+        return screen.write_json(&json!({"kept": kept, "restart": running}));
+    }
+    let next = if running { format!("; {RESTART}") } else { String::new() };
+    screen.write(&format!("{name} is in the vault: {}{next}\n", kept.shown))
+}
+
+async fn get(name: &str, reveal: bool, here: Installation<'_>, screen: &Screen) -> Result<(), Failure> {
+    secrets::check_name(name)?;
+    let reach = Reach::find(here).await?;
+    if !reveal {
+        let all = reach.list().await?;
+        reach.end().await?;
+        let Some(kept) = all.into_iter().find(|kept| kept.name == name) else { return Err(unknown(name)) };
+        if screen.json {
+            return screen.write_json(&kept);
+        }
+        screen.aside("`--reveal` shows all of it, at a terminal");
+        return screen.write(&format!("{}\n", kept.shown));
+    }
+    if !screen.terminal_out || screen.json {
+        return Err(Failure {
+            hint: Some("pipes and files keep what they get; run it at a terminal".to_owned()),
+            ..Failure::new("a secret is shown at a terminal only", Failure::USAGE)
+        });
+    }
+    let value = match &reach {
+        Reach::Server(client) => client.vault_reveal(name).await.map_err(Failure::from),
+        Reach::Here(opened) => opened.vault.get(name).await.map_err(Failure::from),
+    };
+    reach.end().await?;
+    screen.write(&format!("{}\n", value?.expose()))
+}
+
+async fn list(here: Installation<'_>, screen: &Screen) -> Result<(), Failure> {
+    let reach = Reach::find(here).await?;
+    let all = reach.list().await?;
+    reach.end().await?;
+    if screen.json {
+        return screen.write_json(&all);
+    }
+    if all.is_empty() {
+        return screen.write("the vault is empty; `blufio vault set anthropic.api_key` puts a secret in\n");
+    }
+    let row = |kept: &Kept| {
+        vec![kept.name.clone(), kept.shown.clone(), kept.version.to_string(), local_time(kept.created)]
+    };
+    let rows: Vec<Vec<String>> = all.iter().map(row).collect();
+    screen.write(&table(&["NAME", "VALUE", "VERSION", "SINCE"], &rows))
+}
+
+async fn remove(name: &str, here: Installation<'_>, screen: &Screen) -> Result<(), Failure> {
+    secrets::check_name(name)?;
+    let reach = Reach::find(here).await?;
+    let removed = match &reach {
+        Reach::Server(client) => client.vault_remove(name).await.map_err(Failure::from),
+        Reach::Here(opened) => opened.vault.remove(name).await.map_err(Failure::from),
+    };
+    let running = matches!(reach, Reach::Server(_));
+    reach.end().await?;
+    removed?;
+    if screen.json {
+        return screen.write_json(&json!({"removed": name, "restart": running}));
+    }
+    let next = if running { "; the running server has it until it is restarted" } else { "" };
+    screen.write(&format!("{name} is out of the vault{next}\n"))
+}
+
+async fn rotate(depth: Depth, here: Installation<'_>, screen: &Screen) -> Result<(), Failure> {
+    let reach = Reach::find(here).await?;
+    let rotated = match &reach {
+        Reach::Server(client) => client.vault_rotate(depth).await.map_err(Failure::from),
+        Reach::Here(opened) => opened.vault.rotate(depth).await.map_err(Failure::from),
+    };
+    reach.end().await?;
+    let count = rotated?;
+    if screen.json {
+        return screen.write_json(&json!({"deep": depth == Depth::Records, "secrets": count}));
+    }
+    match depth {
+        Depth::Wrap => screen.write("the vault's key is wrapped anew\n"),
+        Depth::Records => screen.write(&format!("the vault has a new key; {count} secrets are encrypted anew\n")),
+    }
+}
+
+/// What is in the environment of this command, and of the running server, goes into the vault.
+async fn import(here: Installation<'_>, environment: &EnvSecrets, screen: &Screen) -> Result<(), Failure> {
+    let reach = Reach::find(here).await?;
+    let mut names = Vec::new();
+    for (name, value) in environment.all() {
+        reach.set(name, value).await?;
+        names.push(name.to_owned());
+    }
+    if let Reach::Server(client) = &reach {
+        for name in client.vault_import().await? {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    reach.end().await?;
+    if screen.json {
+        return screen.write_json(&json!({"imported": names}));
+    }
+    if names.is_empty() {
+        return screen.write("there is no secret in the environment, so there is nothing to do\n");
+    }
+    let mut text = String::new();
+    for name in &names {
+        text += &format!("{name} is in the vault\n");
+    }
+    let variables: Vec<&str> = names.iter().filter_map(|name| secrets::variable(name)).collect();
+    text += &format!("now remove {} from where the service is started, and restart it\n", variables.join(", "));
+    screen.write(&text)
+}
+
+async fn make_recovery(here: Installation<'_>, screen: &Screen) -> Result<(), Failure> {
+    let reach = Reach::find(here).await?;
+    let made = hand_out_code(&reach, here, screen).await;
+    reach.end().await?;
+    made
+}
+
+/// Shows a new recovery code once, has it typed back where somebody can type, and makes it count.
+pub async fn hand_out_code(reach: &Reach, here: Installation<'_>, screen: &Screen) -> Result<(), Failure> {
+    let code = recovery::new_code()?;
+    if screen.json {
+        // Made to count before it is printed: a code that is noted and does nothing would be worse than none.
+        reach.recover_by(&code, here).await?;
+        return screen.write_json(&json!({"recovery_code": code.expose()}));
+    }
+    screen.write(&format!(
+        "{}\n\n    {}\n\n{}\n",
+        screen.paint(Look::Bold, "Recovery code"),
+        code.expose(),
+        "It opens everything if the root key is lost. It is shown this once: write it down, and keep it away from this\n\
+         machine. Earlier codes stop working."
+    ))?;
+    if screen.terminal_in {
+        while let Some(typed) = hidden::ask("Type it once more, to be sure (not shown; nothing to give up): ", screen)? {
+            if recovery::same(&typed, &code) {
+                reach.recover_by(&code, here).await?;
+                return screen.write("right; it counts from now on\n");
+            }
+            screen.remark("that is another one\n");
+        }
+        return Err(Failure::new("nothing was changed; earlier codes go on working", Failure::GENERAL));
+    }
+    reach.recover_by(&code, here).await
+}
+
+/// The way back with the recovery code: the key's file is written again.
+fn unlock(here: Installation<'_>, screen: &Screen) -> Result<(), Failure> {
+    let _lock = lock::take(&here.config.data_dir)?;
+    let Some(code) = hidden::ask("Recovery code (not shown): ", screen)? else {
+        return Err(Failure::new("nothing was entered", Failure::USAGE));
+    };
+    let path = recovery::restore(here, &code)?;
+    if screen.json {
+        return screen.write_json(&json!({"root_key_file": path}));
+    }
+    screen.write(&format!("the root key is in {} again; `blufio serve` can start\n", path.display()))
+}
+
+fn unknown(name: &str) -> Failure {
+    Failure {
+        hint: Some("`blufio vault list` shows what there is".to_owned()),
+        ..Failure::new(format!("there is no `{name}` in the vault"), Failure::GENERAL)
+    }
+}

@@ -1,0 +1,60 @@
+//! The recovery code: a second way to the root key, for the day on which the first is lost. It is made, noted by a person,
+//! and wraps the root key in `keyslots.json`; with it, the key's file can be written again.
+
+use crate::failure::Failure;
+use crate::keys::{self, Installation, Keys, random};
+use blufio_core::crypto::Argon2Params;
+use blufio_core::keys::RecoveryCode;
+use blufio_core::secret::Secret;
+use std::path::{Path, PathBuf};
+
+/// A new code, as a person notes it.
+pub fn new_code() -> Result<Secret, Failure> {
+    Ok(Secret::new(RecoveryCode::generate(random()?).reveal().to_string()))
+}
+
+/// Whether both are the same code, however it is written.
+pub fn same(typed: &Secret, code: &Secret) -> bool {
+    match (RecoveryCode::parse(typed.expose()), RecoveryCode::parse(code.expose())) {
+        (Ok(typed), Ok(code)) => typed == code,
+        (Err(_), _) | (_, Err(_)) => false,
+    }
+}
+
+/// Wraps the root key under this code, in the place of an earlier one. Takes a fraction of a second and 64 MiB on purpose.
+pub fn keep(data_dir: &Path, keys: &Keys, code: &Secret) -> Result<(), Failure> {
+    let code = parse(code)?;
+    // The file as it is now: another command may have changed it since the start.
+    let Some(mut slots) = keys::slots(data_dir)? else {
+        return Err(Failure::new(format!("{} is gone", data_dir.join(keys::SLOTS).display()), Failure::PERMISSION));
+    };
+    slots
+        .add_recovery(&keys.root, &code, random()?, random()?, Argon2Params::default())
+        .map_err(|error| Failure::internal("the key and what is beside the database do not fit any more", &error))?;
+    keys::write_slots(data_dir, &slots)
+}
+
+/// Writes the key's file again, and says where it is.
+pub fn restore(here: Installation<'_>, code: &Secret) -> Result<PathBuf, Failure> {
+    let data_dir = &here.config.data_dir;
+    let Some(slots) = keys::slots(data_dir)? else {
+        return Err(Failure {
+            hint: Some("`--data-dir` names the folder that the code belongs to".to_owned()),
+            ..Failure::new(format!("nothing in {} is locked", data_dir.display()), Failure::PERMISSION)
+        });
+    };
+    let root = slots.open_recovery(&parse(code)?).map_err(|error| Failure {
+        cause: Some(error.to_string()),
+        hint: Some(error.hint().to_owned()),
+        ..Failure::new("the code does not open this data folder", Failure::PERMISSION)
+    })?;
+    keys::put_back(here, &root)
+}
+
+fn parse(code: &Secret) -> Result<RecoveryCode, Failure> {
+    RecoveryCode::parse(code.expose()).map_err(|error| Failure {
+        cause: Some(error.to_string()),
+        hint: Some(error.hint().to_owned()),
+        ..Failure::new("that is no recovery code", Failure::USAGE)
+    })
+}

@@ -1,0 +1,187 @@
+//! The root key: made at the first start, looked for in its places, refused where it is not safe, replaced never.
+
+use super::{Place, model};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+/// Exit code for a key or a permission that is missing.
+const REFUSED: i32 = 77;
+/// How a plain database begins.
+const PLAIN: &[u8] = b"SQLite format 3\0";
+
+fn key(place: &Place) -> PathBuf {
+    place.folder.path().join(".config/blufio/root.key")
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).expect("it exists").permissions().mode() & 0o777
+}
+
+fn change_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+}
+
+/// Names and contents of everything that is kept.
+fn kept(place: &Place) -> Vec<(String, Vec<u8>)> {
+    let read = |name: &str| fs::read(place.data().join(name)).map(|bytes| (name.to_owned(), bytes)).ok();
+    let mut all: Vec<_> = ["blufio.db", "blufio.db-wal", "keyslots.json"].into_iter().filter_map(read).collect();
+    all.extend(fs::read(key(place)).map(|bytes| ("root.key".to_owned(), bytes)).ok());
+    all
+}
+
+/// A place with one conversation.
+async fn used() -> Place {
+    let place = Place::with(&model().await);
+    place.run(&["shell", "-m", "hello"]).good();
+    place
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_start_makes_a_key_outside_the_data() {
+    let place = used().await;
+    assert_eq!((mode(&key(&place)), mode(key(&place).parent().expect("a folder"))), (0o600, 0o700));
+    assert_eq!(mode(&place.data().join("keyslots.json")), 0o600);
+    let text = fs::read_to_string(key(&place)).expect("hexadecimal digits");
+    assert_eq!((text.trim_end().len(), text.trim_end().bytes().all(|byte| byte.is_ascii_hexdigit())), (64, true));
+    let database = fs::read(place.data().join("blufio.db")).expect("a database");
+    assert!(database.len() >= 4096 && !database.starts_with(PLAIN));
+    let names: Vec<_> = fs::read_dir(key(&place).parent().expect("a folder")).expect("a folder").collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+
+    // The same key serves a second folder, and each has a database that only its own slots open.
+    let before = kept(&place);
+    let second = place.folder.path().join("second");
+    let other = place.command(&["shell", "-m", "hi"]).arg("--data-dir").arg(&second).output();
+    drop(other);
+    assert_eq!(fs::read(key(&place)).expect("a key"), text.as_bytes());
+    place.run(&["session", "list"]).good();
+    assert_eq!(kept(&place).iter().map(|(name, _)| name).collect::<Vec<_>>(), before.iter().map(|(name, _)| name).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_others_could_use_is_refused_and_nothing_is_touched() {
+    let place = used().await;
+    let (file, folder) = (key(&place), key(&place).parent().expect("a folder").to_owned());
+    let before = kept(&place);
+    let check = |words: &[&str]| {
+        for command in [&["session", "list"][..], &["shell", "-m", "hi"], &["serve"]] {
+            place.run(command).bad(REFUSED, words);
+        }
+        assert_eq!(kept(&place), before);
+    };
+    change_mode(&file, 0o640);
+    check(&["its mode is 640", &format!("chmod 600 {}", file.display())]);
+    change_mode(&file, 0o600);
+    change_mode(&folder, 0o770);
+    check(&["chmod go-w"]);
+    change_mode(&folder, 0o700);
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&file, Some(12_345), None).expect("root may");
+        check(&["it belongs to user 12345", "chown 0"]);
+        std::os::unix::fs::chown(&file, Some(0), None).expect("root may");
+    }
+    place.run(&["session", "list"]).good();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_missing_wrong_or_no_key_is_refused_and_never_replaced() {
+    let place = used().await;
+    let file = key(&place);
+    let good = fs::read(&file).expect("a key");
+    let aside = place.folder.path().join("aside");
+    let check = |words: &[&str]| {
+        let before = kept(&place);
+        for command in [&["session", "list"][..], &["shell", "-m", "hi"], &["serve"], &["vault", "list"], &["init", "--yes"]] {
+            place.run(command).bad(REFUSED, words);
+        }
+        assert_eq!(kept(&place), before);
+    };
+    fs::rename(&file, &aside).expect("it is ours");
+    check(&["is missing", "blufio vault unlock"]);
+    symlink(&aside, &file).expect("it is ours");
+    check(&["symbolic link"]);
+    fs::remove_file(&file).expect("it is ours");
+    let put = |bytes: &[u8]| {
+        fs::write(&file, bytes).expect("it is ours");
+        change_mode(&file, 0o600);
+    };
+    put(&[7; 32]);
+    check(&["the root key in the file"]);
+    put(&good[..40]);
+    check(&["the root key in the file"]);
+    put(b"00112233445566778899aabbccddeeff0f1e2d3c4b5a69788796a5b4c3d2e1f0\n");
+    check(&["does not belong to the data folder"]);
+    put(&good);
+    place.run(&["session", "list"]).good();
+
+    let slots = place.data().join("keyslots.json");
+    let text = fs::read(&slots).expect("slots");
+    fs::write(&slots, &text[..text.len() / 2]).expect("it is ours");
+    check(&["keyslots.json cannot be used"]);
+    fs::remove_file(&slots).expect("it is ours");
+    check(&["keyslots.json is missing"]);
+    fs::write(&slots, &text).expect("it is ours");
+    place.run(&["session", "list"]).good();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_without_slots_is_gone_on_with() {
+    // As a kill between the two leaves it.
+    let place = used().await;
+    let good = fs::read(key(&place)).expect("a key");
+    fs::remove_dir_all(place.data()).expect("it is ours");
+    place.run(&["shell", "-m", "hello"]).good();
+    assert_eq!(fs::read(key(&place)).expect("a key"), good);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_named_file_the_environment_and_a_descriptor_are_sources_too() {
+    let mut place = Place::with(&model().await);
+    let named = place.folder.path().join("elsewhere.key");
+    let name = named.to_str().expect("text").to_owned();
+    place.run(&["session", "list", "--root-key-file", &name]).good();
+    place.run(&["shell", "-m", "hi", "--root-key-file", &name]).bad(REFUSED, &["there is no such file", "blufio init"]);
+    place.run(&["init", "--yes", "--root-key-file", &name]).good();
+    place.run(&["shell", "-m", "hi", "--root-key-file", &name]).good();
+    assert!(mode(&named) == 0o600 && !key(&place).exists());
+
+    place.run(&["session", "list"]).bad(REFUSED, &["is missing"]);
+    let text = fs::read_to_string(&named).expect("digits").trim().to_owned();
+    place.keys.push(("BLUFIO_ROOT_KEY", text.leak()));
+    place.run(&["session", "list"]).good();
+    let doctor = place.run(&["doctor", "--json"]);
+    assert!(doctor.out.contains("the environment variable BLUFIO_ROOT_KEY"), "{doctor:#?}");
+    place.keys.pop();
+
+    let script = format!("exec 7<{name}; exec \"$@\"");
+    let command = place.command(&["session", "list", "--json"]);
+    let mut through = std::process::Command::new("/bin/sh");
+    through.args(["-c", &script, "sh"]).arg(command.get_program()).args(command.get_args());
+    through.env_clear().env("HOME", place.folder.path()).env("BLUFIO_ROOT_KEY_FD", "7");
+    let ran = through.output().expect("a shell");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_recovery_code_opens_a_copy_that_has_no_key() {
+    let place = used().await;
+    let made = place.run(&["vault", "recovery", "--json"]).json();
+    let code = made["recovery_code"].as_str().expect("a code").to_lowercase().replace('-', " ");
+    let copy = Place::bare();
+    fs::create_dir(copy.data()).expect("a folder");
+    change_mode(&copy.data(), 0o700);
+    for entry in fs::read_dir(place.data()).expect("a folder") {
+        let entry = entry.expect("an entry");
+        if entry.metadata().expect("it exists").is_file() {
+            fs::copy(entry.path(), copy.data().join(entry.file_name())).expect("it is ours");
+        }
+    }
+    copy.run(&["session", "list"]).bad(REFUSED, &["is missing"]);
+    copy.feed(&["vault", "unlock"], "00000-00000-00000-00000-00000-0\n").bad(REFUSED, &["does not open"]);
+    copy.feed(&["vault", "unlock"], "hello\n").bad(2, &["26 letters and digits"]);
+    assert!(!key(&copy).exists());
+    copy.feed(&["vault", "unlock"], &format!("{code}\n")).good();
+    assert!(mode(&key(&copy)) == 0o600 && copy.run(&["session", "list"]).good().contains("local:main"));
+    assert_eq!(fs::read(key(&copy)).expect("a key"), fs::read(key(&place)).expect("a key"));
+}

@@ -1,0 +1,124 @@
+//! The agent reads the web: a page that it may read, pages that it may not, and a search, all through the real binary.
+
+use blufio_testkit::web::{Canary, FakeWeb, Reply};
+use serde_json::{Value, json};
+
+use crate::support::{ANN, BOB, World};
+
+const SEARCH_KEY: &str = "canary-of-the-search-key";
+
+/// A world in which one server of this machine was opened to the agent.
+async fn start(web: &FakeWeb) -> World {
+    World::start_with(&[("egress.allow_private", &format!("[\"{}\"]", web.addr()))]).await
+}
+
+/// What the tools have returned in the newest request to the model.
+fn results(world: &World) -> Vec<String> {
+    let request = world.messages.requests().pop().expect("the model was asked");
+    let messages = request.body["messages"].as_array().cloned().unwrap_or_default();
+    let blocks = messages.iter().flat_map(|message| message["content"].as_array().cloned().unwrap_or_default());
+    let text = |block: Value| match &block["content"] {
+        Value::String(text) => text.clone(),
+        content => content.as_array().into_iter().flatten().filter_map(|part| part["text"].as_str()).collect(),
+    };
+    blocks.filter(|block| block["type"] == "tool_result").map(text).collect()
+}
+
+fn fetch(url: &str) -> String {
+    format!("[tool:web_fetch {}]", json!({ "url": url }))
+}
+
+#[tokio::test]
+async fn a_page_that_the_operator_opened_is_read_to_its_end() {
+    let web = FakeWeb::start().await.unwrap();
+    let long =
+        format!("<title>Opening hours</title><h1>Café</h1><p>{}</p><p>the end is here</p>", "word ".repeat(2_000));
+    web.set("/page", Reply::page("text/html", long));
+    let world = start(&web).await;
+    let url = format!("{}/page", web.base_url());
+    world.ask(ANN, &format!("#1 {}", fetch(&url)), "answer #1").await;
+    let shown = results(&world).pop().unwrap();
+    assert!(shown.contains("Title: Opening hours") && shown.contains("# Café\n\nword word"), "{shown}");
+    assert!(shown.contains("[text of others until ") && !shown.contains("the end is here"), "{shown}");
+    let (_, offset) = shown.split_once("go on with offset ").unwrap();
+    let offset: usize = offset.split(']').next().unwrap().parse().unwrap();
+    let mut call = json!({ "url": url, "offset": offset });
+    world.ask(ANN, &format!("#2 [tool:web_fetch {call}]"), "answer #2").await;
+    let shown = results(&world).pop().unwrap();
+    assert!(shown.contains("the end is here") && shown.contains(", the end]"), "{shown}");
+    assert_eq!(web.requests().len(), 1, "reading on takes the page from memory");
+    call["offset"] = json!(1_000_000);
+    world.ask(ANN, &format!("#3 [tool:web_fetch {call}]"), "answer #3").await;
+    assert!(results(&world).pop().unwrap().contains("the page ends at"));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_was_not_opened_is_refused_in_words_and_never_connected_to() {
+    let web = FakeWeb::start().await.unwrap();
+    let canary = Canary::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let world = start(&web).await;
+    let closed = canary.address();
+    web.set("/away", Reply::redirect(&format!("http://{closed}/")));
+    let tries = [
+        (format!("http://{closed}/"), "the scheme must be https"),
+        (format!("https://{closed}/"), "this port may not be used"),
+        ("https://127.0.0.1/".to_owned(), "not to the public internet"),
+        ("https://169.254.169.254/latest/meta-data/".to_owned(), "not to the public internet"),
+        ("https://[::ffff:10.0.0.1]/".to_owned(), "not to the public internet"),
+        ("https://localhost/".to_owned(), "private network"),
+        ("https://metadata.google.internal/".to_owned(), "private network"),
+        ("https://user:password@example.org/".to_owned(), "user name or a password"),
+        ("file:///etc/passwd".to_owned(), "the scheme must be https"),
+        ("not an address".to_owned(), "no valid address"),
+        (format!("{}/away", web.base_url()), "the scheme must be https"),
+        (format!("{}/nothing", web.base_url()), "status 404"),
+    ];
+    for (number, (url, words)) in (1..).zip(tries) {
+        world.ask(ANN, &format!("#{number} {}", fetch(&url)), &format!("answer #{number}")).await;
+        let told = results(&world).pop().unwrap();
+        assert!(told.contains(words) && (words == "status 404" || told.contains("not fetched")), "{url}: {told}");
+    }
+    assert_eq!(canary.connects().await.unwrap(), 0);
+    assert!(!world.gateway().is_empty());
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn the_web_is_searched_where_a_service_is_configured() {
+    let service = FakeWeb::start().await.unwrap();
+    let hits =
+        json!({"web": {"results": [{"title": "Blufio", "url": "https://blufio.example/", "description": "an agent"}]}});
+    service.set("/res/v1/web/search", Reply::page("application/json", hits.to_string()));
+    let mut world = World::prepare().await;
+    world.setup.set("search.url", service.base_url());
+    world.setup.env.insert("SEARCH_API_KEY".to_owned(), SEARCH_KEY.to_owned());
+    world.run().await;
+    world.ask(ANN, r#"#1 [tool:web_search {"query":"an agent"}]"#, "answer #1").await;
+    let shown = results(&world).pop().unwrap();
+    assert!(shown.contains("1. Blufio\n   https://blufio.example/\n   an agent"), "{shown}");
+    let request = service.requests().pop().unwrap();
+    assert_eq!((request.header("x-subscription-token"), request.query["q"].as_str()), (Some(SEARCH_KEY), "an agent"));
+    service.set("/res/v1/web/search", Reply { status: 401, ..Reply::page("text/plain", SEARCH_KEY) });
+    world.ask(ANN, r#"#2 [tool:web_search {"query":"again"}]"#, "answer #2").await;
+    assert!(results(&world).pop().unwrap().contains("does not accept its key"));
+    assert!(!world.log().contains(SEARCH_KEY));
+    let said = world.messages.requests().iter().any(|request| request.body.to_string().contains(SEARCH_KEY));
+    assert!(!said, "the key is no business of the model");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn the_tools_are_there_as_configured() {
+    let tools = async |keys: &[(&str, &str)]| {
+        let world = World::start_with(keys).await;
+        world.ask(BOB, "#1", "answer #1").await;
+        let request = world.messages.requests().pop().unwrap();
+        world.finish().await;
+        let names = request.body["tools"].as_array().cloned().unwrap_or_default();
+        let has = |name: &str| names.iter().any(|tool| tool["name"] == name);
+        (has("web_fetch"), has("web_search"))
+    };
+    assert_eq!(tools(&[]).await, (true, false));
+    assert_eq!(tools(&[("tools.web_fetch", "false"), ("search.url", "\"http://127.0.0.1:9\"")]).await, (false, true));
+}
