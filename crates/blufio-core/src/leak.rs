@@ -70,6 +70,8 @@ impl LeakScanner {
             let mut here = Vec::new();
             self.exact.scan(part, &mut here);
             self.rules.scan(part, edges, &mut here);
+            // The name of a secret is none, however much it looks like one: `"secret": "home-assistant.token"`.
+            here.retain(|found| found.exact || !part.get(found.range.clone()).is_some_and(|text| self.exact.knows(text)));
             found.extend(here.into_iter().map(|Finding { range, name, exact }| {
                 let range = range.start + stretch.start..range.end + stretch.start;
                 Finding { range, name, exact }
@@ -81,6 +83,15 @@ impl LeakScanner {
     /// The text with `[redacted:<name>]` in the place of every secret.
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let found = self.scan(text);
+        if found.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(replaced(text, 0..text.len(), &found)) }
+    }
+
+    /// The same with known values alone. Rules may take out a part of what is then no longer found as a whole; who looks twice
+    /// at a text begins with this.
+    pub fn redact_exact<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let mut found = Vec::new();
+        self.exact.scan(text, &mut found);
+        let found = merged(text, found);
         if found.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(replaced(text, 0..text.len(), &found)) }
     }
 

@@ -116,8 +116,9 @@ impl Rule {
 #[must_use]
 pub fn decide(facts: &CallFacts<'_>) -> Decision {
     let CallFacts { tool, shown, .. } = facts;
-    // What the owner wants to be asked about, people may ask for.
-    if matches!(facts.principal, Principal::Person(_)) && !tool.people && !facts.ask_first {
+    // What the owner wants to be asked about, people may ask for. The owner's secrets are nobody else's.
+    let people = tool.people && !tool.uses_secret(facts.arguments);
+    if matches!(facts.principal, Principal::Person(_)) && !people && !facts.ask_first {
         return Decision::Deny(denied(&tool.name));
     }
     let asked = tool.asks || facts.ask_first;
@@ -145,7 +146,9 @@ pub fn is_grantable(facts: &CallFacts<'_>) -> bool {
 
 /// Reading from an address that the arguments name, with foreign text before the model.
 fn fetch(facts: &CallFacts<'_>) -> Decision {
-    if !facts.shown.private {
+    // A secret is private whatever else is before the model, and words of others do not choose what is done with it.
+    let secret = facts.tool.uses_secret(facts.arguments);
+    if !facts.shown.private && !secret {
         return Decision::Allow(Rule::NothingPrivate);
     }
     if all(facts, ArgRole::Destination, |value| facts.own.holds(value)) {
@@ -154,7 +157,7 @@ fn fetch(facts: &CallFacts<'_>) -> Decision {
     let shown = |value: &Value| {
         value.as_str().and_then(Url::parse).is_some_and(|address| facts.foreign_urls.contains(&address))
     };
-    if facts.foreign_fetches_left > 0 && all(facts, ArgRole::Destination, shown) {
+    if !secret && facts.foreign_fetches_left > 0 && all(facts, ArgRole::Destination, shown) {
         return Decision::Allow(Rule::ShownAddress);
     }
     Decision::Ask(Rule::ForeignDestination)
@@ -286,6 +289,36 @@ mod tests {
             foreign_fetches_left: 0,
         };
         assert_eq!(decide(&facts), Decision::Ask(Rule::ForeignDestination));
+    }
+
+    #[test]
+    fn a_secret_goes_where_the_owners_words_say() {
+        let arg_roles = &[("to", ArgRole::Destination), ("key", ArgRole::Credential)];
+        let fetch = ToolSpec { arg_roles, people: true, ..tool(Replay::Pure, Egress::Anywhere) };
+        let check = |to: &str, shown, expect: Decision| {
+            assert_eq!(judge(&fetch, &json!({"to": to, "key": "mine"}), shown), expect, "{to}");
+        };
+        check("https://anywhere.example/", NOTHING, Decision::Allow(Rule::NothingForeign));
+        check("https://anywhere.example/", FOREIGN, Decision::Ask(Rule::ForeignDestination));
+        check("https://shown.example/x", BOTH, Decision::Ask(Rule::ForeignDestination));
+        check("https://example.org/a", BOTH, Decision::Allow(Rule::OwnWords));
+        assert!(!fetch.uses_secret(&json!({"to": "x", "key": null})) && !fetch.uses_secret(&json!({"to": "x"})));
+        let (own, foreign_urls, person) = (OwnWords::default(), BTreeSet::new(), Principal::Person("7".into()));
+        let by_a_person = |arguments: &Value| {
+            decide(&CallFacts {
+                tool: &fetch,
+                arguments,
+                principal: &person,
+                ask_first: false,
+                granted: false,
+                shown: NOTHING,
+                own: &own,
+                foreign_urls: &foreign_urls,
+                foreign_fetches_left: 0,
+            })
+        };
+        assert!(matches!(by_a_person(&json!({"to": "https://a.example", "key": "mine"})), Decision::Deny(_)));
+        assert!(matches!(by_a_person(&json!({"to": "https://a.example"})), Decision::Allow(_)));
     }
 
     #[test]

@@ -239,7 +239,8 @@ pub struct NewApproval {
     pub id: ApprovalId,
     /// The call that waits.
     pub call: CallId,
-    /// SHA-256 over tool, arguments, session and turn, in hexadecimal.
+    /// What the answer is bound to: SHA-256 over policy version, tool, arguments, session, turn, call and what the tool adds, in
+    /// hexadecimal.
     pub hash: String,
     /// What an "always" would hold for: SHA-256 over policy version, tool and canonical arguments, in hexadecimal. `None`: it
     /// cannot be answered so.
@@ -248,6 +249,8 @@ pub struct NewApproval {
     pub shown: Option<Route>,
     /// The text of the question.
     pub question: Rendered,
+    /// It is sent at this instant at the earliest, so that nobody is woken; 0: at once. What is sent later passes it.
+    pub not_before: Timestamp,
     /// Counts as a no from then on.
     pub expires: Timestamp,
 }
@@ -259,6 +262,14 @@ pub struct Decided {
     pub call: CallId,
     /// The answer.
     pub verdict: Verdict,
+    /// The question.
+    pub id: ApprovalId,
+    /// The tool that was asked about.
+    pub tool: ToolName,
+    /// The arguments that were shown.
+    pub input: String,
+    /// What the answer is bound to ([`NewApproval::hash`]).
+    pub hash: String,
 }
 
 /// A tool call of a turn.

@@ -9,11 +9,13 @@
 //! that fails, the [`OpenVault`] is ahead of the store and must be dropped. Random bytes are arguments.
 
 mod header;
+mod slot;
 
 use crate::crypto::{self, Canonical};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use header::{Header, Listed};
+pub use slot::Slot;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use zeroize::Zeroizing;
@@ -39,7 +41,7 @@ pub struct SealedSecret {
     pub name: String,
     /// Grows with every change of any row; never comes again in this vault.
     pub version: u32,
-    /// For whom it is.
+    /// For whom it is: all of the program, or the agent, with a header ([`SealedSecret::slot`]).
     pub scope: String,
     /// The hosts to which it may be sent, sorted, each once.
     pub allowed_hosts: Vec<String>,
@@ -110,6 +112,12 @@ pub enum VaultError {
         "`{0}` is no host to send a secret to: use up to 32 names like api.example.com, without scheme, port or path"
     )]
     BadHost(String),
+    /// No such header can carry a secret.
+    #[error("`{0}` is no header to send a secret in: use one like `X-Api-Key` or `Authorization: Bearer`, and not Basic")]
+    BadHeader(String),
+    /// It cannot be sent in a header, or is too short to be found in what comes back.
+    #[error("a secret for the agent has 8 to 4096 visible ASCII characters without blanks")]
+    BadValue,
     /// Nothing, or too much.
     #[error("a secret has 1 to 65536 bytes, and this one has {0}")]
     BadLength(usize),
@@ -141,7 +149,7 @@ impl VaultError {
             | Self::Altered(_) => {
                 "restore the database from a backup; until it is known who wrote to it, replace the secrets at their services"
             }
-            Self::BadName(_) | Self::BadHost(_) | Self::BadLength(_) => "nothing was stored; try again",
+            Self::BadName(_) | Self::BadHost(_) | Self::BadHeader(_) | Self::BadValue | Self::BadLength(_) => "nothing was stored; try again",
             Self::NotFound(_) => "`blufio vault list` shows the names",
             Self::Full => "remove secrets that are not needed: `blufio vault rm NAME`",
         }
@@ -230,13 +238,42 @@ impl OpenVault {
         at: Timestamp,
         random: &[u8; 32],
     ) -> Result<VaultChange, VaultError> {
+        self.put_row(name, value, (SCOPE.to_owned(), hosts_of(hosts)?), at, random)
+    }
+
+    /// Puts in a secret that the agent may send to these hosts, in this header and no other way.
+    ///
+    /// # Errors
+    /// As with [`OpenVault::put`]; there is no host, or the value does not fit into a header. Nothing is changed.
+    pub fn put_for_agent(
+        &mut self,
+        name: &str,
+        value: &Secret,
+        (slot, hosts): (&Slot, &[String]),
+        at: Timestamp,
+        random: &[u8; 32],
+    ) -> Result<VaultChange, VaultError> {
+        slot::check_value(value)?;
+        if hosts.is_empty() {
+            return Err(VaultError::BadHost(String::new()));
+        }
+        self.put_row(name, value, (slot.scope(), hosts_of(hosts)?), at, random)
+    }
+
+    fn put_row(
+        &mut self,
+        name: &str,
+        value: &Secret,
+        (scope, allowed_hosts): (String, Vec<String>),
+        at: Timestamp,
+        random: &[u8; 32],
+    ) -> Result<VaultChange, VaultError> {
         if !is_name(name) {
             return Err(VaultError::BadName(name.chars().take(NAME_CHARS_MAX).collect()));
         }
         if value.expose().is_empty() || value.expose().len() > SECRET_BYTES_MAX {
             return Err(VaultError::BadLength(value.expose().len()));
         }
-        let allowed_hosts = hosts_of(hosts)?;
         if self.rows.len() >= SECRETS_MAX && !self.rows.contains_key(name) {
             return Err(VaultError::Full);
         }
@@ -245,7 +282,7 @@ impl OpenVault {
         let row = SealedSecret {
             name: name.to_owned(),
             version,
-            scope: SCOPE.to_owned(),
+            scope,
             allowed_hosts,
             salt: [0; 32],
             nonce: [0; 12],
@@ -370,7 +407,9 @@ fn hosts_of(hosts: &[String]) -> Result<Vec<String>, VaultError> {
     let mut all = BTreeSet::new();
     for host in hosts {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
-        if !(1..=HOST_CHARS_MAX).contains(&host.len()) || !host.bytes().all(fits) {
+        // Without a dot at its end a host has one spelling.
+        let whole = host.split('.').all(|label| !label.is_empty());
+        if !(1..=HOST_CHARS_MAX).contains(&host.len()) || !host.bytes().all(fits) || !whole {
             return Err(VaultError::BadHost(host.chars().take(HOST_CHARS_MAX).collect()));
         }
         all.insert(host.to_ascii_lowercase());

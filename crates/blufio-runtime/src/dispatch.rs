@@ -75,6 +75,8 @@ struct Lanes {
     chats: HashMap<i64, Bucket>,
     /// The whole account rests until then. Like the buckets, on the monotonic clock, which nobody sets.
     rest_until: Timestamp,
+    /// So do these chats, whatever is for them: the pause of a row holds for that row alone.
+    rests: HashMap<i64, Timestamp>,
 }
 
 /// Leave to send one row at once. Dropping it unused frees the chat.
@@ -110,6 +112,7 @@ impl Dispatcher {
             account,
             chats: HashMap::new(),
             rest_until: Timestamp(0),
+            rests: HashMap::new(),
         };
         Arc::new(Self {
             channel,
@@ -152,7 +155,7 @@ impl Dispatcher {
     pub fn is_free(&self, route: &Route) -> bool {
         let now = monotonic(self.clock.as_ref());
         let lanes = self.lock();
-        lanes.is_free(route.chat) && lanes.rest_until.since(now).is_zero()
+        lanes.is_free(route.chat) && lanes.resting(route.chat, now).is_zero()
     }
 
     /// Rows were committed for this chat: look for them.
@@ -316,6 +319,8 @@ impl Dispatcher {
             SendOutcome::NotSent { after: Some(after), everywhere, error } => {
                 if everywhere {
                     self.rest(after);
+                } else {
+                    self.lock().rest(row.route.chat, monotonic(self.clock.as_ref()), after);
                 }
                 (OutboxMark::Again { id, not_before: now.plus(after), free: true, error }, "rate_limited")
             }
@@ -392,9 +397,21 @@ impl Lanes {
         !self.all_waiting && !self.waiting.contains_key(&chat) && !self.busy.contains(&chat)
     }
 
+    /// Nothing is sent to this chat for so long.
+    fn rest(&mut self, chat: i64, now: Timestamp, pause: Duration) {
+        self.rests.retain(|_, until| !until.since(now).is_zero());
+        self.rests.insert(chat, now.plus(pause));
+    }
+
+    /// How long the server wants nothing for this chat.
+    fn resting(&self, chat: i64, now: Timestamp) -> Duration {
+        let rest = self.rests.get(&chat).map_or(Duration::ZERO, |until| until.since(now));
+        self.rest_until.since(now).max(rest)
+    }
+
     /// How long until this chat may get a message.
     fn wait(&mut self, chat: i64, now: Timestamp) -> Duration {
-        let resting = self.rest_until.since(now);
+        let resting = self.resting(chat, now);
         let (Some(rates), Some(account)) = (self.rates, self.account.as_mut()) else { return resting };
         let bucket = self.chats.entry(chat).or_insert_with(|| chat_bucket(&rates, chat, now));
         resting.max(account.wait(now)).max(bucket.wait(now))

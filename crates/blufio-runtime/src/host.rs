@@ -1,5 +1,6 @@
 //! The whole runtime: start, say, watch, ask, shut down.
 
+use crate::decision::{AT_TERMINAL, decision, is_decided};
 use crate::dispatch::{Dispatcher, Dispatchers};
 use crate::engine::{Adapters, Engine, Settings};
 use crate::events::Reader;
@@ -8,9 +9,10 @@ use crate::herald::{Herald, News, herald};
 use crate::intake::{self, ChannelIntake, Message};
 use crate::tasks::{Tasks, blocking};
 use blufio_core::access::{Principal, pairing_code};
+use blufio_core::approval::Verdict;
 use blufio_core::content::Content;
 use blufio_core::failpoint::{Failpoint, hit};
-use blufio_core::ids::{ChannelName, InboxId, OutboxId, SessionKey};
+use blufio_core::ids::{ApprovalId, ChannelName, GrantId, InboxId, OutboxId, SessionKey};
 use blufio_core::limits::SHUTDOWN;
 use blufio_core::money::MicroUsd;
 use blufio_core::port::{AnyChannel, ChannelError, ChannelHealth, Clock, StoreError};
@@ -26,7 +28,7 @@ use std::time::Duration;
 /// The session of the person at the machine itself.
 pub const LOCAL_SESSION: &str = "local:main";
 /// The channel of the shell and the control socket: answers are read from the rows, so nothing is sent.
-const LOCAL_CHANNEL: &str = "local";
+pub(crate) const LOCAL_CHANNEL: &str = "local";
 
 /// The name under which a working commit is stamped.
 const WRITER: &str = "writer";
@@ -222,6 +224,18 @@ impl Host {
             Ok(pairing)
         };
         self.engine.tasks.spawn("pairing", work).await.ok().flatten().unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Answers a question as the owner at this machine. False if it is not open, or does not take this answer.
+    pub async fn decide(&self, approval: ApprovalId, verdict: Verdict) -> Result<bool, StoreError> {
+        let batch = decision(approval, verdict, self.engine.adapters.clock.now());
+        Ok(is_decided(&intake::accept(&self.engine, batch).await?))
+    }
+
+    /// Takes an "always" back as the owner at this machine; false if none of that number holds.
+    pub async fn revoke(&self, grant: GrantId) -> Result<bool, StoreError> {
+        let Adapters { storage, clock, .. } = &self.engine.adapters;
+        storage.revoke(grant, AT_TERMINAL.to_owned(), clock.now()).await
     }
 
     /// Whether messages are taken and answered.

@@ -17,6 +17,7 @@ use blufio_core::port::{Boxed, Inbound, InboundKind, Intake, IntakeError, StoreE
 use blufio_core::record::{
     Accepted, ApprovalView, Batch, DecisionReplies, Draft, Fate, Item, Query, Route, Shared, Taken, View,
 };
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -28,6 +29,8 @@ const HELLO: &str =
     "Hello, I am Blufio, your agent. Write to me as you would to a person. /help lists what else I understand.";
 const UNREADABLE: &str = "There is nothing in this message that I can read.";
 const NOT_AN_OWNER: &str = "Only an owner may answer questions.";
+const SECRET_SENT: &str = "Your message held what looks like a key or a password. I have kept the rest without it and not read it. \
+     Please delete it in the chat; `blufio vault set NAME` on the machine is the place for secrets.";
 const LATE: &str = "That question was answered before, or nobody waits for it any more.";
 /// Albums that were said to the agent, whose further pieces belong to it. Full: the oldest is forgotten.
 const ALBUMS_MAX: usize = 64;
@@ -109,9 +112,11 @@ impl ChannelIntake {
         let fate = self.fate(account, kind, &rules).await;
         metrics::counter!("blufio_inbound_total", "channel" => self.channel.to_string(), "fate" => fate_word(&fate))
             .increment(1);
-        // Nothing of what a stranger wrote is kept.
+        // Nothing of what a stranger wrote is kept, and no secret.
         let strange = matches!(fate, Fate::Drop { .. } | Fate::Pair { .. } | Fate::Link { .. });
-        Item { update, fingerprint, raw: if strange { Shared::from([]) } else { raw }, fate }
+        let secret = || matches!(self.engine.settings.leaks.redact(&String::from_utf8_lossy(&raw)), Cow::Owned(_));
+        let raw = if strange || secret() { Shared::from([]) } else { raw };
+        Item { update, fingerprint, raw, fate }
     }
 
     async fn fate(&self, account: i64, kind: InboundKind, rules: &AccessRules) -> Fate {
@@ -124,7 +129,10 @@ impl ChannelIntake {
                 Access::Granted(_) if text.trim().is_empty() || text.len() > INBOUND_TEXT_BYTES_MAX => {
                     Fate::Drop { reason: "unreadable" }
                 }
-                Access::Granted(_) => Fate::Edit { session: known(session, sender.chat, rules), message, text },
+                Access::Granted(principal) => {
+                    let text = without_secrets(&self.engine, &principal, Content::words(text)).text;
+                    Fate::Edit { session: known(session, sender.chat, rules), message, text }
+                }
                 Access::Overheard { .. } => Fate::Drop { reason: "not_addressed" },
                 Access::MayPair => refused(Refusal::Stranger),
                 Access::Refused(refusal) => refused(refusal),
@@ -139,6 +147,7 @@ impl ChannelIntake {
                         fate(&self.engine, message).await
                     }
                     Access::Overheard { keep } => {
+                        let content = without_secrets(&self.engine, &Principal::Person(sender.user.to_string()), content);
                         Fate::Overhear { session, heard: Overheard { name, text: overheard(content) }, keep }
                     }
                     Access::MayPair => self.stranger(account, sender.user, name, &route, &content.text),
@@ -301,9 +310,7 @@ pub(crate) async fn fate(engine: &Arc<Engine>, message: Message) -> Fate {
         command @ (Some(Command::New | Command::Model(_) | Command::Retry | Command::Timezone(_)) | None) => {
             // Whom a command was addressed to is settled here; text that only looks like one is left as it is.
             let text = if command.is_some() { strip_addressee(content.text) } else { content.text };
-            // Whoever sends a secret does not want it in a conversation.
-            let text = engine.settings.leaks.redact(&text).into_owned();
-            let content = Content { text, ..content };
+            let content = without_secrets(engine, &principal, Content { text, ..content });
             let when_full = first(engine.drafts(&route, QUEUE_FULL, None));
             let pending_max = engine.settings.pending_messages;
             Fate::Queue { session, route, principal, content, album, when_full, pending_max }
@@ -321,6 +328,23 @@ fn known(session: SessionKey, chat: i64, rules: &AccessRules) -> SessionKey {
     let parts: Vec<&str> =
         session.as_str().split(':').map(|part| if part == old { new.as_str() } else { part }).collect();
     SessionKey::new(parts.join(":"))
+}
+
+/// What is kept of a message: no secrets, neither one of ours nor what looks like one. Who sent it is told, if it is an owner.
+fn without_secrets(engine: &Engine, principal: &Principal, mut content: Content) -> Content {
+    let leaks = &engine.settings.leaks;
+    let mut found = false;
+    for text in std::iter::once(&mut content.text).chain(content.quotes.iter_mut().map(|quote| &mut quote.text)) {
+        if let Cow::Owned(clean) = leaks.redact(text) {
+            *text = clean;
+            found = true;
+        }
+    }
+    if found && *principal == Principal::Owner {
+        let text = SECRET_SENT.to_owned();
+        engine.herald.say(News::Tell { topic: "a secret was sent".to_owned(), text, about: None });
+    }
+    content
 }
 
 /// One line of what was said and not to us.

@@ -4,6 +4,7 @@
 //! shutdown. It names no concrete adapter.
 
 pub mod clock;
+pub mod decision;
 mod dispatch;
 mod engine;
 mod events;

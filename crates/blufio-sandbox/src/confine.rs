@@ -83,7 +83,7 @@ pub fn confine_server(paths: &ServerPaths) -> Result<Walls, SetupError> {
     up().map_err(io::Error::other).map_err(SetupError::at("the server cannot be confined"))
 }
 
-/// Read by every server: name lookup, certificates, the time, randomness for SQLite. `/etc` as a whole, since the files there
+/// Read by every server: name lookup, certificates, the time, randomness. `/etc` as a whole, since the files there
 /// are replaced rather than changed (a new `resolv.conf` is a new file, which a rule for the old one would not cover).
 fn always_read() -> Vec<PathBuf> {
     let fixed = [
@@ -93,6 +93,8 @@ fn always_read() -> Vec<PathBuf> {
         "/usr/local/share/ca-certificates",
         "/usr/lib/ssl",
         "/dev/urandom",
+        // A static binary finds no `getrandom` by name, and its libraries then wait at this one before they read the other.
+        "/dev/random",
         "/run/systemd/resolve",
     ];
     let mut paths: Vec<PathBuf> = fixed.iter().map(PathBuf::from).collect();

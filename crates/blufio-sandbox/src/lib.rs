@@ -44,6 +44,16 @@ pub use spawner::run as run_spawner;
 
 use std::path::{Path, PathBuf};
 
+/// Ends this process with an exit code, and nothing else: handlers of libraries for the end of a process do not run. OpenSSL's
+/// frees what threads that are still busy use, and a process that aborts on its way out looks like a crash to its service
+/// manager. Flush what was written before.
+pub fn end_process(code: u8) -> ! {
+    #[cfg(target_os = "linux")]
+    sys::exit(code.into());
+    #[cfg(not(target_os = "linux"))]
+    std::process::exit(code.into())
+}
+
 /// The first argument with which this binary is the spawner.
 pub const SPAWNER: &str = "__spawner";
 

@@ -62,7 +62,7 @@ pub(crate) fn ask(
     record_question(connection, &new.id, None, at)?;
     let buttons = buttons(&new.id, new.grant.is_some());
     match shown {
-        Some(route) => show(connection, &new.id, (route, &new.question, buttons), continues, at),
+        Some(route) => show(connection, &new.id, (route, &new.question, buttons), (continues, new.not_before), at),
         None => Ok(Vec::new()),
     }
 }
@@ -110,11 +110,11 @@ fn show(
     connection: &Connection,
     id: &ApprovalId,
     (route, question, buttons): (&Route, &Rendered, Vec<Button>),
-    continues: Option<OutboxId>,
+    (continues, not_before): (Option<OutboxId>, Timestamp),
     at: Timestamp,
 ) -> Done<Vec<GivenUp>> {
     let payload = Payload::Question { approval: id.clone(), buttons };
-    let draft = Draft { payload, ..Draft::text(route.clone(), question.clone()) };
+    let draft = Draft { payload, not_before, ..Draft::text(route.clone(), question.clone()) };
     let reply = outbox::Reply { continues, ..outbox::Reply::default() };
     let Committed { outbox, given_up } = outbox::enqueue(connection, std::slice::from_ref(&draft), &reply, at)?;
     let row = outbox.first().map(|row| row.0);
@@ -192,7 +192,8 @@ pub(crate) fn decide(connection: &Connection, decision: &Decision<'_>, now: Time
 pub(crate) fn decided(connection: &Connection, session: SessionId, turn: TurnNumber) -> Done<Vec<Decided>> {
     rows::all(
         connection,
-        "SELECT call_id, approvals.state = 'approved', always FROM approvals JOIN tool_runs USING (session, turn, call_id)
+        "SELECT call_id, approvals.state = 'approved', always, approvals.id, tool, approvals.input, hash
+         FROM approvals JOIN tool_runs USING (session, turn, call_id)
          WHERE session = ?1 AND turn = ?2 AND approvals.state IN ('pending', 'approved', 'denied')
            AND approvals.state <> 'pending' AND tool_runs.state = 'awaiting_approval'
          ORDER BY decided_at, place",
@@ -204,7 +205,9 @@ pub(crate) fn decided(connection: &Connection, session: SessionId, turn: TurnNum
                 (true, false) => Verdict::Allow,
                 (false, _) => Verdict::Deny,
             };
-            Ok(Decided { call: CallId::new(call), verdict })
+            let (id, tool): (String, String) = (row.get(3)?, row.get(4)?);
+            let (id, tool) = (ApprovalId::new(id), ToolName::new(tool));
+            Ok(Decided { call: CallId::new(call), verdict, id, tool, input: row.get(5)?, hash: row.get(6)? })
         },
     )
 }
@@ -213,8 +216,9 @@ pub(crate) fn decided(connection: &Connection, session: SessionId, turn: TurnNum
 pub(crate) fn open(connection: &Connection, at: Timestamp) -> Done<Vec<ApprovalView>> {
     rows::all(
         connection,
-        "SELECT approvals.id, key, tool, input, expires FROM approvals JOIN sessions ON sessions.id = session
-         WHERE state = 'pending' AND expires > ?1 ORDER BY created, approvals.id",
+        "SELECT approvals.id, key, tool, input, expires, turns.principal_id, created, hash, grant_hash IS NOT NULL
+         FROM approvals JOIN turns USING (session, turn) JOIN sessions ON sessions.id = session
+         WHERE approvals.state = 'pending' AND expires > ?1 ORDER BY created, approvals.id",
         [at.0],
         |row| {
             let (id, session, tool): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
@@ -223,6 +227,10 @@ pub(crate) fn open(connection: &Connection, at: Timestamp) -> Done<Vec<ApprovalV
                 session: SessionKey::new(session),
                 tool: ToolName::new(tool),
                 input: row.get(3)?,
+                asked_by: row.get(5)?,
+                asked: rows::time(row, 6)?,
+                hash: row.get(7)?,
+                grantable: row.get(8)?,
                 expires: rows::time(row, 4)?,
             })
         },
@@ -334,7 +342,7 @@ pub(crate) fn ask_again(connection: &Connection, again: &Again<'_>, at: Timestam
     )?;
     record_question(connection, fresh, Some(void), at)?;
     // It was just sent there, so the chat is open.
-    show(connection, fresh, (&route, question, buttons.to_vec()), None, at).map(drop)
+    show(connection, fresh, (&route, question, buttons.to_vec()), (None, Timestamp(0)), at).map(drop)
 }
 
 /// As [`ask_again`], under an id by SQLite's chance: the same words with the new id in the old one's place.

@@ -6,6 +6,7 @@
 use crate::fault::{Done, broken};
 use crate::rows;
 use blufio_core::audit::{AuditEntry, AuditHead, AuditVerdict, Checker, Link, SALT_BYTES, StoredLink, detail_hash, seal};
+use blufio_core::crypto::same;
 use blufio_core::ids::{SessionId, SessionKey};
 use blufio_core::record::AuditView;
 use blufio_core::time::Timestamp;
@@ -22,6 +23,19 @@ pub(crate) fn arm(connection: &Connection, key: Option<Zeroizing<[u8; 32]>>) -> 
         let hash: [u8; 32] = call.get(0)?;
         Ok(key.as_ref().map_or_else(Vec::new, |key| seal(key, &hash).to_vec()))
     })
+}
+
+/// Makes the seals anew with another key. A seal that the old key did not make stays what it is: a forged entry must not
+/// become a good one by a change of keys.
+pub(crate) fn reseal(connection: &Connection, old: &[u8; 32], new: &[u8; 32]) -> Done<()> {
+    let (old, new) = (Zeroizing::new(*old), Zeroizing::new(*new));
+    connection.create_scalar_function("audit_reseal", 2, FunctionFlags::SQLITE_DIRECTONLY, move |call| {
+        let (hash, mac): (Vec<u8>, Vec<u8>) = (call.get(0)?, call.get(1)?);
+        let hash = <[u8; 32]>::try_from(hash).ok().filter(|hash| same(&seal(&old, hash), &mac));
+        Ok(hash.map_or(mac, |hash| seal(&new, &hash).to_vec()))
+    })?;
+    rows::change(connection, "UPDATE audit SET mac = audit_reseal(hash, mac)", [])?;
+    Ok(())
 }
 
 /// Appends entries, in order.

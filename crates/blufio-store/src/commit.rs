@@ -379,6 +379,7 @@ fn is_progress(input: &Input) -> bool {
         | Input::CallFailed { .. }
         | Input::ToolDone { .. }
         | Input::Decided { .. }
+        | Input::Void { .. }
         | Input::Fired { .. }
         | Input::Stop
         | Input::Panicked => true,

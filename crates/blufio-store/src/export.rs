@@ -4,9 +4,16 @@
 //! A copy that was not finished is removed at the next start ([`clean`]). Nothing is ever changed in place. The caller holds
 //! the data folder's lock.
 
+use crate::fault::Done;
 use crate::open::{self, OpenError};
+use crate::{audit, vault};
+use blufio_core::audit::AuditEntry;
 use blufio_core::failpoint::{Failpoint, hit};
 use blufio_core::keys::DatabaseKey;
+use blufio_core::port::StoreError;
+use blufio_core::record::Vault;
+use blufio_core::time::Timestamp;
+use blufio_core::vault::VaultChange;
 use rusqlite::{Connection, OpenFlags, params};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -30,20 +37,42 @@ pub fn encrypt(
     key: &DatabaseKey,
     progress: impl FnMut(u64, u64) + Send + 'static,
 ) -> Result<(), OpenError> {
-    replace(path, (None, key), progress, &hit)
+    replace(path, (None, key), None, progress, &hit)
 }
 
-/// Gives an encrypted database another key, in the same way.
+/// What becomes another along with the database's key, in the copy, before anything counts.
+pub struct Rewrite {
+    /// The key that sealed the audit log, and the one that seals it from now on.
+    pub audit_keys: [Zeroizing<[u8; 32]>; 2],
+    /// The vault's header as it is, and what takes its place; `None`: there is no vault.
+    pub vault: Option<(Vec<u8>, VaultChange)>,
+    /// What the audit log says about it, and when.
+    pub audit: (Vec<AuditEntry>, Timestamp),
+}
+
+/// Gives an encrypted database another key, in the same way, and with it everything in it that hangs on another key.
 ///
 /// # Errors
-/// As [`encrypt`], and if `old` is not its key.
+/// As [`encrypt`]; `old` is not its key, or the vault is not the one that was to be replaced.
 pub fn rekey(
     path: &Path,
-    old: &DatabaseKey,
-    new: &DatabaseKey,
+    (old, new): (&DatabaseKey, &DatabaseKey),
+    rewrite: &Rewrite,
     progress: impl FnMut(u64, u64) + Send + 'static,
 ) -> Result<(), OpenError> {
-    replace(path, (Some(old), new), progress, &hit)
+    replace(path, (Some(old), new), Some(rewrite), progress, &hit)
+}
+
+/// Whether an encrypted database opens with this key. Nothing is changed.
+///
+/// # Errors
+/// It cannot be read, is plain, or not ours.
+pub fn opens(path: &Path, key: &DatabaseKey) -> Result<bool, OpenError> {
+    match open::bare(path, Some(key), OpenFlags::SQLITE_OPEN_READ_ONLY) {
+        Ok(_) => Ok(true),
+        Err(OpenError::WrongKey) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Removes a copy that was not finished.
@@ -58,13 +87,16 @@ pub(crate) fn clean(path: &Path) -> io::Result<()> {
 fn replace(
     path: &Path,
     (old, new): (Option<&DatabaseKey>, &DatabaseKey),
+    rewrite: Option<&Rewrite>,
     progress: impl FnMut(u64, u64) + Send + 'static,
     reached: &dyn Fn(Failpoint),
 ) -> Result<(), OpenError> {
     clean(path).map_err(OpenError::File)?;
     reached(Failpoint::ExportBeforeWrite);
     let copy = beside(path, ".new");
-    let written = write(path, old, (&copy, new), progress).and_then(|()| check(&copy, new));
+    let written = write(path, old, (&copy, new), progress)
+        .and_then(|()| rewrite.map_or(Ok(()), |rewrite| amend(&copy, new, rewrite)))
+        .and_then(|()| check(&copy, new));
     if written.is_err()
         && let Err(error) = clean(path)
     {
@@ -138,6 +170,26 @@ fn compare(connection: &Connection) -> Result<(), OpenError> {
         }
     }
     Ok(())
+}
+
+/// Changes in the copy what hangs on other keys.
+fn amend(copy: &Path, key: &DatabaseKey, rewrite: &Rewrite) -> Result<(), OpenError> {
+    let mut connection = open::bare(copy, Some(key), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.execute_batch("PRAGMA temp_store = MEMORY; PRAGMA secure_delete = ON; PRAGMA journal_mode = MEMORY;")?;
+    let [old, new] = &rewrite.audit_keys;
+    audit::arm(&connection, Some(new.clone()))?;
+    let transaction = connection.transaction()?;
+    let change = || -> Done<()> {
+        audit::reseal(&transaction, old, new)?;
+        let (entries, at) = &rewrite.audit;
+        match &rewrite.vault {
+            Some((over, change)) => vault::keep(&transaction, Some(over), change, entries, *at),
+            None if vault::vault(&transaction)? == Vault::default() => audit::append(&transaction, entries, *at),
+            None => Err(StoreError::Stale("the vault").into()),
+        }
+    };
+    change().map_err(|fault| OpenError::Database(StoreError::from(fault).to_string()))?;
+    Ok(transaction.commit()?)
 }
 
 /// The copy opens alone with its key, every page of it is authentic, and it is on the disk.
@@ -216,112 +268,4 @@ fn remove(path: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
-    use super::*;
-    use std::cell::RefCell;
-
-    fn key(byte: u8) -> DatabaseKey {
-        DatabaseKey::new([byte; 48])
-    }
-
-    /// A database with some rows of every kind of table, and a word that is easily found.
-    fn filled(path: &Path, key: Option<&DatabaseKey>) {
-        let connection = open::writer(path, key, None).unwrap();
-        for number in 0..300 {
-            connection
-                .execute("INSERT INTO sessions (key, last_at) VALUES (?1, ?2)", params![format!("canary:{number}"), number])
-                .unwrap();
-        }
-        connection.execute("INSERT INTO cursors VALUES ('telegram', 7, 4)", []).unwrap();
-        connection.execute("DELETE FROM sessions WHERE id > 290", []).unwrap();
-    }
-
-    /// What a database says about itself, if it opens with this key and is sound.
-    fn content(path: &Path, key: Option<&DatabaseKey>) -> Option<(i64, i64, i64, Vec<i64>)> {
-        let connection = open::writer(path, key, None).ok()?;
-        let one = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
-        let sound: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
-        assert_eq!(sound, "ok");
-        let pragmas = ["user_version", "auto_vacuum", "application_id"];
-        Some((
-            one("SELECT count(*) FROM sessions"),
-            one("SELECT cursor FROM cursors"),
-            one("SELECT seq FROM sqlite_sequence WHERE name = 'sessions'"),
-            pragmas.iter().map(|name| one(&format!("PRAGMA {name}"))).collect(),
-        ))
-    }
-
-    fn files(folder: &Path) -> Vec<String> {
-        let mut names: Vec<String> = fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    }
-
-    /// Replaces, and at every failpoint copies what a process that is killed there leaves behind.
-    fn killed_everywhere(old: Option<DatabaseKey>) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("blufio.db");
-        filled(&path, old.as_ref());
-        let expected = content(&path, old.as_ref()).unwrap();
-        let deaths = RefCell::new(Vec::new());
-        let reached = |_: Failpoint| {
-            let copy = tempfile::tempdir().unwrap();
-            for name in files(folder.path()) {
-                fs::copy(folder.path().join(&name), copy.path().join(&name)).unwrap();
-            }
-            deaths.borrow_mut().push(copy);
-        };
-        replace(&path, (old.as_ref(), &key(2)), |_, _| {}, &reached).unwrap();
-        assert_eq!(files(folder.path()), ["blufio.db"]);
-        let deaths = deaths.into_inner();
-        assert_eq!(deaths.len(), 6);
-        for (number, death) in deaths.iter().enumerate() {
-            let path = death.path().join("blufio.db");
-            let renamed = number >= 3;
-            let with_old = content(&path, old.as_ref());
-            let with_new = content(&path, Some(&key(2)));
-            assert_eq!((with_old.is_some(), with_new.is_some()), (!renamed, renamed), "death {number}");
-            assert_eq!(with_old.or(with_new), Some(expected.clone()), "death {number}");
-            assert_eq!(files(death.path()), ["blufio.db"], "what was not finished is removed");
-        }
-        assert_eq!(content(&path, Some(&key(2))), Some(expected));
-    }
-
-    #[test]
-    fn exactly_one_state_opens_wherever_encrypting_is_killed() {
-        killed_everywhere(None);
-    }
-
-    #[test]
-    fn exactly_one_state_opens_wherever_a_change_of_keys_is_killed() {
-        killed_everywhere(Some(key(1)));
-    }
-
-    #[test]
-    fn nothing_plain_is_left() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("blufio.db");
-        filled(&path, None);
-        let has = |needle: &[u8]| fs::read(&path).unwrap().windows(needle.len()).any(|bytes| bytes == needle);
-        assert!(has(b"canary:1") && has(b"SQLite format 3"));
-        let steps = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
-        let seen = std::sync::Arc::clone(&steps);
-        let mut old = File::open(&path).unwrap();
-        encrypt(&path, &key(2), move |done, total| seen.lock().unwrap().push((done, total))).unwrap();
-        assert!(!has(b"canary") && !has(b"SQLite format 3") && !has(b"sessions"));
-        let mut left = Vec::new();
-        io::Read::read_to_end(&mut old, &mut left).unwrap();
-        assert!(!left.is_empty() && left.iter().all(|byte| *byte == 0), "the old content was overwritten");
-        assert!(steps.lock().unwrap().iter().all(|(done, total)| done <= total));
-        assert_eq!(fs::metadata(&path).map(|file| std::os::unix::fs::MetadataExt::mode(&file) & 0o777).unwrap(), 0o600);
-        let again = encrypt(&path, &key(2), |_, _| {});
-        assert!(matches!(again, Err(OpenError::Plain | OpenError::Encrypted)), "{again:?}");
-        let wrong = rekey(&path, &key(3), &key(4), |_, _| {});
-        assert!(matches!(wrong, Err(OpenError::WrongKey)), "{wrong:?}");
-        assert_eq!(files(folder.path()), ["blufio.db"]);
-    }
-}
+mod tests;

@@ -28,7 +28,7 @@ mod view;
 mod writer;
 
 pub use blobs::FileBlobs;
-pub use export::{encrypt, rekey};
+pub use export::{Rewrite, encrypt, opens, rekey};
 pub use open::{BYTES_MAX, OpenError, schema};
 
 use blufio_core::audit::{AuditEntry, AuditHead, AuditVerdict};
@@ -52,6 +52,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
+use tokio::sync::mpsc;
 use writer::{Job, Work, Writer};
 use zeroize::Zeroizing;
 
@@ -98,13 +99,16 @@ pub struct Store {
     /// This process has taken the store over; only then may it say that it left in good order.
     recovered: AtomicBool,
     audit_key: Option<Zeroizing<[u8; 32]>>,
+    clock: Arc<dyn Clock>,
 }
 
 enum Engine {
     Threads {
         writer: Option<Arc<Lanes<Work>>>,
         readers: Arc<Lanes<Box<dyn Job>>>,
-        threads: Vec<JoinHandle<()>>,
+        threads: Mutex<Vec<JoinHandle<()>>>,
+        /// Gives nothing; ends when every thread has let go of its connection.
+        ended: tokio::sync::Mutex<mpsc::Receiver<()>>,
     },
     /// `None` in the writer's place once closed, or if the role may not write.
     Inline {
@@ -143,7 +147,8 @@ impl Store {
                 threads(writer, readers).map_err(OpenError::File)?
             }
         };
-        Ok(Self { engine, commits, recovered: AtomicBool::new(false), audit_key: options.audit_key })
+        let Options { clock, audit_key, .. } = options;
+        Ok(Self { engine, commits, recovered: AtomicBool::new(false), audit_key, clock })
     }
 
     /// Transactions committed by this process, for tests and metrics.
@@ -211,16 +216,22 @@ impl Store {
 impl Drop for Store {
     /// Everything that was taken is served, then the files are closed.
     fn drop(&mut self) {
-        if let Engine::Threads { writer, readers, threads } = &mut self.engine {
+        if let Engine::Threads { writer, readers, threads, .. } = &mut self.engine {
             readers.close();
             if let Some(writer) = writer {
                 writer.close();
             }
-            for thread in threads.drain(..) {
-                if thread.join().is_err() {
-                    tracing::error!("a thread of the store panicked");
-                }
-            }
+            join(threads);
+        }
+    }
+}
+
+/// Waits until the threads are gone, with everything that libraries keep per thread.
+fn join(threads: &Mutex<Vec<JoinHandle<()>>>) {
+    let threads = std::mem::take(&mut *threads.lock().unwrap_or_else(PoisonError::into_inner));
+    for thread in threads {
+        if thread.join().is_err() {
+            tracing::error!("a thread of the store panicked");
         }
     }
 }
@@ -244,21 +255,32 @@ impl<J> Drop for Ending<J> {
 /// Starts the threads; the only place that does.
 fn threads(writer: Option<Writer>, readers: Vec<Reader>) -> std::io::Result<Engine> {
     let mut threads = Vec::new();
+    // Nothing is ever sent: a receiver learns when all senders are gone.
+    let (running, ended) = mpsc::channel(1);
     let lanes = match writer {
         Some(writer) => {
             let lanes = Arc::new(Lanes::new());
-            let ending = Ending(Arc::clone(&lanes));
-            threads.push(Builder::new().name("store-writer".to_owned()).spawn(move || write_all(&ending.0, &writer))?);
+            let (ending, running) = (Ending(Arc::clone(&lanes)), running.clone());
+            threads.push(Builder::new().name("store-writer".to_owned()).spawn(move || {
+                write_all(&ending.0, &writer);
+                drop(writer);
+                drop(running);
+            })?);
             Some(lanes)
         }
         None => None,
     };
     let reads = Arc::new(Lanes::new());
     for reader in readers {
-        let ending = Ending(Arc::clone(&reads));
-        threads.push(Builder::new().name("store-reader".to_owned()).spawn(move || read_all(&ending.0, &reader))?);
+        let (ending, running) = (Ending(Arc::clone(&reads)), running.clone());
+        threads.push(Builder::new().name("store-reader".to_owned()).spawn(move || {
+            read_all(&ending.0, &reader);
+            drop(reader);
+            drop(running);
+        })?);
     }
-    Ok(Engine::Threads { writer: lanes, readers: reads, threads })
+    let (threads, ended) = (Mutex::new(threads), tokio::sync::Mutex::new(ended));
+    Ok(Engine::Threads { writer: lanes, readers: reads, threads, ended })
 }
 
 fn write_all(lanes: &Lanes<Work>, writer: &Writer) {
@@ -410,9 +432,15 @@ impl Storage for Store {
         }
         self.alone(|connection| writer::checkpoint(connection, CLOSE_PATIENCE)).await?;
         match &self.engine {
-            Engine::Threads { writer, readers, .. } => {
+            Engine::Threads { writer, readers, threads, ended } => {
                 readers.close();
                 writer.iter().for_each(|writer| writer.close());
+                // What the process does at its very end would meet threads that still encrypt.
+                let mut ended = ended.lock().await;
+                tokio::select! {
+                    _ = ended.recv() => join(threads),
+                    () = self.clock.sleep(CLOSE_PATIENCE) => tracing::warn!("the database is closed while somebody still reads"),
+                }
             }
             Engine::Inline { writer, .. } => *writer.lock().unwrap_or_else(PoisonError::into_inner) = None,
         }

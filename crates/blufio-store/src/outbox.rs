@@ -148,8 +148,8 @@ pub(crate) fn waiting(connection: &Connection) -> Done<u32> {
     Ok(rows::first(connection, sql, [], |row| Ok(row.get(0)?))?.unwrap_or(0))
 }
 
-/// The oldest unfinished row of each chat, if nothing is being sent there. A notice that must wait, and its later parts that
-/// wait for it, are passed by everything else.
+/// The oldest unfinished row of each chat, if nothing is being sent there. A notice or question that must wait, and its later parts
+/// that wait for it, are passed by everything else.
 pub(crate) fn heads(connection: &Connection, channel: &ChannelName, limit: u32, at: Timestamp) -> Done<Vec<OutboxRow>> {
     rows::all(
         connection,
@@ -157,15 +157,15 @@ pub(crate) fn heads(connection: &Connection, channel: &ChannelName, limit: u32, 
                 maybe_duplicate, at, kind, payload
          FROM outbox AS row
          WHERE state IN ('queued', 'sending') AND channel = ?1 AND state = 'queued'
-           AND NOT (kind = 'notice' AND not_before > ?3)
+           AND NOT (kind IN ('notice', 'question') AND not_before > ?3)
            AND NOT EXISTS (SELECT 1 FROM outbox AS other
                            WHERE other.state IN ('queued', 'sending') AND other.channel = row.channel
                              AND other.account = row.account AND other.chat = row.chat
                              AND (other.state = 'sending' OR (other.id < row.id AND (
-                                 other.reply = row.reply OR other.kind <> 'notice' OR NOT EXISTS (
+                                 other.reply = row.reply OR other.kind NOT IN ('notice', 'question') OR NOT EXISTS (
                                      SELECT 1 FROM outbox AS part
                                      WHERE part.state IN ('queued', 'sending') AND part.reply = other.reply
-                                       AND part.id <= other.id AND part.kind = 'notice' AND part.not_before > ?3)))))
+                                       AND part.id <= other.id AND part.kind IN ('notice', 'question') AND part.not_before > ?3)))))
          ORDER BY id LIMIT ?2",
         params![channel.as_str(), limit, at.0],
         |row| {

@@ -53,7 +53,7 @@ fn sum(connection: &Connection, condition: &str, parameters: impl rusqlite::Para
 fn status(connection: &Connection, at: Timestamp) -> Done<StoreStatus> {
     let yesterday = at.0.saturating_sub(DAY_MS);
     let oldest = "SELECT min(at) FROM outbox
-                  WHERE state IN ('queued', 'sending') AND NOT (kind = 'notice' AND not_before > ?1)";
+                  WHERE state IN ('queued', 'sending') AND NOT (kind IN ('notice', 'question') AND not_before > ?1)";
     let oldest: Option<i64> = rows::first(connection, oldest, [at.0], |row| Ok(row.get(0)?))?.flatten();
     let turns =
         rows::all(connection, "SELECT coalesce(outcome, 'running'), count(*) FROM turns GROUP BY 1", [], |row| {

@@ -53,14 +53,28 @@ pub fn open(path: &Path) -> rusqlite::Result<Connection> {
     open_as(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
 }
 
+/// Opens a database for looking at it with a key of the caller's.
+///
+/// # Errors
+/// As [`open_read_only`].
+pub fn open_with(path: &Path, key: &DatabaseKey) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    unlock(&connection, key)?;
+    Ok(connection)
+}
+
+fn unlock(connection: &Connection, key: &DatabaseKey) -> rusqlite::Result<()> {
+    let key = key.reveal();
+    connection.execute_batch(&format!("PRAGMA cipher_log_level = NONE; PRAGMA key = \"x'{}'\";", key.as_str()))
+}
+
 fn open_as(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, access)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     if !is_plain(path)
         && let Some(key) = key(path)
     {
-        let key = key.reveal();
-        connection.execute_batch(&format!("PRAGMA cipher_log_level = NONE; PRAGMA key = \"x'{}'\";", key.as_str()))?;
+        unlock(&connection, &key)?;
     }
     Ok(connection)
 }

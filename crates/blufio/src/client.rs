@@ -4,15 +4,17 @@
 
 use crate::doctor::Service;
 use crate::failure::Failure;
-use crate::vault::{Depth, Kept};
+use crate::vault::{Depth, Kept, Use};
 use blufio_adapters::egress::EgressError;
 use blufio_adapters::egress::local::{Answer, Events, Local};
+use blufio_core::approval::Verdict;
 use blufio_core::audit::AuditVerdict;
 use blufio_core::event::Event;
-use blufio_core::ids::{ChannelName, InboxId, OutboxId, SessionKey, TurnNumber};
+use blufio_core::ids::{ApprovalId, ChannelName, GrantId, InboxId, OutboxId, SessionKey, TurnNumber};
+use blufio_core::keys::RootKey;
 use blufio_core::port::ChannelHealth;
 use blufio_core::record::{
-    ApprovalView, AuditView, ChannelView, InboxView, MessageView, Pairing, PairingRequest, SessionView, TurnView,
+    ApprovalView, AuditView, ChannelView, Grant, InboxView, MessageView, Pairing, PairingRequest, SessionView, TurnView,
 };
 use blufio_core::secret::Secret;
 use blufio_core::time::Timestamp;
@@ -24,6 +26,8 @@ use std::path::Path;
 
 /// The socket's name in the data folder.
 const SOCKET: &str = "blufio.sock";
+/// The status of everything that needs the root key, while the server has none.
+const LOCKED: u16 = 423;
 /// Characters of an answer that is not understood which are shown.
 const GARBLED_CHARS_MAX: usize = 200;
 
@@ -85,7 +89,10 @@ impl From<EgressError> for CallError {
 impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::Refused { message, hint, .. } => Self { hint, ..Self::new(message, Self::GENERAL) },
+            CallError::Refused { status, message, hint } => {
+                let code = if status == LOCKED { Self::PERMISSION } else { Self::GENERAL };
+                Self { hint, ..Self::new(message, code) }
+            }
             CallError::Absent => Self {
                 hint: Some("start it with `blufio serve`".to_owned()),
                 ..Self::new("no server is running", Self::UNAVAILABLE)
@@ -273,6 +280,18 @@ impl Client {
         accepted(self.local.get(&["healthz"], &[]).await?).map(drop)
     }
 
+    /// Whether it waits for its root key.
+    pub async fn is_locked(&self) -> Result<bool, CallError> {
+        let answer = self.local.get(&["readyz"], &[]).await?;
+        Ok(answer.status == 503 && answer.body == crate::gateway::locked::WORD.as_bytes())
+    }
+
+    /// Brings the root key to a server that waits for it.
+    pub async fn unlock(&self, root: &RootKey) -> Result<(), CallError> {
+        let body = json!({ "root_key": root.reveal().as_str() });
+        self.post::<serde_json::Value>(&["v1", "unlock"], &body).await.map(drop)
+    }
+
     /// Says something in a session. `client_id` names the message: saying it twice is saying it once.
     pub async fn say(&self, session: &SessionKey, client_id: &str, text: &str) -> Result<Said, CallError> {
         self.post(&["v1", "messages"], &json!({"session": session, "client_id": client_id, "text": text})).await
@@ -348,6 +367,26 @@ impl Client {
         self.get(&["v1", "approvals"], &[]).await
     }
 
+    /// Answers a question, named by its whole id.
+    pub async fn answer(&self, id: &ApprovalId, verdict: Verdict) -> Result<(), CallError> {
+        let (word, body) = match verdict {
+            Verdict::Allow => ("approve", json!({ "id": id })),
+            Verdict::Always => ("approve", json!({ "id": id, "always": true })),
+            Verdict::Deny => ("deny", json!({ "id": id })),
+        };
+        self.post::<serde_json::Value>(&["v1", "approvals", word], &body).await.map(drop)
+    }
+
+    /// What is always allowed, oldest first.
+    pub async fn grants(&self) -> Result<Vec<Grant>, CallError> {
+        self.get(&["v1", "grants"], &[]).await
+    }
+
+    /// Takes an "always" back.
+    pub async fn revoke(&self, grant: GrantId) -> Result<(), CallError> {
+        self.post::<serde_json::Value>(&["v1", "grants", "revoke"], &json!({ "grant": grant })).await.map(drop)
+    }
+
     /// How a channel is.
     pub async fn channel(&self, name: &ChannelName) -> Result<ChannelStatus, CallError> {
         self.get(&["v1", "channels", name.as_str()], &[]).await
@@ -374,9 +413,13 @@ impl Client {
         self.get(&["v1", "vault"], &[]).await
     }
 
-    /// Keeps a secret.
-    pub async fn vault_set(&self, name: &str, value: &Secret) -> Result<Kept, CallError> {
-        self.post(&["v1", "vault", "set"], &json!({"name": name, "value": value.expose()})).await
+    /// Keeps a secret. An older server that knows no use by the agent refuses one.
+    pub async fn vault_set(&self, name: &str, value: &Secret, by_agent: &Use) -> Result<Kept, CallError> {
+        let mut body = json!({"name": name, "value": value.expose()});
+        if *by_agent != Use::default() && let Some(body) = body.as_object_mut() {
+            body.insert("by_agent".to_owned(), json!(by_agent));
+        }
+        self.post(&["v1", "vault", "set"], &body).await
     }
 
     /// A secret, to be shown to the person at the terminal.

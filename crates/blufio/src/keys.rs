@@ -4,11 +4,12 @@
 //! beside the data, `keyslots.json` says which key belongs to it. What exists is never replaced: a missing or wrong key is
 //! refused, and the answer names the file. What is derived from the key, and how, is the core's business.
 
-use crate::config::resolved::Config;
+use crate::config::resolved::{Config, Unlock};
 use crate::config::sources::user_directory;
 use crate::config::Environment;
 use crate::doctor::KeyOrigin;
 use crate::failure::Failure;
+use crate::rotation;
 use blufio_core::keys::{InstallId, KeySlots, KeyTree, RootKey};
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
@@ -30,7 +31,7 @@ const ROOT_KEY: &str = "root.key";
 /// The key's name among systemd's credentials.
 const CREDENTIAL: &str = "blufio.root";
 /// Bytes of a key's file. Larger: refused.
-const KEY_FILE_BYTES_MAX: u64 = 4096;
+pub const KEY_FILE_BYTES_MAX: usize = 4096;
 /// Bytes of `keyslots.json`. Larger: refused.
 const SLOTS_BYTES_MAX: u64 = 64 * 1024;
 
@@ -65,6 +66,13 @@ impl KeySources {
     }
 }
 
+impl KeySources {
+    /// The files that a key may be in, and could be written to.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.named.iter().chain(&self.usual)
+    }
+}
+
 /// What the commands and the server work on.
 #[derive(Clone, Copy)]
 pub struct Installation<'a> {
@@ -85,6 +93,8 @@ pub enum Source {
     Descriptor,
     /// The environment.
     Variable,
+    /// Somebody with the recovery code, at the control socket.
+    Person,
 }
 
 impl Source {
@@ -95,6 +105,7 @@ impl Source {
             Self::File(path) => format!("the file {}", path.display()),
             Self::Descriptor => format!("the descriptor in {DESCRIPTOR_VARIABLE}"),
             Self::Variable => format!("the environment variable {KEY_VARIABLE}"),
+            Self::Person => "`blufio vault unlock`".to_owned(),
         }
     }
 
@@ -110,6 +121,7 @@ impl Source {
             Self::File(_) => "a copy of the data folder alone opens nothing; root on this machine can read it",
             Self::Descriptor => "as good as the parent process keeps it",
             Self::Variable => "little: every program of the same user could see it when the service was started",
+            Self::Person => "everything at rest: nothing on this machine opens it, and every start needs a person",
         }
     }
 }
@@ -137,14 +149,18 @@ pub fn existing(here: Installation<'_>) -> Result<Option<Keys>, Failure> {
         let database = here.config.data_dir.join(DATABASE);
         return if is_locked(&database)? { Err(slots_missing(&here.config.data_dir)) } else { Ok(None) };
     };
+    if let Some((root, source)) = rotation::interrupted(here, &slots)? {
+        return Ok(Some(Keys { tree: root.derive(&slots.install_id), root, source, made: false }));
+    }
     match found(here.sources)? {
-        Some((root, source)) => keys(here, root, &slots, source).map(Some),
+        Some((root, source)) => keys(&here.config.data_dir, root, &slots, source).map(Some),
         None => Err(key_missing(here)),
     }
 }
 
 /// The key of this data folder, which is made if nothing in it is locked yet. The caller holds the folder's lock.
 pub fn obtain(here: Installation<'_>) -> Result<Keys, Failure> {
+    rotation::settle(here)?;
     if let Some(keys) = existing(here)? {
         return Ok(keys);
     }
@@ -155,7 +171,24 @@ pub fn obtain(here: Installation<'_>) -> Result<Keys, Failure> {
     // The key first: killed in between, the next start finds it and goes on.
     let slots = KeySlots::new(InstallId(random()?), &root);
     write_slots(&here.config.data_dir, &slots)?;
-    Ok(Keys { made, ..keys(here, root, &slots, source)? })
+    Ok(Keys { made, ..keys(&here.config.data_dir, root, &slots, source)? })
+}
+
+/// The same for the server. `None`: there is a key, it is nowhere, and a person is to bring it.
+pub fn obtain_unless_locked(here: Installation<'_>) -> Result<Option<Keys>, Failure> {
+    let waits = here.config.unlock == Unlock::Socket;
+    if waits && slots(&here.config.data_dir)?.is_some() && found(here.sources)?.is_none() {
+        return Ok(None);
+    }
+    obtain(here).map(Some)
+}
+
+/// The keys of this data folder, opened with what a person brought.
+pub fn brought(data_dir: &Path, root: RootKey) -> Result<Keys, Failure> {
+    match slots(data_dir)? {
+        Some(slots) => keys(data_dir, root, &slots, Source::Person),
+        None => Err(slots_missing(data_dir)),
+    }
 }
 
 /// Makes the key in the file that was named, for `init`; without a named file, nothing is done.
@@ -166,13 +199,14 @@ pub fn make_named(here: Installation<'_>) -> Result<(), Failure> {
     }
 }
 
-fn keys(here: Installation<'_>, root: RootKey, slots: &KeySlots, source: Source) -> Result<Keys, Failure> {
+fn keys(data_dir: &Path, root: RootKey, slots: &KeySlots, source: Source) -> Result<Keys, Failure> {
     if slots.verify(&root).is_err() {
         return Err(Failure {
-            message: format!("the key does not belong to the data folder {}", here.config.data_dir.display()),
+            message: format!("the key does not belong to the data folder {}", data_dir.display()),
             cause: Some(format!("it came from {}, and {SLOTS} was made with another", source.words())),
             hint: Some(
-                "put the right key there, or name it with --root-key-file; with the recovery code: `blufio vault unlock`"
+                "put the right key there, or name it with --root-key-file; if it is the right one, restore keyslots.json from \
+                 a backup; with the recovery code: `blufio vault unlock`"
                     .to_owned(),
             ),
             code: Failure::PERMISSION,
@@ -183,7 +217,7 @@ fn keys(here: Installation<'_>, root: RootKey, slots: &KeySlots, source: Source)
 }
 
 /// The first source that has something; a source that is there and cannot be used is an error, never skipped.
-fn found(sources: &KeySources) -> Result<Option<(RootKey, Source)>, Failure> {
+pub fn found(sources: &KeySources) -> Result<Option<(RootKey, Source)>, Failure> {
     let parsed = |bytes: &[u8], source: Source| match RootKey::parse(bytes) {
         Ok(root) => Ok(Some((root, source))),
         Err(error) => {
@@ -223,7 +257,7 @@ fn found(sources: &KeySources) -> Result<Option<(RootKey, Source)>, Failure> {
 
 /// How strict a file is looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Manner {
+pub enum Manner {
     /// systemd has seen to its rights.
     Credential,
     /// Nobody else may read it, or put another in its place.
@@ -231,7 +265,7 @@ enum Manner {
 }
 
 /// The content of a key's file; `None`: there is none.
-fn read(path: &Path, manner: Manner) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+pub fn read(path: &Path, manner: Manner) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
     let source = match manner {
         Manner::Credential => Source::Credential(path.to_owned()),
         Manner::Private => Source::File(path.to_owned()),
@@ -261,8 +295,8 @@ fn read(path: &Path, manner: Manner) -> Result<Option<Zeroizing<Vec<u8>>>, Failu
 /// Reads a key; more than a key can have is not read.
 pub fn read_all(file: File) -> io::Result<Zeroizing<Vec<u8>>> {
     // Reserved at once: growing would leave copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(KEY_FILE_BYTES_MAX).unwrap_or(0)));
-    file.take(KEY_FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(KEY_FILE_BYTES_MAX));
+    file.take(KEY_FILE_BYTES_MAX as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -319,7 +353,8 @@ fn make(here: Installation<'_>) -> Result<(RootKey, Source, bool), Failure> {
     }
 }
 
-fn new_key() -> Result<RootKey, Failure> {
+/// A key that nobody has.
+pub fn new_key() -> Result<RootKey, Failure> {
     RootKey::parse(&*Zeroizing::new(random::<32>()?))
         .map_err(|error| Failure::internal("the system's random numbers are not random", &error))
 }
@@ -441,18 +476,19 @@ pub fn random<const N: usize>() -> Result<[u8; N], Failure> {
 }
 
 /// Lower-case hexadecimal digits.
-fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn private_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a new file for its owner alone, through to the disk.
+pub fn private_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
 
 /// Makes names in a folder durable.
-fn sync(folder: &Path) -> io::Result<()> {
+pub fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 

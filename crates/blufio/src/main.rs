@@ -7,6 +7,7 @@
 mod cli;
 mod client;
 mod config;
+mod credentials;
 mod doctor;
 mod failure;
 mod gateway;
@@ -14,6 +15,7 @@ mod keys;
 mod lock;
 mod logging;
 mod redact;
+mod rotation;
 mod recovery;
 mod secrets;
 mod serve;
@@ -21,6 +23,7 @@ mod start;
 mod vault;
 mod wire;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 /// jemalloc, because a long-lived process must give memory back and stay unfragmented.
@@ -63,5 +66,9 @@ fn main() -> ExitCode {
         return blufio_sandbox::run_spawner();
     }
     redact::install_panic_hook();
-    cli::run(start::before_threads())
+    let code = cli::run(start::before_threads());
+    if std::io::stdout().flush().is_err() {
+        // Whoever read it is gone.
+    }
+    blufio_sandbox::end_process(code)
 }

@@ -4,7 +4,7 @@
 use crate::failure::Failure;
 use crate::keys::{self, Installation, Keys, random};
 use blufio_core::crypto::Argon2Params;
-use blufio_core::keys::RecoveryCode;
+use blufio_core::keys::{KeySlots, RecoveryCode, RootKey};
 use blufio_core::secret::Secret;
 use std::path::{Path, PathBuf};
 
@@ -23,32 +23,39 @@ pub fn same(typed: &Secret, code: &Secret) -> bool {
 
 /// Wraps the root key under this code, in the place of an earlier one. Takes a fraction of a second and 64 MiB on purpose.
 pub fn keep(data_dir: &Path, keys: &Keys, code: &Secret) -> Result<(), Failure> {
-    let code = parse(code)?;
     // The file as it is now: another command may have changed it since the start.
     let Some(mut slots) = keys::slots(data_dir)? else {
         return Err(Failure::new(format!("{} is gone", data_dir.join(keys::SLOTS).display()), Failure::PERMISSION));
     };
-    slots
-        .add_recovery(&keys.root, &code, random()?, random()?, Argon2Params::default())
-        .map_err(|error| Failure::internal("the key and what is beside the database do not fit any more", &error))?;
+    add(&mut slots, &keys.root, code)?;
     keys::write_slots(data_dir, &slots)
+}
+
+/// The same for what is not written yet.
+pub fn add(slots: &mut KeySlots, root: &RootKey, code: &Secret) -> Result<(), Failure> {
+    slots
+        .add_recovery(root, &parse(code)?, random()?, random()?, Argon2Params::default())
+        .map_err(|error| Failure::internal("the key and what is beside the database do not fit any more", &error))
 }
 
 /// Writes the key's file again, and says where it is.
 pub fn restore(here: Installation<'_>, code: &Secret) -> Result<PathBuf, Failure> {
-    let data_dir = &here.config.data_dir;
+    keys::put_back(here, &root_key(&here.config.data_dir, code)?)
+}
+
+/// The root key of a data folder, by its code. Takes a fraction of a second and 64 MiB on purpose.
+pub fn root_key(data_dir: &Path, code: &Secret) -> Result<RootKey, Failure> {
     let Some(slots) = keys::slots(data_dir)? else {
         return Err(Failure {
             hint: Some("`--data-dir` names the folder that the code belongs to".to_owned()),
             ..Failure::new(format!("nothing in {} is locked", data_dir.display()), Failure::PERMISSION)
         });
     };
-    let root = slots.open_recovery(&parse(code)?).map_err(|error| Failure {
+    slots.open_recovery(&parse(code)?).map_err(|error| Failure {
         cause: Some(error.to_string()),
         hint: Some(error.hint().to_owned()),
         ..Failure::new("the code does not open this data folder", Failure::PERMISSION)
-    })?;
-    keys::put_back(here, &root)
+    })
 }
 
 fn parse(code: &Secret) -> Result<RecoveryCode, Failure> {

@@ -7,6 +7,7 @@ use crate::doctor::Service;
 use crate::gateway::{self, App, Safe};
 use crate::keys::{self, Installation, Keys, Source};
 use crate::secrets::{EnvSecrets, Secrets};
+use crate::credentials::AgentSecrets;
 use crate::vault::Vault;
 use crate::wire::{self, Channels};
 use crate::{lock, logging, redact, start};
@@ -65,8 +66,10 @@ pub fn serve(loaded: &Loaded, here: Installation<'_>, secrets: &EnvSecrets, expo
         tracing::warn!("{warning}");
     }
     let _lock = lock::take(&config.data_dir)?;
-    let keys = keys::obtain(here)?;
-    tell(&keys);
+    let keys = keys::obtain_unless_locked(here)?;
+    if let Some(keys) = &keys {
+        tell(keys);
+    }
     let spawner = start::spawner(config)?;
     let listener = listen(config)?;
     let walled = start::confine(loaded)?;
@@ -81,12 +84,19 @@ pub fn serve(loaded: &Loaded, here: Installation<'_>, secrets: &EnvSecrets, expo
 async fn run(
     config: &Config,
     secrets: &EnvSecrets,
-    keys: Keys,
+    keys: Option<Keys>,
     protected: Protected,
     listener: Option<TcpListener>,
     spawner: Option<Arc<dyn Executor>>,
 ) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
+    let keys = match keys {
+        Some(keys) => keys,
+        None => match locked(config, listener.as_ref(), &mut signals).await? {
+            Some(keys) => keys,
+            None => return Ok(()),
+        },
+    };
     let (app, stop) = start(config, secrets, keys, protected, Channels::Configured, listener, spawner).await?;
     tracing::info!(version = crate::cli::VERSION, data_dir = %config.data_dir.display(), "ready to talk");
     notify(&[sd_notify::NotifyState::Ready]);
@@ -109,6 +119,30 @@ async fn run(
         return Err(Failure::new("a part of Blufio could not be kept alive; the log says which", Failure::INTERNAL));
     }
     Ok(())
+}
+
+/// Waits for a person who brings the key; `None`: the process was told to end. The service manager has a service that is
+/// started and well meanwhile: a restart would change nothing.
+async fn locked(
+    config: &Config,
+    listener: Option<&TcpListener>,
+    signals: &mut Signals,
+) -> Result<Option<Keys>, Failure> {
+    notify(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status("locked: waits for `blufio vault unlock`")]);
+    let fed = async {
+        loop {
+            tokio::time::sleep(WATCHDOG).await;
+            notify(&[sd_notify::NotifyState::Watchdog]);
+        }
+    };
+    let keys = tokio::select! {
+        keys = gateway::locked::wait(&config.data_dir, listener) => keys?,
+        () = signals.next() => return Ok(None),
+        () = fed => return Ok(None),
+    };
+    tracing::info!("unlocked");
+    notify(&[sd_notify::NotifyState::Status("unlocked")]);
+    Ok(Some(keys))
 }
 
 /// An engine inside this process, reached by the same socket as a server's.
@@ -154,7 +188,8 @@ async fn start(
     let secrets = Secrets::new(vault.secrets().await?, environment.clone());
     redact::learn(secrets.all());
     advise(&secrets);
-    let wired = wire::wire(config, &secrets, database, channels, spawner)?;
+    let credentials = Arc::new(AgentSecrets::new(Vault::new(store.clone(), &keys.tree)));
+    let wired = wire::wire(config, &secrets, credentials, database, channels, spawner)?;
     let metrics = gateway::metrics::install();
     let host = Host::start(wired.adapters, wired.settings)
         .await

@@ -1,5 +1,5 @@
 //! The vault at work: what is in the database, opened for the length of one call, and every change in one transaction with
-//! its line in the audit log.
+//! its line in the audit log. What the agent gets of it is in [`crate::credentials`].
 //!
 //! The same calls serve the running server's routes and a command that finds no server. Nothing is kept open between calls:
 //! the database has the truth, and adapters have what [`Vault::secrets`] read at the start.
@@ -12,7 +12,7 @@ use blufio_core::keys::KeyTree;
 use blufio_core::port::{AnyStorage, Clock, StoreError};
 use blufio_core::secret::Secret;
 use blufio_core::time::Timestamp;
-use blufio_core::vault::{OpenVault, SealedSecret, VaultChange};
+use blufio_core::vault::{OpenVault, SealedSecret, Slot, VaultChange, VaultError as Refused};
 use blufio_runtime::clock::SystemClock;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -49,6 +49,23 @@ pub struct Kept {
     pub version: u32,
     /// Since when.
     pub created: Timestamp,
+    /// The hosts to which the agent may send it, without seeing it; none: it is for Blufio itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// The header in which it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+}
+
+/// What the agent may do with a secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Use {
+    /// Where it may send it; none: nowhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// In which header, like `X-Api-Key` or `Authorization: token`; `None`: `Authorization: Bearer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
 }
 
 /// Why it could not be done.
@@ -56,22 +73,67 @@ pub struct Kept {
 pub enum VaultError {
     /// What is stored, or what was asked.
     #[error(transparent)]
-    Vault(#[from] blufio_core::vault::VaultError),
+    Vault(#[from] Refused),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The agent may never use it.
+    #[error("`{0}` is a secret of Blufio itself, which the agent cannot use")]
+    Own(String),
     /// No random numbers.
     #[error("{0}")]
     Chance(String),
+}
+
+/// Whose fault a refusal of the vault is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// What was asked for is not there.
+    Absent,
+    /// What was asked for cannot be.
+    Request,
+    /// What is stored is not what was stored, or not with this key.
+    Stored,
+}
+
+/// Sorts the vault's refusals, for exit codes and for the status of HTTP.
+pub const fn fault(error: &Refused) -> Fault {
+    match error {
+        Refused::NotFound(_) => Fault::Absent,
+        Refused::BadName(_)
+        | Refused::BadHost(_)
+        | Refused::BadHeader(_)
+        | Refused::BadValue
+        | Refused::BadLength(_)
+        | Refused::Full => Fault::Request,
+        Refused::WrongKey
+        | Refused::Truncated
+        | Refused::HeaderAltered
+        | Refused::Version(_)
+        | Refused::Missing(_)
+        | Refused::RolledBack(_)
+        | Refused::HeaderRolledBack(_)
+        | Refused::Swapped(_)
+        | Refused::Unlisted(_)
+        | Refused::TermsAltered(_)
+        | Refused::Altered(_) => Fault::Stored,
+    }
 }
 
 impl From<VaultError> for Failure {
     fn from(error: VaultError) -> Self {
         match error {
             VaultError::Vault(error) => {
-                Self { hint: Some(error.hint().to_owned()), ..Self::new(error.to_string(), Self::GENERAL) }
+                let code = match fault(&error) {
+                    Fault::Absent | Fault::Request => Self::GENERAL,
+                    Fault::Stored => Self::PERMISSION,
+                };
+                Self { hint: Some(error.hint().to_owned()), ..Self::new(error.to_string(), code) }
             }
             VaultError::Store(error) => crate::cli::of_store(error),
+            VaultError::Own(_) => {
+                Self { hint: Some("leave --host out".to_owned()), ..Self::new(error.to_string(), Self::USAGE) }
+            }
             VaultError::Chance(message) => Self::new(message, Self::INTERNAL),
         }
     }
@@ -94,7 +156,7 @@ impl Vault {
     pub async fn secrets(&self) -> Result<BTreeMap<String, Secret>, VaultError> {
         let Some(vault) = self.open().await?.1 else { return Ok(BTreeMap::new()) };
         let secrets: BTreeMap<String, Secret> = vault.scan()?.into_iter().collect();
-        crate::redact::learn(secrets.iter().map(|(name, value)| (name.as_str(), value)));
+        redact::learn(secrets.iter().map(|(name, value)| (name.as_str(), value)));
         Ok(secrets)
     }
 
@@ -110,20 +172,28 @@ impl Vault {
             Some(vault) => vault.get(name)?,
             None => None,
         };
-        let secret = secret.ok_or_else(|| blufio_core::vault::VaultError::NotFound(name.to_owned()))?;
+        let secret = secret.ok_or_else(|| Refused::NotFound(name.to_owned()))?;
         self.store.audit(vec![entry(AuditKind::SecretUsed, name, "shown")], self.clock.now()).await?;
         Ok(secret)
     }
 
     /// Puts a secret in, in the place of the one of that name.
-    pub async fn put(&self, name: &str, value: &Secret) -> Result<Kept, VaultError> {
+    pub async fn put(&self, name: &str, value: &Secret, by_agent: &Use) -> Result<Kept, VaultError> {
         redact::learn([(name, value)]);
         let at = self.clock.now();
-        let put = |vault: &mut OpenVault, random: &[u8; 32]| vault.put(name, value, &[], at, random);
+        if !by_agent.hosts.is_empty() && crate::secrets::help(name).is_some() {
+            return Err(VaultError::Own(name.to_owned()));
+        }
+        let slot: Slot = by_agent.header.as_deref().map_or(Ok(Slot::default()), str::parse)?;
+        let put = |vault: &mut OpenVault, random: &[u8; 32]| match by_agent.hosts.as_slice() {
+            [] => vault.put(name, value, &[], at, random),
+            hosts => vault.put_for_agent(name, value, (&slot, hosts), at, random),
+        };
         let change = self.change(put, entry(AuditKind::VaultChanged, name, "put in")).await?;
-        crate::redact::learn([(name, value)]);
-        let version = change.put.first().map_or(0, |row| row.version);
-        Ok(Kept { name: name.to_owned(), shown: shown(value), version, created: at })
+        let row = change.put.first();
+        let version = row.map_or(0, |row| row.version);
+        let (hosts, header) = row.map(agents).unwrap_or_default();
+        Ok(Kept { name: name.to_owned(), shown: shown(value), version, created: at, hosts, header })
     }
 
     /// Takes a secret out.
@@ -146,10 +216,24 @@ impl Vault {
         Ok(self.change(rotate, entry(AuditKind::KeyRotated, "vault", outcome)).await?.put.len())
     }
 
+    /// The vault under another root key, with a new key of its own: the header that is stored, and what takes its place.
+    /// `None`: there is no vault. Nothing is stored.
+    pub(crate) async fn rekeyed(&self, kek: &[u8; 32]) -> Result<Option<(Vec<u8>, VaultChange)>, VaultError> {
+        let (Some(header), Some(mut vault)) = self.open().await? else { return Ok(None) };
+        // The change after it has a header under the new key, too.
+        drop(vault.rewrap(kek, &*chance()?));
+        Ok(Some((header, vault.rotate(&*chance()?)?)))
+    }
+
     /// Records that there is a new recovery code.
     pub async fn noted_recovery(&self) -> Result<(), VaultError> {
         let made = entry(AuditKind::KeyRotated, "recovery code", "made");
         Ok(self.store.audit(vec![made], self.clock.now()).await?)
+    }
+
+    /// Writes into the audit log.
+    pub(crate) async fn note(&self, entry: AuditEntry) -> Result<(), VaultError> {
+        Ok(self.store.audit(vec![entry], self.clock.now()).await?)
     }
 
     /// Closes the database, for commands that opened it.
@@ -158,9 +242,12 @@ impl Vault {
     }
 
     /// The header that is stored, and the vault; neither if there was never a secret.
-    async fn open(&self) -> Result<(Option<Vec<u8>>, Option<OpenVault>), VaultError> {
+    pub(crate) async fn open(&self) -> Result<(Option<Vec<u8>>, Option<OpenVault>), VaultError> {
         let stored = self.store.vault().await?;
-        let Some(header) = stored.header else { return Ok((None, None)) };
+        let Some(header) = stored.header else {
+            // Secrets without a header: it was taken away, and a new vault would make them lost for good.
+            return if stored.rows.is_empty() { Ok((None, None)) } else { Err(Refused::Truncated.into()) };
+        };
         let vault = OpenVault::open(&self.kek, &header, stored.rows)?;
         Ok((Some(header), Some(vault)))
     }
@@ -168,7 +255,7 @@ impl Vault {
     /// Reads, changes and stores, and begins again if somebody was faster.
     async fn change(
         &self,
-        change: impl Fn(&mut OpenVault, &[u8; 32]) -> Result<VaultChange, blufio_core::vault::VaultError>,
+        change: impl Fn(&mut OpenVault, &[u8; 32]) -> Result<VaultChange, Refused>,
         audit: AuditEntry,
     ) -> Result<VaultChange, VaultError> {
         for _ in 1..TRIES_MAX {
@@ -182,7 +269,7 @@ impl Vault {
 
     async fn change_once(
         &self,
-        change: &impl Fn(&mut OpenVault, &[u8; 32]) -> Result<VaultChange, blufio_core::vault::VaultError>,
+        change: &impl Fn(&mut OpenVault, &[u8; 32]) -> Result<VaultChange, Refused>,
         audit: &AuditEntry,
     ) -> Result<VaultChange, VaultError> {
         let (header, vault) = self.open().await?;
@@ -197,7 +284,9 @@ impl Vault {
 }
 
 fn chance() -> Result<Zeroizing<[u8; 32]>, VaultError> {
-    random().map(Zeroizing::new).map_err(|failure| VaultError::Chance(failure.message))
+    random().map(Zeroizing::new).map_err(|Failure { message, cause, .. }| {
+        VaultError::Chance(cause.map_or(message.clone(), |cause| format!("{message}: {cause}")))
+    })
 }
 
 fn entry(kind: AuditKind, target: &str, outcome: &str) -> AuditEntry {
@@ -214,7 +303,16 @@ fn entry(kind: AuditKind, target: &str, outcome: &str) -> AuditEntry {
 fn kept(vault: &OpenVault, row: &SealedSecret) -> Result<Kept, VaultError> {
     let secret = vault.get(&row.name)?;
     let shown = secret.as_ref().map(shown).unwrap_or_default();
-    Ok(Kept { name: row.name.clone(), shown, version: row.version, created: row.created })
+    let (hosts, header) = agents(row);
+    Ok(Kept { name: row.name.clone(), shown, version: row.version, created: row.created, hosts, header })
+}
+
+/// The hosts to which the agent may send it, and the header.
+fn agents(row: &SealedSecret) -> (Vec<String>, Option<String>) {
+    match row.slot() {
+        Some(slot) => (row.allowed_hosts.clone(), Some(slot.to_string())),
+        None => (Vec::new(), None),
+    }
 }
 
 /// `sk-…4f2b (108)`; of a short one only its length.

@@ -63,11 +63,10 @@ struct OsRng;
 
 impl Rng for OsRng {
     fn bits(&self) -> u64 {
-        // The system's source does not fail once it has been seeded; should it, a fixed number only makes codes guessable
-        // for the minute in which nothing else on the machine works either, and pairing still needs the owner.
         getrandom::u64().unwrap_or_else(|error| {
-            tracing::error!(%error, "the system gives no random numbers");
-            0
+            // Ids of questions, codes and the frames around foreign text would be guessable: rather nothing than that.
+            tracing::error!(%error, "the system gives no random numbers; Blufio ends here");
+            blufio_sandbox::end_process(Failure::INTERNAL)
         })
     }
 }
@@ -99,10 +98,11 @@ pub fn store_owner(config: &Config, keys: &KeyTree) -> Result<Arc<dyn AnyStorage
 
 /// Puts everything together.
 ///
-/// `spawner`: who runs programs, if anybody does.
+/// `credentials`: who gives out secrets that the agent may use. `spawner`: who runs programs, if anybody does.
 pub fn wire(
     config: &Config,
     secrets: &dyn SecretStore,
+    credentials: Arc<dyn port::Credentials>,
     database: Database,
     channels: Channels,
     spawner: Option<Arc<dyn port::Executor>>,
@@ -127,7 +127,7 @@ pub fn wire(
         hint: Some("choose another with [agents.main] workspace".to_owned()),
         code: Failure::PERMISSION,
     })?;
-    tools.extend(web_tools(config, secrets, &egress, &clock)?);
+    tools.extend(web_tools(config, (secrets, credentials), &egress, &clock)?);
     tools.extend(spawner.map(tools::exec));
     let transcriber = transcriber(config, secrets, &egress)?;
     let Database { storage: store, commits } = database;
@@ -180,14 +180,15 @@ fn way_out(config: &Config) -> Result<Egress, Failure> {
 
 fn web_tools(
     config: &Config,
-    secrets: &dyn SecretStore,
+    (secrets, credentials): (&dyn SecretStore, Arc<dyn port::Credentials>),
     egress: &Egress,
     clock: &Arc<dyn Clock>,
 ) -> Result<Vec<Arc<dyn AnyTool>>, Failure> {
     let mut all = Vec::new();
     if config.tools.web_fetch {
         let options = WebOptions { egress, clock: clock.clone(), limits: WebLimits::default() };
-        all.push(tools::web_fetch(Arc::new(WebPages::new(options))));
+        let pages = WebPages::new(options).with_secrets(credentials, crate::redact::leaks());
+        all.push(tools::web_fetch(Arc::new(pages)));
     }
     if let Some(url) = &config.search {
         let options = SearchOptions { base_url: url.as_str(), key: secrets.get("search.api_key"), egress };
@@ -247,7 +248,8 @@ fn encrypt(path: &Path, keys: &KeyTree) -> Result<(), Failure> {
     Ok(())
 }
 
-fn unopened(path: &Path, error: &OpenError) -> Failure {
+/// Why a database cannot be opened, for a person.
+pub fn unopened(path: &Path, error: &OpenError) -> Failure {
     let (hint, code) = match error {
         OpenError::Newer { .. } => (Some("it was written by a newer Blufio; run that version"), Failure::CONFIG),
         OpenError::WrongKey => (

@@ -349,5 +349,4 @@ fn is_of_a_network(address: IpAddr) -> bool {
 }
 
 #[cfg(test)]
-#[path = "guard_tests.rs"]
 mod tests;

@@ -1,15 +1,17 @@
 //! The client for the open web: every address is judged, looked up once, and connected to as it was judged.
 //!
-//! It sends GET with the same few headers to everybody: no cookies, no credentials, no referrer, so a redirect has nothing to
-//! carry along. Each hop has a client and a connection of its own. Nothing is pooled: a connection that was judged under one
+//! It sends GET with the same few headers to everybody: no cookies, no referrer, so a redirect has nothing to carry along. A
+//! secret can be sent to the origin that was asked, over https; it stays behind where a redirect leaves that origin. Each hop has a client and a connection of its own. Nothing is pooled: a connection that was judged under one
 //! name and port cannot serve another.
 
 use super::body::read_unpacked;
 use super::guard::{Allow, Denied, Host, Target};
 use super::own::is_own;
 use super::{Egress, EgressError, Lab, send};
+use blufio_core::leak::Leaks;
+use blufio_core::port::Credential;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{self, HeaderMap, HeaderValue};
+use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Response, StatusCode, Url};
 use rustls::client::Resumption;
 use std::net::{IpAddr, SocketAddr};
@@ -49,6 +51,8 @@ pub struct Fetched {
     pub content_type: Option<String>,
     /// The unpacked body.
     pub body: Vec<u8>,
+    /// There was a secret to send, and it was not sent to where this comes from.
+    pub kept_back: bool,
 }
 
 /// Why there is no page.
@@ -60,9 +64,42 @@ pub enum WebError {
     /// The server answered with a status that brings no page.
     #[error("the server answered {0}")]
     Status(u16),
+    /// The same, after a redirect to another origin, to which the secret was not sent.
+    #[error("the server answered {0} without the secret")]
+    KeptBack(u16),
+    /// It leads to an address in which the secret stands. Nothing was sent there.
+    #[error("it leads to an address that holds the secret")]
+    Leads,
     /// There was no complete answer.
     #[error(transparent)]
     Failed(#[from] EgressError),
+}
+
+/// A header with a secret, for the origin of one request.
+pub struct Carried {
+    header: HeaderName,
+    value: HeaderValue,
+    leaks: Leaks,
+}
+
+impl Carried {
+    /// Takes a credential; from now on its value is taken out of whatever goes through `leaks`. `None` if it does not fit into
+    /// a header.
+    #[must_use]
+    pub fn new(credential: &Credential, leaks: &Leaks) -> Option<Self> {
+        leaks.learn([(credential.name.as_str(), credential.value.expose())]);
+        let header = HeaderName::from_bytes(credential.slot.header().as_bytes()).ok()?;
+        let mut value = HeaderValue::from_str(credential.slot.filled(&credential.value).expose()).ok()?;
+        value.set_sensitive(true);
+        Some(Self { header, value, leaks: leaks.clone() })
+    }
+}
+
+/// Whether a secret may go there at all: over https, or over http to an address of this machine that the operator has named.
+#[must_use]
+pub fn takes_secrets(target: &Target) -> bool {
+    let here = matches!(target.host(), Host::Address(address) if address.is_loopback());
+    target.url().scheme() == "https" || (here && target.is_named())
 }
 
 /// A client for the open web.
@@ -104,22 +141,38 @@ impl Web {
     /// # Errors
     /// It may not be used, was not reached, or answered with something else than a body within the limits.
     pub async fn get(&self, target: Target) -> Result<Fetched, WebError> {
-        let late = |_| WebError::Failed(EgressError::Timeout);
-        tokio::time::timeout(self.limits.total, self.follow(target)).await.map_err(late)?
+        self.get_with(target, None).await
     }
 
-    async fn follow(&self, mut target: Target) -> Result<Fetched, WebError> {
+    /// The same with a secret for the origin of `target`. Whoever asks has looked at [`takes_secrets`].
+    ///
+    /// # Errors
+    /// As with [`Web::get`].
+    pub async fn get_with(&self, target: Target, carried: Option<&Carried>) -> Result<Fetched, WebError> {
+        let late = |_| WebError::Failed(EgressError::Timeout);
+        tokio::time::timeout(self.limits.total, self.follow(target, carried)).await.map_err(late)?
+    }
+
+    async fn follow(&self, mut target: Target, carried: Option<&Carried>) -> Result<Fetched, WebError> {
+        let origin = target.url().origin();
+        // Once left behind it stays behind, even where a redirect leads back: another place has chosen that address.
+        let mut carries = carried.filter(|_| takes_secrets(&target));
         for _ in 0..=REDIRECTS_MAX {
-            let response = self.hop(&target).await?;
-            let status = response.status();
+            let response = self.hop(&target, carries).await?;
+            let (status, kept_back) = (response.status(), carried.is_some() && carries.is_none());
             if status.is_success() {
-                return self.read(target, response).await;
+                return Ok(Fetched { kept_back, ..self.read(target, response).await? });
             }
             let location = response.headers().get(header::LOCATION);
             let Some(location) = location.filter(|_| redirects(status)) else {
-                return Err(WebError::Status(status.as_u16()));
+                let status = status.as_u16();
+                return Err(if kept_back { WebError::KeptBack(status) } else { WebError::Status(status) });
             };
             target = target.redirected(location.to_str().map_err(|_| Denied::Unreadable)?, &self.allow)?;
+            if carried.is_some_and(|carried| carried.leaks.holds_exact(target.url().as_str()).is_some()) {
+                return Err(WebError::Leads);
+            }
+            carries = carries.filter(|_| target.url().origin() == origin);
         }
         Err(Denied::Redirects.into())
     }
@@ -129,10 +182,10 @@ impl Web {
         let content_type = content_type.and_then(|value| value.to_str().ok()).map(str::to_owned);
         let status = response.status().as_u16();
         let body = read_unpacked(response, self.limits.body_bytes).await?;
-        Ok(Fetched { url: target.url().clone(), status, content_type, body })
+        Ok(Fetched { url: target.url().clone(), status, content_type, body, kept_back: false })
     }
 
-    async fn hop(&self, target: &Target) -> Result<Response, WebError> {
+    async fn hop(&self, target: &Target, carried: Option<&Carried>) -> Result<Response, WebError> {
         let addresses = self.addresses(target).await?;
         let http = self
             .egress
@@ -145,6 +198,9 @@ impl Web {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, ACCEPT);
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        if let Some(Carried { header, value, .. }) = carried {
+            headers.insert(header, value.clone());
+        }
         Ok(send(http.request(Method::GET, target.url().clone()).headers(headers)).await?)
     }
 

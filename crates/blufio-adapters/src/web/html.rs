@@ -471,5 +471,4 @@ fn is_block(name: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-#[path = "html_tests.rs"]
 mod tests;

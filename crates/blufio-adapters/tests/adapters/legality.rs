@@ -283,6 +283,7 @@ impl<'a> World<'a> {
             fingerprint: self.below(6),
             refused: refused.then(|| "the arguments are not valid JSON".to_owned()),
             ask: self.below(20) == 0,
+            ask_from: None,
         })
     }
 

@@ -19,12 +19,12 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 const PUBLIC: Ipv4Addr = Ipv4Addr::new(93, 184, 215, 14);
-const LIMITS: WebLimits =
+pub const LIMITS: WebLimits =
     WebLimits { connect: Duration::from_secs(5), total: Duration::from_secs(10), body_bytes: 1024 * 1024 };
 
 /// Stands still until it is moved.
 #[derive(Default)]
-struct Still(AtomicU64);
+pub struct Still(AtomicU64);
 
 impl Clock for Still {
     fn now(&self) -> Timestamp {
@@ -83,6 +83,7 @@ async fn pages_of_every_kind_are_read_or_described() {
         text: Some(format!("# Größe\n\nsee [there]({}/b?c)", near.server.base_url())),
         bytes: html.len(),
         cut: false,
+        kept_back: false,
     };
     assert_eq!(*page, expect);
     near.server.set("/latin", Reply::page("text/plain; charset=iso-8859-1", b"gr\xf6\xdfe".as_slice()));

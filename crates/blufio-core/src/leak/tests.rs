@@ -257,3 +257,14 @@ proptest::proptest! {
         proptest::prop_assert_eq!(known().holds_exact(&shown), None);
     }
 }
+
+#[test]
+fn names_of_secrets_are_none_and_known_values_can_be_taken_out_alone() {
+    let name = "home-assistant.x7q2-token";
+    let scanner = LeakScanner::new(Arc::new(RuleSet::standard()), [(name, "canary-5f1d9c")]);
+    let call = |name: &str| format!(r#"{{"secret":"{name}","url":"https://a.example/"}}"#);
+    assert_eq!(scanner.redact(&call(name)), call(name));
+    assert_ne!(scanner.redact(&call("home-assistant.x7q3-token")), call("home-assistant.x7q3-token"));
+    let both = "password: canary-5f1d9c and ghp_0123456789abcdefghijABCDEFGHIJ012345";
+    assert!(scanner.redact_exact(both).ends_with("[redacted:home-assistant.x7q2-token] and ghp_0123456789abcdefghijABCDEFGHIJ012345"));
+}

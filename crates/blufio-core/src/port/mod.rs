@@ -29,7 +29,7 @@ pub use tool::{
     AnyTool, ArgRole, Binding, Egress, Replay, Tool, ToolCall, ToolError, ToolLimits, ToolOutput, ToolSpec,
 };
 pub use transcriber::{AnyTranscriber, Recording, Transcriber, TranscriberError};
-pub use web::{AnySearch, AnyWeb, Hit, Page, Search, Web, WebError};
+pub use web::{AnySearch, AnyWeb, Credential, CredentialError, Credentials, Hit, Page, Search, Web, WebError};
 
 use std::future::Future;
 use std::pin::Pin;

@@ -78,8 +78,8 @@ pub trait Storage: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Decided>, StoreError>> + Send;
 
     /// The next unsent row of each chat of a channel, oldest first: rows in state `queued` with no earlier unfinished row in
-    /// their chat. Also those whose `not_before` lies ahead, so that nobody overtakes them; only notices that must wait are
-    /// left out, and hold up nobody.
+    /// their chat. Also those whose `not_before` lies ahead, so that nobody overtakes them; only notices and questions that must
+    /// wait are left out, and hold up nobody.
     fn outbox(
         &self,
         channel: ChannelName,

@@ -32,6 +32,8 @@ pub enum ArgRole {
     Selector,
     /// A path inside the workspace.
     Path,
+    /// Names a secret that is sent along. It is not given to the tool's caller, and what comes back is private.
+    Credential,
 }
 
 /// Where bytes of a call may go.
@@ -114,6 +116,13 @@ impl ToolSpec {
     pub fn role(&self, argument: &str) -> ArgRole {
         let role = self.arg_roles.iter().find(|(name, _)| *name == argument);
         role.map_or(ArgRole::Destination, |(_, role)| *role)
+    }
+
+    /// Whether a call with these arguments sends a secret along.
+    #[must_use]
+    pub fn uses_secret(&self, arguments: &serde_json::Value) -> bool {
+        let named = |name: &str, value: &serde_json::Value| self.role(name) == ArgRole::Credential && !value.is_null();
+        arguments.as_object().is_some_and(|fields| fields.iter().any(|(name, value)| named(name, value)))
     }
 }
 

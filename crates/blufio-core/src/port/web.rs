@@ -1,6 +1,8 @@
 //! Reads pages of the web, and searches it.
 
 use super::Boxed;
+use crate::secret::Secret;
+use crate::vault::Slot;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -19,6 +21,8 @@ pub struct Page {
     pub bytes: usize,
     /// The text was longer than what is kept.
     pub cut: bool,
+    /// A secret was to be sent along, and was kept back: it comes from another place than the one that was asked.
+    pub kept_back: bool,
 }
 
 /// What a search found. Every word of it is somebody else's.
@@ -47,6 +51,9 @@ pub enum WebError {
     /// The answer cannot be read, or is too long.
     #[error("nothing was read: {0}")]
     Unreadable(String),
+    /// The secret may not be used like this. It was not sent.
+    #[error("the secret was not used: {0}")]
+    Secret(String),
     /// The service does not accept the key; the operator has to act.
     #[error("the service does not accept its key")]
     Unauthorized,
@@ -56,17 +63,72 @@ pub enum WebError {
 pub trait Web: Send + Sync + 'static {
     /// Fetches the page, or takes it from memory if it was fetched a short while ago.
     fn fetch(&self, url: &str) -> impl Future<Output = Result<Arc<Page>, WebError>> + Send;
+
+    /// The same with the secret of this name, which goes to the hosts that it is for and to no others, and is in nothing that
+    /// comes back.
+    fn fetch_with(&self, _url: &str, _secret: &str) -> impl Future<Output = Result<Arc<Page>, WebError>> + Send {
+        std::future::ready(Err(WebError::Secret("there is no vault".to_owned())))
+    }
+}
+
+/// A secret that may go to one host, once.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// Its name.
+    pub name: String,
+    /// Grows when it is changed.
+    pub version: u32,
+    /// Where it stands in a request.
+    pub slot: Slot,
+    /// The secret itself.
+    pub value: Secret,
+}
+
+/// Why there is no credential. The words are for the model.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialError {
+    /// There is none of this name that the agent may use.
+    #[error(
+        "there is no secret `{0}` that the agent may use; the operator allows it with `blufio vault set NAME --host HOST`"
+    )]
+    NotForAgent(String),
+    /// It is for other hosts.
+    #[error("`{name}` may not be sent to {host}; it is for {}", allowed.join(", "))]
+    OtherHost {
+        /// Its name.
+        name: String,
+        /// Where it was to be sent.
+        host: String,
+        /// Where it may be sent.
+        allowed: Vec<String>,
+    },
+    /// The vault cannot be read, or the use not be recorded. The operator's log has the reason.
+    #[error("the vault cannot be used at the moment")]
+    Broken,
+}
+
+/// Gives out secrets that the agent may use without seeing them.
+pub trait Credentials: Send + Sync + 'static {
+    /// The secret of this name, if it may go to `host`: a name in lower case or an address, without a port.
+    fn find<'a>(&'a self, name: &'a str, host: &'a str) -> Boxed<'a, Result<Credential, CredentialError>>;
+    /// Records that it is sent to `host` now. Nothing is sent unless this succeeds.
+    fn used<'a>(&'a self, credential: &'a Credential, host: &'a str) -> Boxed<'a, Result<(), CredentialError>>;
 }
 
 /// The erased twin of [`Web`].
 pub trait AnyWeb: Send + Sync + 'static {
     /// See [`Web::fetch`].
     fn fetch<'a>(&'a self, url: &'a str) -> Boxed<'a, Result<Arc<Page>, WebError>>;
+    /// See [`Web::fetch_with`].
+    fn fetch_with<'a>(&'a self, url: &'a str, secret: &'a str) -> Boxed<'a, Result<Arc<Page>, WebError>>;
 }
 
 impl<T: Web> AnyWeb for T {
     fn fetch<'a>(&'a self, url: &'a str) -> Boxed<'a, Result<Arc<Page>, WebError>> {
         Box::pin(Web::fetch(self, url))
+    }
+    fn fetch_with<'a>(&'a self, url: &'a str, secret: &'a str) -> Boxed<'a, Result<Arc<Page>, WebError>> {
+        Box::pin(Web::fetch_with(self, url, secret))
     }
 }
 

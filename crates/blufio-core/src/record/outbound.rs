@@ -18,7 +18,7 @@ pub struct Draft {
     pub replaces: Option<i64>,
     /// What it is besides a text.
     pub payload: Payload,
-    /// Not before this instant; 0: at once. Only notices may wait, since nobody overtakes anything else.
+    /// Not before this instant; 0: at once. Only notices and questions may wait, since nobody overtakes anything else.
     pub not_before: Timestamp,
 }
 

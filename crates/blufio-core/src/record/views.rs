@@ -111,6 +111,14 @@ pub struct ApprovalView {
     pub tool: ToolName,
     /// The exact arguments.
     pub input: String,
+    /// On whose behalf the conversation wants it: `owner`, or `person:` and an id.
+    pub asked_by: String,
+    /// Since when.
+    pub asked: Timestamp,
+    /// A name of all that the answer is bound to, in hexadecimal; the question shows its beginning.
+    pub hash: String,
+    /// It may be answered with "always".
+    pub grantable: bool,
     /// Counts as a no from then on.
     pub expires: Timestamp,
 }

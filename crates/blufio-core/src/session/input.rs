@@ -56,6 +56,11 @@ pub enum Input {
         /// The answer.
         verdict: Verdict,
     },
+    /// An owner has answered, but the call that waits is not what was asked about.
+    Void {
+        /// The call.
+        call: CallId,
+    },
     /// A timer has rung.
     Fired {
         /// Which.
@@ -102,4 +107,7 @@ pub struct CallFacts {
     pub refused: Option<String>,
     /// An owner has to say yes first.
     pub ask: bool,
+    /// The owner rests until then, and the question waits; `None`: it is asked at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ask_from: Option<Timestamp>,
 }

@@ -195,6 +195,13 @@ impl Turn {
                 }
                 self.go_on(runs, end, asking, now, out);
             }
+            (Phase::Tools { mut runs, end, asking }, Input::Void { call })
+                if is_in(&runs, &call, RunState::AwaitingApproval) =>
+            {
+                let why = "not run: it is not what the owner was asked about; call it again to ask anew";
+                refuse(&mut runs, &call, why, out);
+                self.go_on(runs, end, asking, now, out);
+            }
             (Phase::Tools { mut runs, end, asking: Some(asking) }, Input::Fired { timer: Timer::Approval }) => {
                 let waiting: Vec<CallId> = awaiting(&runs).map(|run| run.call.clone()).collect();
                 for call in waiting {
@@ -230,6 +237,7 @@ impl Turn {
                 | Input::CallFailed { .. }
                 | Input::ToolDone { .. }
                 | Input::Decided { .. }
+                | Input::Void { .. }
                 | Input::Fired { .. }
                 | Input::Stop
                 | Input::Restarted { .. }
@@ -326,6 +334,7 @@ impl Turn {
         out.push(Effect::KeepReply);
         let mut end = (self.rounds > self.rounds_max).then_some(Trouble::Rounds);
         let mut runs = Vec::with_capacity(answer.calls.len());
+        let mut asked = now;
         for (place, facts) in answer.calls.into_iter().enumerate() {
             let made = self.seen.entry(facts.fingerprint).or_insert(0);
             *made = made.saturating_add(1);
@@ -347,6 +356,7 @@ impl Turn {
                     RunState::Over
                 }
                 None if facts.ask => {
+                    asked = asked.max(facts.ask_from.unwrap_or(now));
                     out.push(Effect::AskApproval { call: facts.id.clone() });
                     RunState::AwaitingApproval
                 }
@@ -354,7 +364,7 @@ impl Turn {
             };
             runs.push(Run { call: facts.id, replay: facts.replay, state });
         }
-        let asking = awaiting(&runs).next().is_some().then(|| Asking { since: now, until: now.plus(APPROVAL_TTL) });
+        let asking = awaiting(&runs).next().is_some().then(|| Asking { since: now, until: asked.plus(APPROVAL_TTL) });
         if let Some(asking) = asking {
             out.push(Effect::Arm { timer: Timer::Approval, at: asking.until });
         }

@@ -16,7 +16,7 @@ fn said(stop: StopReason) -> Input {
 }
 
 fn facts(id: &str, replay: Replay, fingerprint: u64) -> CallFacts {
-    CallFacts { id: CallId::new(id), name: ToolName::new("t"), replay, fingerprint, refused: None, ask: false }
+    CallFacts { id: CallId::new(id), name: ToolName::new("t"), replay, fingerprint, refused: None, ask: false, ask_from: None }
 }
 
 fn asks(calls: Vec<CallFacts>) -> Input {
@@ -271,7 +271,11 @@ fn a_call_runs_after_a_yes_and_not_after_a_no() {
     assert_eq!(allowed, [deadline.clone(), start("b")]);
     let denied = last(&[admitted(), one_asks(), done("a"), decided("b", Verdict::Deny)]);
     let refused = Effect::RefuseTool { call: CallId::new("b"), why: "not run: the owner said no".into() };
-    assert_eq!(denied, [refused, deadline, Effect::AppendResults { last: false }, call_model(false, false)]);
+    assert_eq!(denied, [refused, deadline.clone(), Effect::AppendResults { last: false }, call_model(false, false)]);
+    let void = last(&[admitted(), one_asks(), done("a"), Input::Void { call: CallId::new("b") }]);
+    let why = "not run: it is not what the owner was asked about; call it again to ask anew".into();
+    let refused = Effect::RefuseTool { call: CallId::new("b"), why };
+    assert_eq!(void, [refused, deadline, Effect::AppendResults { last: false }, call_model(false, false)]);
 }
 
 #[test]
@@ -334,6 +338,7 @@ fn journal_entries_keep_their_form() {
         (done("a"), r#"{"type":"tool_done","call":"a"}"#),
         (Input::Fired { timer: Timer::Deadline }, r#"{"type":"fired","timer":"deadline"}"#),
         (decided("a", Verdict::Allow), r#"{"type":"decided","call":"a","verdict":"allow"}"#),
+        (Input::Void { call: CallId::new("a") }, r#"{"type":"void","call":"a"}"#),
         (Input::Fired { timer: Timer::Approval }, r#"{"type":"fired","timer":"approval"}"#),
         (Input::Stop, r#"{"type":"stop"}"#),
         (Input::Restarted { attempts: 2 }, r#"{"type":"restarted","attempts":2}"#),
@@ -377,6 +382,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         6 => (0..12_u32).prop_map(|id| done(&id.to_string())),
         4 => (0..12_u32, any::<bool>())
             .prop_map(|(id, yes)| decided(&id.to_string(), if yes { Verdict::Allow } else { Verdict::Deny })),
+        1 => (0..12_u32).prop_map(|id| Input::Void { call: CallId::new(id.to_string()) }),
         1 => Just(Input::Fired { timer: Timer::Approval }),
         2 => Just(Input::Fired { timer: Timer::Retry }),
         1 => Just(Input::Fired { timer: Timer::Deadline }),

@@ -2,16 +2,19 @@
 
 use super::consent::Judgement;
 use super::turn::{Action, Run};
-use super::{Engine, toolwork};
+use super::{Engine, Settings, toolwork};
+use crate::quiet;
 use blufio_core::access::Principal;
-use blufio_core::approval::{self, Question};
+use blufio_core::approval::{self, Question, Verdict};
 use blufio_core::content::OutgoingFile;
 use blufio_core::ids::{CallId, SessionId, TurnNumber};
 use blufio_core::limits::{APPROVAL_TTL, APPROVALS_OPEN_MAX, APPROVALS_PER_HOUR_MAX};
-use blufio_core::policy::Rule;
+use blufio_core::policy::{POLICY_VERSION, Rule};
 use blufio_core::port::StoreError;
-use blufio_core::record::{NewApproval, Query, Record, Rendered, Route, ToolRun, View};
+use blufio_core::record::{Decided, NewApproval, Payload, Query, Record, Rendered, Route, ToolRun, View};
 use blufio_core::session::Input;
+use blufio_core::time::Timestamp;
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -45,6 +48,16 @@ pub(super) async fn questions_left(engine: &Engine) -> Result<u32, StoreError> {
     Ok(APPROVALS_OPEN_MAX.saturating_sub(open).min(left))
 }
 
+/// When an owner may be asked about what somebody wants, if not at once: who writes themselves is awake.
+pub(super) async fn rested(engine: &Engine, principal: &Principal) -> Option<Timestamp> {
+    if *principal == Principal::Owner {
+        return None;
+    }
+    let Settings { quiet, timezone, .. } = &engine.settings;
+    let end = quiet::end(quiet.as_ref(), timezone.clone(), engine.adapters.clock.now()).await;
+    (end.0 > 0).then_some(end)
+}
+
 impl Run<'_> {
     /// The rows of a question.
     pub(super) async fn ask(&mut self, call: &CallId) {
@@ -72,12 +85,20 @@ impl Run<'_> {
         // The last one carries the buttons; without a chat to ask in, the text is only listed.
         let question =
             chunks.pop().map_or_else(|| Rendered { rich: String::new(), plain: text.clone() }, |last| last.body);
+        let not_before = self.ask_from.unwrap_or(Timestamp(0));
+        // All of it waits, and is passed by what is said meanwhile.
+        chunks.iter_mut().for_each(|draft| {
+            draft.not_before = not_before;
+            if not_before.0 > 0 {
+                draft.payload = Payload::Notice;
+            }
+        });
         if !chunks.is_empty() {
             self.records.push(Record::Outbox { drafts: chunks, first_sending: false });
         }
-        let expires = self.now().plus(APPROVAL_TTL);
+        let expires = self.now().max(not_before).plus(APPROVAL_TTL);
         let call = call.clone();
-        self.records.push(Record::Approval(NewApproval { id, call, hash, grant, shown, question, expires }));
+        self.records.push(Record::Approval(NewApproval { id, call, hash, grant, shown, question, not_before, expires }));
         self.engine.questions.asked(self.engine.adapters.clock.monotonic());
         self.actions.push(Action::Ask(text));
         self.poke_all = true;
@@ -86,9 +107,36 @@ impl Run<'_> {
     /// Takes the answers that have been given.
     pub(super) async fn take_decisions(&mut self) -> Result<(), StoreError> {
         for decided in self.engine.adapters.storage.decisions(self.session.id, self.number).await? {
-            self.apply(Input::Decided { call: decided.call, verdict: decided.verdict }).await?;
+            let input = match self.record_answer(&decided) {
+                Held::Yes => Input::Decided { call: decided.call, verdict: decided.verdict },
+                Held::No => Input::Void { call: decided.call },
+            };
+            self.apply(input).await?;
         }
         Ok(())
+    }
+
+    /// Whether what waits is what the owner was asked about. What runs because of the answer, or does not, is written down
+    /// with the step that follows.
+    fn record_answer(&mut self, decided: &Decided) -> Held {
+        let run = self.tools.iter().find(|run| run.call == decided.call);
+        let same = run.is_some_and(|run| {
+            let bound = bound(run, self.session.id, self.number);
+            (&decided.tool, &decided.input, &decided.hash) == (&run.name, &run.input, &bound)
+        });
+        let outcome = match (same, decided.verdict) {
+            (true, Verdict::Deny) => return Held::Yes,
+            (true, Verdict::Allow | Verdict::Always) => "approved",
+            (false, _) => {
+                tracing::error!(approval = %decided.id, "a call that waited is not what the owner was asked about; it does not run");
+                "changed"
+            }
+        };
+        let (name, input) = run.map_or((&decided.tool, &decided.input), |run| (&run.name, &run.input));
+        let extra = json!({ "approval": decided.id });
+        let entry = self.tool_entry((name, input, &decided.call), outcome, extra);
+        self.audit.push(entry);
+        if same { Held::Yes } else { Held::No }
     }
 
     /// The private conversation of the owner who is asked: the one who wrote this message, else the first there is.
@@ -114,6 +162,13 @@ impl Run<'_> {
     }
 }
 
+/// Whether an answer holds for the call that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    Yes,
+    No,
+}
+
 /// A text as a file to send; `None` if it cannot be stored, which is logged.
 pub(super) async fn stored(engine: &Engine, name: &str, text: String) -> Option<OutgoingFile> {
     let (blobs, bytes) = (engine.adapters.blobs.clone(), text.len() as u64);
@@ -132,9 +187,9 @@ pub(super) async fn stored(engine: &Engine, name: &str, text: String) -> Option<
     }
 }
 
-/// What an answer is bound to: exactly this call of exactly this turn.
+/// What an answer is bound to: exactly this call of exactly this turn, under the rules by which it was asked about.
 fn bound(run: &ToolRun, session: SessionId, turn: TurnNumber) -> String {
     let bound = run.bound.as_deref().unwrap_or_default();
-    let text = format!("{}\0{}\0{session}\0{turn}\0{}\0{bound}", run.name, run.input, run.call);
+    let text = format!("{POLICY_VERSION}\0{}\0{}\0{session}\0{turn}\0{}\0{bound}", run.name, run.input, run.call);
     Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }

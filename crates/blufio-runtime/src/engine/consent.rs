@@ -17,7 +17,7 @@ use blufio_core::ingress::framed;
 use blufio_core::message::{Body, Origin, Part};
 use blufio_core::policy::{CallFacts, Decision, FOREIGN_FETCHES_MAX, POLICY_VERSION, Rule, decide, is_grantable};
 use blufio_core::port::{AnyTool, Egress, Replay, StoreError, ToolCall};
-use blufio_core::record::{Record, ToolRun};
+use blufio_core::record::{Grant, Record, ToolRun};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -74,31 +74,33 @@ impl Run<'_> {
             let refuse = |why| Judged::new(id, Judgement::Refuse(why));
             let judged = match self.engine.tools.get(name).cloned() {
                 None => refuse(format!("there is no tool named `{name}`")),
-                Some(tool) => match arguments(tool.as_ref(), input).and_then(|value| self.without_secrets(&tool, value)) {
-                    Err(why) => refuse(why),
-                    Ok(arguments) => {
-                        let words = match &mut words {
-                            Some(words) => words,
-                            // Without foreign text before the model nothing is compared.
-                            none if shown.foreign => none.insert(self.words().await?),
-                            none => none.insert(Words::default()),
-                        };
-                        let left = FOREIGN_FETCHES_MAX.saturating_sub(fetches);
-                        fetches += u32::from(is_fetch(tool.as_ref()));
-                        let facts = CallFacts {
-                            tool: tool.spec(),
-                            arguments: &arguments,
-                            principal: &principal,
-                            ask_first: self.engine.settings.ask.contains(name),
-                            granted: false,
-                            shown,
-                            own: &words.own,
-                            foreign_urls: &words.foreign_urls,
-                            foreign_fetches_left: left,
-                        };
-                        self.judge_one(id, tool.as_ref(), &facts, input).await?
+                Some(tool) => {
+                    match arguments(tool.as_ref(), input).and_then(|value| self.without_secrets(&tool, value)) {
+                        Err(why) => refuse(why),
+                        Ok(arguments) => {
+                            let words = match &mut words {
+                                Some(words) => words,
+                                // Without foreign text before the model nothing is compared.
+                                none if shown.foreign => none.insert(self.words().await?),
+                                none => none.insert(Words::default()),
+                            };
+                            let left = FOREIGN_FETCHES_MAX.saturating_sub(fetches);
+                            fetches += u32::from(is_fetch(tool.as_ref()));
+                            let facts = CallFacts {
+                                tool: tool.spec(),
+                                arguments: &arguments,
+                                principal: &principal,
+                                ask_first: self.engine.settings.ask.contains(name),
+                                granted: false,
+                                shown,
+                                own: &words.own,
+                                foreign_urls: &words.foreign_urls,
+                                foreign_fetches_left: left,
+                            };
+                            self.judge_one(id, tool.as_ref(), &facts, input).await?
+                        }
                     }
-                },
+                }
             };
             self.record(name, input, &judged);
             self.judged.push(judged);
@@ -130,7 +132,11 @@ impl Run<'_> {
         let bound = binding.map(|binding| binding.hash);
         let grant = always.then(|| grant_hash(facts, bound.as_deref()));
         let granted = match &grant {
-            Some(hash) => self.engine.adapters.storage.grant(hash.clone()).await?.map(|grant| grant.id),
+            // The list that an owner looks at must say what is used: a row that says something else is none.
+            Some(hash) => {
+                let grant = self.engine.adapters.storage.grant(hash.clone()).await?;
+                grant.filter(|grant| is_for(grant, facts)).map(|grant| grant.id)
+            }
             None => None,
         };
         let judgement = if granted.is_some() { Judgement::Run(Rule::Granted) } else { Judgement::Ask(rule) };
@@ -189,24 +195,34 @@ impl Run<'_> {
             Judgement::Refuse(_) => ("refused", None),
         };
         metrics::counter!("blufio_tool_calls_total", "decision" => outcome).increment(1);
+        let entry = self.tool_entry((name, input, &judged.call), outcome, json!({ "rule": rule }));
+        self.audit.push(entry);
+        if let Some(id) = judged.granted {
+            self.records.push(Record::GrantUsed { id, call: judged.call.clone() });
+        }
+    }
+
+    /// What the audit log says of a call; `detail` is added to what it says of each.
+    pub(super) fn tool_entry(
+        &self,
+        (name, input, call): (&ToolName, &str, &CallId),
+        outcome: &str,
+        mut detail: Value,
+    ) -> AuditEntry {
         let tool = self.engine.tools.get(name);
-        let detail = json!({
-            "turn": self.number,
-            "call": judged.call,
-            "arguments_sha256": sha256(input),
-            "replay": tool.map(|tool| tool.spec().replay),
-            "rule": rule,
-        });
-        self.audit.push(AuditEntry {
+        if let Some(detail) = detail.as_object_mut() {
+            detail.insert("turn".to_owned(), json!(self.number));
+            detail.insert("call".to_owned(), json!(call));
+            detail.insert("arguments_sha256".to_owned(), json!(sha256(input)));
+            detail.insert("replay".to_owned(), json!(tool.map(|tool| tool.spec().replay)));
+        }
+        AuditEntry {
             kind: AuditKind::ToolRun,
             actor: actor(&self.row.principal),
             session: Some(self.session.key.clone()),
             target: name.to_string(),
             outcome: outcome.to_owned(),
             detail,
-        });
-        if let Some(id) = judged.granted {
-            self.records.push(Record::GrantUsed { id, call: judged.call.clone() });
         }
     }
 
@@ -242,7 +258,9 @@ impl Run<'_> {
             let Body::ToolResult { id, content, .. } = &mut part.body else { continue };
             let run = self.tools.iter().find(|run| run.call == *id);
             let Some(tool) = run.and_then(|run| self.engine.tools.get(&run.name)) else { continue };
-            part.private = tool.spec().private;
+            // What a service says to the owner's secret is the owner's.
+            let with_secret = run.and_then(|run| serde_json::from_str(&run.input).ok());
+            part.private = tool.spec().private || with_secret.is_some_and(|input| tool.spec().uses_secret(&input));
             if tool.spec().foreign {
                 part.origin = Origin::Foreign;
                 *content = framed(content, self.engine.adapters.rng.bits());
@@ -260,6 +278,12 @@ impl Judged {
 /// Equal calls of the same tool under the same rules, with the same things outside: canonical JSON has its keys in order.
 fn grant_hash(facts: &CallFacts<'_>, bound: Option<&str>) -> String {
     sha256(&format!("{POLICY_VERSION}\0{}\0{}\0{}", facts.tool.name, facts.arguments, bound.unwrap_or_default()))
+}
+
+/// What the row of an "always" shows is this call.
+fn is_for(grant: &Grant, facts: &CallFacts<'_>) -> bool {
+    let arguments: Option<Value> = serde_json::from_str(&grant.arguments).ok();
+    grant.tool == facts.tool.name && arguments.as_ref() == Some(facts.arguments)
 }
 
 fn sha256(text: &str) -> String {

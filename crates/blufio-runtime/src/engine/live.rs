@@ -6,7 +6,7 @@ use crate::dispatch::Dispatcher;
 use crate::tasks::guarded;
 use blufio_core::event::EventKind;
 use blufio_core::ids::{InboxId, SessionKey};
-use blufio_core::leak::Leaks;
+use blufio_core::leak::{LeakStream, Leaks};
 use blufio_core::port::{AnyChannel, Boxed, Clock, Delta, DeltaSink, Preview, PreviewOutcome};
 use blufio_core::record::{InboxRow, Route};
 use std::sync::Arc;
@@ -42,23 +42,25 @@ impl LiveText {
         Arc::new(Self { session, inbox, hub, text: watch::Sender::new(text), shown: AtomicBool::new(false) })
     }
 
-    /// Takes the deltas of one try.
-    pub fn sink(self: &Arc<Self>) -> DeltaSink {
+    /// Takes the deltas of one try, and shows them without secrets.
+    pub fn sink(self: &Arc<Self>, leaks: &Leaks) -> DeltaSink {
         self.shown.store(false, Ordering::Relaxed);
-        let live = self.clone();
+        let mut spoken = Spoken { live: self.clone(), stream: Some(leaks.redact_streaming()) };
         Box::new(move |delta| match delta {
-            Delta::TextBlock if live.text.borrow().is_empty() => {}
-            Delta::TextBlock => live.push("\n\n"),
+            Delta::TextBlock if !spoken.live.has_shown() && spoken.live.text.borrow().is_empty() => {}
+            Delta::TextBlock => spoken.push("\n\n"),
             Delta::Text(text) => {
-                live.shown.store(true, Ordering::Relaxed);
-                live.push(&text);
+                spoken.live.shown.store(true, Ordering::Relaxed);
+                spoken.push(&text);
             }
         })
     }
 
-    fn push(&self, delta: &str) {
-        self.text.send_modify(|text| text.push_str(delta));
-        self.publish(EventKind::Text { delta: delta.to_owned() });
+    fn push(&self, delta: String) {
+        if !delta.is_empty() {
+            self.text.send_modify(|text| text.push_str(&delta));
+            self.publish(EventKind::Text { delta });
+        }
     }
 
     /// The current try failed: its text is void, `kept` is what stays. True if it had shown any.
@@ -86,6 +88,28 @@ impl LiveText {
     }
 }
 
+/// What one try says. A word that may become a secret is held back until it is whole, at the latest until the try is over.
+struct Spoken {
+    live: Arc<LiveText>,
+    stream: Option<LeakStream>,
+}
+
+impl Spoken {
+    fn push(&mut self, piece: &str) {
+        if let Some(stream) = &mut self.stream {
+            self.live.push(stream.push(piece));
+        }
+    }
+}
+
+impl Drop for Spoken {
+    fn drop(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            self.live.push(stream.finish());
+        }
+    }
+}
+
 /// The preview of one turn, one showing at a time.
 #[derive(Clone)]
 pub(super) struct Previews {
@@ -93,7 +117,6 @@ pub(super) struct Previews {
     /// The way out of the channel, if what is said there goes through the outbox.
     dispatcher: Option<Arc<Dispatcher>>,
     clock: Arc<dyn Clock>,
-    leaks: Leaks,
     route: Route,
     draft: i64,
     /// A request is on its way.
@@ -107,7 +130,6 @@ impl Previews {
             channel: engine.adapters.channels.get(&row.route.channel)?.clone(),
             dispatcher: engine.dispatchers.get(&row.route.channel).cloned(),
             clock: engine.adapters.clock.clone(),
-            leaks: engine.settings.leaks.clone(),
             route: row.route.clone(),
             draft: row.id.0.max(1),
             sending: Arc::default(),
@@ -137,8 +159,7 @@ impl Previews {
                 if !now.trim().is_empty() {
                     previews.sending.store(true, Ordering::SeqCst);
                     let Self { route, draft, .. } = previews.clone();
-                    let text_now = previews.leaks.redact(&now).into_owned();
-                    let shown = previews.channel.preview(Preview { route, draft, text: text_now, message });
+                    let shown = previews.channel.preview(Preview { route, draft, text: now, message });
                     // Display is best effort: not even its panic may end the turn.
                     let outcome = guarded("preview", shown).await.unwrap_or(PreviewOutcome::Stop);
                     previews.sending.store(false, Ordering::SeqCst);

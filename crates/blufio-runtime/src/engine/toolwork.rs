@@ -10,6 +10,7 @@ use blufio_core::message::{Body, Part};
 use blufio_core::port::{Boxed, Replay, ToolCall, ToolError, ToolOutput};
 use blufio_core::record::{ToolRun, ToolState};
 use blufio_core::session::CallFacts;
+use blufio_core::time::Timestamp;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
@@ -18,8 +19,14 @@ const QUESTIONS_FULL: &str =
 
 /// What the machine has to know of the calls in an answer.
 ///
-/// `questions`: how many questions to an owner may be asked now. Full: the call is refused, and the model reads why.
-pub(super) fn call_facts(engine: &Engine, parts: &[Part], judged: &[Judged], mut questions: u32) -> Vec<CallFacts> {
+/// `left`: how many questions to an owner may be asked now. Full: the call is refused, and the model reads why. `ask_from`:
+/// when they are asked, if not now.
+pub(super) fn call_facts(
+    engine: &Engine,
+    parts: &[Part],
+    judged: &[Judged],
+    (mut left, ask_from): (u32, Option<Timestamp>),
+) -> Vec<CallFacts> {
     let calls = parts.iter().filter_map(|part| match &part.body {
         Body::ToolCall { id, name, input } => Some((id, name, input)),
         Body::Text { .. }
@@ -31,9 +38,9 @@ pub(super) fn call_facts(engine: &Engine, parts: &[Part], judged: &[Judged], mut
     let facts = |((id, name, input), judged): ((&CallId, &ToolName, &String), &Judged)| {
         let (refused, ask) = match &judged.judgement {
             Judgement::Run(_) => (None, false),
-            Judgement::Ask(_) if questions == 0 => (Some(QUESTIONS_FULL.to_owned()), false),
+            Judgement::Ask(_) if left == 0 => (Some(QUESTIONS_FULL.to_owned()), false),
             Judgement::Ask(_) => {
-                questions -= 1;
+                left -= 1;
                 (None, true)
             }
             Judgement::Refuse(why) => (Some(why.clone()), false),
@@ -45,6 +52,7 @@ pub(super) fn call_facts(engine: &Engine, parts: &[Part], judged: &[Judged], mut
             fingerprint: fingerprint(name.as_str(), input),
             refused,
             ask,
+            ask_from: ask_from.filter(|_| ask),
         }
     };
     calls.zip(judged).map(facts).collect()

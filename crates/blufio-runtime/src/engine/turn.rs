@@ -69,6 +69,8 @@ pub(super) struct Run<'a> {
     changed: Vec<CallId>,
     /// The calls of the newest answer.
     pub(super) judged: Vec<Judged>,
+    /// When the questions about them are asked, if not at once.
+    pub(super) ask_from: Option<Timestamp>,
     /// What the next commit writes into the audit log.
     pub(super) audit: Vec<AuditEntry>,
     said: Vec<String>,
@@ -204,6 +206,7 @@ impl<'a> Run<'a> {
             tools: Vec::new(),
             changed: Vec::new(),
             judged: Vec::new(),
+            ask_from: None,
             audit: Vec::new(),
             said: Vec::new(),
             placeholder: None,
@@ -345,8 +348,9 @@ impl<'a> Run<'a> {
     async fn answered(&mut self, reply: Reply) -> Result<(), StoreError> {
         self.judge(&reply.parts).await?;
         let asks = self.judged.iter().any(|judged| matches!(judged.judgement, Judgement::Ask(_)));
-        let questions = if asks { asking::questions_left(self.engine).await? } else { 0 };
-        let calls = call_facts(self.engine, &reply.parts, &self.judged, questions);
+        let left = if asks { asking::questions_left(self.engine).await? } else { 0 };
+        self.ask_from = if asks { asking::rested(self.engine, &self.row.principal).await } else { None };
+        let calls = call_facts(self.engine, &reply.parts, &self.judged, (left, self.ask_from));
         let input = Input::CallDone {
             stop: reply.stop,
             calls,

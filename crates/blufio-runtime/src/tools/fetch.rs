@@ -1,6 +1,6 @@
 //! `web_fetch`: one page of the web as text, in parts.
 //!
-//! It refuses to know how a page is fetched and which addresses may be reached. What it returns is declared as foreign; the
+//! It refuses to know how a page is fetched and which addresses may be reached, and what a secret is that it names. What it returns is declared as foreign; the
 //! engine cleans and marks it as such.
 
 use super::{arguments, spec};
@@ -9,6 +9,7 @@ use blufio_core::port::{
     AnyTool, AnyWeb, ArgRole, Egress, Page, Replay, Tool, ToolCall, ToolError, ToolLimits, ToolOutput, ToolSpec,
     WebError,
 };
+use blufio_core::vault::NAME_CHARS_MAX;
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ struct Arguments {
     url: String,
     #[serde(default)]
     offset: usize,
+    secret: Option<String>,
 }
 
 pub(super) fn tool(web: Arc<dyn AnyWeb>) -> Arc<dyn AnyTool> {
@@ -53,12 +55,19 @@ pub(super) fn tool(web: Arc<dyn AnyWeb>) -> Arc<dyn AnyTool> {
                 "type": "integer",
                 "minimum": 0,
                 "description": "Where to go on in a page of which you have read a part. Without it: from the start."
+            },
+            "secret": {
+                "type": "string",
+                "maxLength": NAME_CHARS_MAX,
+                "description": "Only for an address that wants a key: the name of a secret in the owner's vault, which is sent \
+                    along for you. You never see the secret itself."
             }
         },
         "required": ["url"],
         "additionalProperties": false
     });
-    let roles = &[("url", ArgRole::Destination), ("offset", ArgRole::Selector)];
+    let roles =
+        &[("url", ArgRole::Destination), ("offset", ArgRole::Selector), ("secret", ArgRole::Credential)];
     let spec = ToolSpec {
         egress: Egress::Anywhere,
         foreign: true,
@@ -75,10 +84,35 @@ impl Tool for Fetch {
     }
 
     async fn run(&self, call: ToolCall) -> Result<ToolOutput, ToolError> {
-        let Arguments { url, offset } = arguments(call.input)?;
-        let page = self.web.fetch(url.trim()).await.map_err(told)?;
+        let Arguments { url, offset, secret } = arguments(call.input)?;
+        let url = url.trim();
+        if let Some(why) = misplaced(url) {
+            return Err(ToolError::ToModel(why));
+        }
+        let page = match secret.as_deref().map(str::trim).filter(|name| !name.is_empty()) {
+            // What stands for a secret elsewhere is understood where it can mean only one thing.
+            Some(name) => self.web.fetch_with(url, placeholder(name).unwrap_or(name)).await,
+            None => self.web.fetch(url).await,
+        };
+        let page = page.map_err(told)?;
         tell(&page, offset).map(ToolOutput::from)
     }
+}
+
+/// Why an address in which a secret was to be put in is refused: what stands in an address is written down everywhere.
+fn misplaced(url: &str) -> Option<String> {
+    let plain = url.replace("%7B", "{").replace("%7b", "{").replace("%3A", ":").replace("%3a", ":").to_ascii_lowercase();
+    let bare: String = plain.replace("%20", "").chars().filter(|character| !character.is_whitespace()).collect();
+    bare.contains("{{secret:").then(|| {
+        "not fetched: no secret is put into an address; leave it out there and give its name in the argument `secret`, and it \
+         is sent in the header that its service wants"
+            .to_owned()
+    })
+}
+
+/// The name in `{{secret:NAME}}`.
+fn placeholder(text: &str) -> Option<&str> {
+    Some(text.strip_prefix("{{secret:")?.strip_suffix("}}")?.trim())
 }
 
 /// Every failure is one that the model can do something about: another address, or later.
@@ -114,6 +148,9 @@ fn tell(page: &Page, offset: usize) -> Result<String, ToolError> {
     if let Some(title) = &page.title {
         told += &format!("Title: {title}\n");
     }
+    if page.kept_back {
+        told += "The secret was not sent: the address leads to another place.\n";
+    }
     told += "\n";
     told += if text.trim().is_empty() { "(the page has no text)" } else { part };
     Ok(told)
@@ -132,6 +169,7 @@ mod tests {
             text: Some(text.to_owned()),
             bytes: text.len(),
             cut: false,
+            kept_back: false,
         }
     }
 
@@ -141,6 +179,10 @@ mod tests {
     impl blufio_core::port::Web for Nobody {
         async fn fetch(&self, url: &str) -> Result<Arc<Page>, WebError> {
             Err(WebError::Denied(format!("asked for {url}")))
+        }
+
+        async fn fetch_with(&self, url: &str, secret: &str) -> Result<Arc<Page>, WebError> {
+            Err(WebError::Secret(format!("{secret} for {url}")))
         }
     }
 
@@ -153,6 +195,7 @@ mod tests {
             (Replay::Pure, Egress::Anywhere, true, false)
         );
         assert_eq!((spec.role("url"), spec.role("offset")), (ArgRole::Destination, ArgRole::Selector));
+        assert_eq!(spec.role("secret"), ArgRole::Credential);
         for (name, _) in spec.arg_roles {
             assert!(spec.schema["properties"].get(name).is_some(), "{name}");
         }
@@ -167,6 +210,15 @@ mod tests {
         };
         let refused = tool.run(call(json!({"url": " https://a.example "}))).await.unwrap_err();
         assert_eq!(refused.to_string(), "this address is not fetched: asked for https://a.example");
+        let told = async |input| tool.run(call(input)).await.unwrap_err().to_string();
+        for name in ["mine", "{{secret:mine}}", " mine "] {
+            let told = told(json!({"url": "https://a.example", "secret": name})).await;
+            assert_eq!(told, "the secret was not used: mine for https://a.example");
+        }
+        assert!(told(json!({"url": "https://a.example", "secret": null})).await.contains("not fetched: asked"));
+        for url in ["https://a.example/?k={{secret:mine}}", "https://a.example/%7b%7BSecret%3amine%7D%7D/x", "https://{{ secret: mine }}@a.example"] {
+            assert!(told(json!({"url": url, "secret": "mine"})).await.contains("in the argument `secret`"), "{url}");
+        }
         for wrong in
             [json!({}), json!({"url": 1}), json!({"url": "x", "offset": -1}), json!({"url": "x", "method": "POST"})]
         {
@@ -198,6 +250,7 @@ mod tests {
         let why = tell(&picture, 0).unwrap_err().to_string();
         assert_eq!(why, "there is no text: the address holds 7 bytes of type image/png");
         assert!(tell(&page("short"), 5).unwrap_err().to_string().contains("ends at 5"));
+        assert!(tell(&Page { kept_back: true, ..page("short") }, 0).unwrap().contains("The secret was not sent"));
         assert!(tell(&Page { cut: true, ..page("short") }, 0).unwrap().contains("no more of it is kept"));
         let odd = tell(&page("äöü"), 3).unwrap();
         assert!(odd.starts_with("[bytes 2 to 6, the end]"), "an offset in the middle of a character: {odd}");

@@ -12,7 +12,6 @@ use blufio_store::{Executor, OpenError, Options, Role, Store};
 use blufio_testkit::contract::storage::{ACCOUNT, AT, batch, channel, end, item, key, route};
 use blufio_testkit::{database, invariants};
 
-
 /// What version 1 left behind: a turn that is over, one that runs, a message that waits, and an answer on its way.
 const ROWS: &str = r#"
 UPDATE meta SET value = 3 WHERE key = 'boot';
@@ -132,7 +131,8 @@ async fn a_file_of_version_2_is_encrypted_and_goes_on_where_it_was() {
     let boot = store.recover(AT).await.unwrap().boot;
     let session = store.open(SessionKey::new("tg:7:dm:3"), AT).await.unwrap().id;
     let decided = store.decisions(session, TurnNumber(1)).await.unwrap();
-    assert_eq!(decided, [Decided { call: CallId::new("c1"), verdict: Verdict::Allow }]);
+    let [Decided { call, verdict: Verdict::Allow, .. }] = decided.as_slice() else { panic!("one yes: {decided:?}") };
+    assert_eq!(*call, CallId::new("c1"));
     let open = match store.view(Query::Approvals, AT).await.unwrap() {
         View::Approvals(open) => open,
         other => panic!("{other:?}"),
@@ -148,4 +148,82 @@ async fn a_file_of_version_2_is_encrypted_and_goes_on_where_it_was() {
     assert_eq!(boot.0, 1);
     drop(store);
     invariants::check(&path).unwrap();
+}
+
+#[tokio::test]
+async fn a_file_of_version_1_is_encrypted_and_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("blufio.db");
+    database::create_plain(&path, 1).unwrap().execute_batch(ROWS).unwrap();
+    blufio_store::encrypt(&path, &DatabaseKey::new([7; 48]), |_, _| {}).unwrap();
+    assert!(!database::is_plain(&path));
+    let store = open_encrypted(&path, Executor::Thread);
+    let recovered = store.recover(AT).await.unwrap();
+    assert_eq!((recovered.boot.0, recovered.unclean, recovered.uncertain_sends), (4, true, 1));
+    let session = store.open(key(1), AT).await.unwrap();
+    assert_eq!((session.history.len(), session.last_message), (3, MessageSeq(3)));
+    assert_eq!(store.waiting(session.id, 9).await.unwrap().len(), 1);
+    assert_eq!(store.outbox(channel(), 9, AT).await.unwrap().len(), 2);
+    drop(store);
+    invariants::check(&path).unwrap();
+}
+
+/// A small file system in memory; gone with the value.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    /// `None` where this user may not mount.
+    fn mount(at: &std::path::Path) -> Option<Self> {
+        std::fs::create_dir(at).unwrap();
+        let mut mount = std::process::Command::new("mount");
+        let mounted = mount.args(["-t", "tmpfs", "-o", "size=2m,mode=0700", "tmpfs"]).arg(at).output();
+        mounted.is_ok_and(|output| output.status.success()).then(|| Self(at.to_owned()))
+    }
+
+    /// Takes all space but so much.
+    fn fill(&self, free: u64) {
+        let mut file = std::fs::File::create(self.0.join("ballast")).unwrap();
+        while std::io::Write::write_all(&mut file, &[0; 4_096]).is_ok() {}
+        let bytes = file.metadata().unwrap().len();
+        file.set_len(bytes - free).unwrap();
+    }
+
+    fn free(&self) {
+        std::fs::remove_file(self.0.join("ballast")).unwrap();
+    }
+
+    fn names(&self) -> Vec<std::ffi::OsString> {
+        let mut names: Vec<_> = std::fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        drop(std::process::Command::new("umount").arg("-l").arg(&self.0).status());
+    }
+}
+
+#[tokio::test]
+async fn on_a_full_disk_the_old_file_stays_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(&folder.path().join("disk")) else {
+        eprintln!("skipped: this user may not mount a small file system");
+        return;
+    };
+    let path = disk.0.join("blufio.db");
+    database::create_plain(&path, 2).unwrap().execute_batch(ROWS_2).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    for free in [0, 40_960, 81_920] {
+        disk.fill(free);
+        let error = blufio_store::encrypt(&path, &DatabaseKey::new([7; 48]), |_, _| {}).unwrap_err();
+        assert!(error.to_string().contains("full") || error.to_string().contains("No space"), "{free}: {error}");
+        assert!(std::fs::read(&path).unwrap() == before, "{free}: the old file was changed");
+        assert_eq!(disk.names(), ["ballast", "blufio.db"], "{free}");
+    }
+    disk.free();
+    blufio_store::encrypt(&path, &DatabaseKey::new([7; 48]), |_, _| {}).unwrap();
+    let store = open_encrypted(&path, Executor::Inline);
+    assert_eq!(store.recover(AT).await.unwrap().boot.0, 1);
 }

@@ -2,8 +2,10 @@
 
 use super::{Steps, open, options};
 use blufio_core::ids::SessionId;
-use blufio_core::port::{Storage, StoreError};
+use blufio_core::keys::DatabaseKey;
+use blufio_core::port::{Boxed, Clock, Storage, StoreError};
 use blufio_core::record::{Batch, Commit, Fate, Item, OutboxMark, Query, Record, View};
+use blufio_core::time::Timestamp;
 use blufio_store::{Executor, Options, Role, Store};
 use blufio_testkit::contract::storage::{
     AT, admitted, answered, batch, channel, commit, draft, epoch, item, key, message, next, queue, step, turn_opened,
@@ -13,6 +15,7 @@ use rusqlite::Connection;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 use tokio::task::JoinSet;
 
 #[tokio::test]
@@ -139,4 +142,38 @@ async fn closing_folds_the_log_into_the_file() {
     let copy = folder.path().join("copy.db");
     std::fs::copy(&path, &copy).unwrap();
     assert_eq!(invariants::check(&copy).unwrap().rows["inbox"], 1);
+}
+
+/// Time stands still.
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Timestamp {
+        AT
+    }
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+    fn sleep(&self, _duration: Duration) -> Boxed<'static, ()> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn a_closed_store_has_let_go_of_its_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("blufio.db");
+    let held = || {
+        let open = std::fs::read_dir("/proc/self/fd").unwrap();
+        let links = open.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
+        links.filter(|link| link.starts_with(folder.path())).count()
+    };
+    let key = DatabaseKey::new([7; 48]);
+    let store = Store::open(&path, Some(&key), Options { clock: Arc::new(Still), ..options(Executor::Thread) });
+    let store = store.unwrap();
+    store.recover(AT).await.unwrap();
+    assert!(held() >= 3, "a writer and two readers");
+    store.close(AT).await.unwrap();
+    assert_eq!(held(), 0);
+    assert!(matches!(store.probe(AT).await, Err(StoreError::Closed)));
 }

@@ -309,7 +309,10 @@ fn report(
     report.must("answered out of order within a chat", verdict.out_of_order, "0", ordered);
     report.figure("files given up, since nobody knows whether they arrived", verdict.files_given_up);
     none(&mut report, "typing signs later than 6 s after a turn", &verdict.late_typing);
-    report.figure("typing signs", verdict.typing);
+    none(&mut report, "files that arrived changed, twice or not at all", &verdict.wrong_files);
+    report.figure("files that arrived", verdict.files);
+    none(&mut report, "turns of more than 1.5 s without a typing sign", &verdict.untyped);
+    report.figure("typing signs; turns of more than 1.5 s", format!("{}; {}", verdict.typing, verdict.long_turns));
     let probes: Times = log.probes.iter().copied().collect();
     let slowest = probes.percentile(100);
     report.must(

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use blufio_core::keys::{KeySlots, RootKey};
 use clap::Args;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -33,6 +34,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(15);
 /// A conversation from before there were keys.
 const OLD_SESSION: &str = "tg:1:dm:77";
 const END_MAX: Duration = Duration::from_secs(12);
+/// Where root keys are, in the work folder.
+const KEYS: &str = ".config/blufio";
 
 /// Options of the failpoint walk.
 #[derive(Args, Clone, Debug)]
@@ -70,6 +73,8 @@ enum Scenario {
     Retention,
     /// The first start on a database from before there were keys.
     Upgrade,
+    /// A new root key, by the command line.
+    Rotate,
 }
 
 /// Scenarios by area, or by full name where points of an area differ.
@@ -78,7 +83,8 @@ const SCENARIOS: &[(&str, &[Scenario])] = &[
     ("send.after_mark", &[Scenario::Long]),
     ("boot", &[Scenario::Text]),
     ("migration", &[Scenario::Text]),
-    ("export", &[Scenario::Upgrade]),
+    ("export", &[Scenario::Upgrade, Scenario::Rotate]),
+    ("rotation", &[Scenario::Rotate]),
     ("writer", &[Scenario::Text, Scenario::Tool]),
     ("poll", &[Scenario::Text]),
     ("intake", &[Scenario::Text]),
@@ -218,7 +224,9 @@ impl Case {
             return Ok(Outcome { hit, extra: 0 });
         }
         // Between two migrations a database has an older form, for which the rules are not written.
-        if !self.name.starts_with("migration.") {
+        if self.scenario == Scenario::Rotate {
+            one_key_opens(&world.setup)?;
+        } else if !self.name.starts_with("migration.") {
             check(&world.setup.database())?;
         }
         let (mut blufio, _) = Blufio::start(&world.setup).await?;
@@ -239,6 +247,12 @@ impl Case {
         let mut setup = world.setup.clone();
         setup.env.insert("BLUFIO_FAILPOINTS".to_owned(), format!("{}=kill:{}", self.name, self.pass));
         self.scenario.post(world);
+        if self.scenario == Scenario::Rotate {
+            let ended = setup.run(&["vault", "rotate", "--root"]).await?;
+            let told = String::from_utf8_lossy(&ended.stderr);
+            ensure!(ended.status.success() || ended.status.signal() == Some(9), "it ended by itself: {told}");
+            return Ok(!ended.status.success());
+        }
         let mut blufio = Blufio::spawn(&setup)?;
         let way = async {
             tokio::select! {
@@ -286,6 +300,7 @@ impl Scenario {
             Self::Drafts => world.setup.set("telegram.streaming", "auto"),
             Self::Edits => world.setup.set("telegram.streaming", "edit"),
             Self::Upgrade => plain_database(&world.setup)?,
+            Self::Rotate => filled_vault(&world.setup).await?,
             _ => {}
         }
         Ok(world)
@@ -299,7 +314,7 @@ impl Scenario {
     /// What waits at the server when the process starts.
     fn post(self, world: &World) {
         let wish = match self {
-            Self::Text | Self::File | Self::Shutdown | Self::Retention | Self::Upgrade => "hello",
+            Self::Text | Self::File | Self::Shutdown | Self::Retention | Self::Upgrade | Self::Rotate => "hello",
             Self::Tool => "[tool:write_file {\"path\":\"note.txt\",\"content\":\"a note\"}]",
             Self::Long => "[long:190]",
             Self::Stop => "[slow:60000]",
@@ -331,7 +346,8 @@ impl Scenario {
             | Self::Drafts
             | Self::Edits
             | Self::Retention
-            | Self::Upgrade => {}
+            | Self::Upgrade
+            | Self::Rotate => {}
         }
         Ok(())
     }
@@ -357,12 +373,14 @@ impl Scenario {
             | Self::Edits
             | Self::Shutdown
             | Self::Retention
-            | Self::Upgrade => {
+            | Self::Upgrade
+            | Self::Rotate => {
                 world.answered(FIRST_USER, 1, ANSWER_MAX).await?;
             }
         }
         world.telegram.send_text(FIRST_USER, "#2 and now?");
-        world.answered(FIRST_USER, 2, ANSWER_MAX).await
+        world.answered(FIRST_USER, 2, ANSWER_MAX).await?;
+        if self == Self::Rotate { nothing_is_lost(&world.setup).await } else { Ok(()) }
     }
 
     /// What people see, and what the database says; gives the messages that were seen twice.
@@ -407,6 +425,50 @@ fn plain_database(setup: &Setup) -> Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(setup.data_dir())?;
     let connection = database::create_plain(&setup.database(), 2)?;
     connection.execute("INSERT INTO sessions (key, last_at) VALUES (?1, 0)", [OLD_SESSION])?;
+    Ok(())
+}
+
+/// A vault with the two secrets of the environment, and its root key once more where nobody looks for it.
+async fn filled_vault(setup: &Setup) -> Result<()> {
+    let imported = setup.run(&["vault", "import"]).await?;
+    ensure!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));
+    std::fs::copy(setup.dir.join(KEYS).join("root.key"), setup.dir.join("old.key"))?;
+    Ok(())
+}
+
+/// Of all keys there are, the first one included, exactly one opens the database.
+fn one_key_opens(setup: &Setup) -> Result<()> {
+    let slots = KeySlots::parse(&std::fs::read_to_string(setup.data_dir().join("keyslots.json"))?)?;
+    let mut roots = BTreeSet::from([std::fs::read(setup.dir.join("old.key"))?]);
+    for entry in std::fs::read_dir(setup.dir.join(KEYS))? {
+        roots.insert(std::fs::read(entry?.path())?);
+    }
+    let opens = |bytes: &&Vec<u8>| {
+        let Ok(root) = RootKey::parse(bytes) else { return false };
+        let key = root.derive(&slots.install_id).database;
+        let rows = database::open_with(&setup.database(), &key)
+            .and_then(|connection| connection.query_row("SELECT count(*) FROM vault", [], |row| row.get::<_, i64>(0)));
+        rows == Ok(2)
+    };
+    let count = roots.iter().filter(opens).count();
+    ensure!(count == 1, "{count} of {} keys open the database", roots.len());
+    Ok(())
+}
+
+/// Every secret opens, the record is whole, and no file waits for another.
+async fn nothing_is_lost(setup: &Setup) -> Result<()> {
+    for command in [["vault", "list"], ["audit", "verify"]] {
+        let done = setup.run(&command).await?;
+        let (said, told) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        ensure!(done.status.success(), "{command:?}: {said}{told}");
+        ensure!(command[0] == "audit" || said.contains("anthropic.api_key") && said.contains("telegram.bot_token"), "{said}");
+    }
+    for folder in [setup.data_dir(), setup.dir.join(KEYS)] {
+        for entry in std::fs::read_dir(folder)? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            ensure!(!name.contains(".next") && !name.contains(".new"), "{name} is left over");
+        }
+    }
     Ok(())
 }
 

@@ -166,6 +166,8 @@ fn kinds(options: &Options, bench: &Bench) -> Vec<Kind> {
                 Kind::Startup(startup::Options { runs: 50, gib: 1.0 }),
                 Kind::Leaks(leaks::Options { samples: 100 }),
                 Kind::Crash(crash::Options::kills(100)),
+                Kind::ChannelFaults(channel_faults::Options { count: 200, seed: None }),
+                Kind::Restarts(restarts::Options { count: 20, seed: None, only_restarts: true }),
             ];
             kinds.extend(bench.failpoints.is_some().then_some(walk));
             kinds

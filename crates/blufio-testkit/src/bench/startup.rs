@@ -26,6 +26,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(20);
 const END_MAX: Duration = Duration::from_secs(12);
 const P50_MAX: Duration = Duration::from_millis(50);
 const P99_MAX: Duration = Duration::from_millis(100);
+/// With a key in a file and an encrypted database of any size, also on a machine that does other things.
+const P95_MAX: Duration = Duration::from_millis(120);
 
 /// Options of the start-up measurement.
 #[derive(Args, Clone, Debug)]
@@ -45,7 +47,7 @@ pub struct Options {
 pub async fn run(bench: &Bench, options: &Options) -> Result<Report> {
     let about = format!(
         "{} restarts with each database, half of them after SIGTERM and half after SIGKILL, looked at every half millisecond; \
-         Telegram's first poll is answered before readiness. State on {}.",
+         Telegram's first poll is answered before readiness. The database is encrypted, its key is in a file. State on {}.",
         options.runs,
         if is_tmpfs(&bench.disk) { "tmpfs" } else { "disk, read before (page cache warm)" }
     );
@@ -90,8 +92,10 @@ async fn restarts(world: &World, runs: usize, what: &str, report: &mut Report) -
         }
     }
     let all: Times = orderly.iter().chain(&killed).copied().collect();
-    let (p50, p99) = (all.percentile(50), all.percentile(99));
+    ensure!(!crate::database::is_plain(&world.setup.database()), "the database is not encrypted");
+    let (p50, p95, p99) = (all.percentile(50), all.percentile(95), all.percentile(99));
     report.goal(format!("restart to /readyz p50, {what}"), ms(p50), "≤ 50 ms", p50 <= P50_MAX);
+    report.goal(format!("restart to /readyz p95, {what}"), ms(p95), "≤ 120 ms", p95 <= P95_MAX);
     report.goal(format!("restart to /readyz p99, {what}"), ms(p99), "≤ 100 ms", p99 <= P99_MAX);
     let (orderly, killed): (Times, Times) = (orderly.into_iter().collect(), killed.into_iter().collect());
     let halves = format!("{} / {}", ms(orderly.percentile(50)), ms(killed.percentile(50)));

@@ -25,6 +25,7 @@ Examples:
   blufio pairing link                         an address that lets in whoever opens it first
   blufio pairing approve ABCD2345             let the person with that code in
   blufio status                               is everything well?
+  blufio approval list                        what waits for an owner's yes?
   blufio channel status                       how is Telegram, and what could not be delivered?
   blufio config check                         is the configuration right?
 
@@ -155,6 +156,27 @@ private chat only: a pairing never opens a group. Groups are listed in the confi
   blufio pairing revoke 123456789"
     )]
     Pairing(Pairing),
+    /// Answer what the agent asks before it does something, and take back what was always allowed
+    #[command(
+        subcommand,
+        after_help = "\
+The agent asks an owner before what it may not do by itself. The question is shown in the owner's private chat, and
+here. It is open for ten minutes; without an answer it counts as a no. ID is what the question shows, or its
+beginning, four symbols at least.
+
+Examples:
+  blufio approval list
+  blufio approval show ABCD                 everything it wants to do, character by character
+  blufio approval approve ABCD
+  blufio approval approve ABCD --always     and never ask again about exactly this call
+  blufio approval deny ABCD
+  blufio approval list --grants             what is always allowed
+  blufio approval revoke 3                  ask again before that
+
+An \"always\" holds for the same tool with the same arguments, byte by byte, and for nothing else; it is not
+offered for a program once the conversation has read words of others."
+    )]
+    Approval(Approval),
     /// First steps: folder, root key, recovery code and the two secrets
     #[command(after_help = "\
 Examples:
@@ -183,6 +205,8 @@ machine can read. Blufio reads these:
 Examples:
   blufio vault set anthropic.api_key
   openssl rand -hex 32 | blufio vault set telegram.webhook_secret
+  blufio vault set forge.token --host api.forge.example
+                                          a secret that the agent may use, for this host alone
   blufio vault import                     takes in what is in the environment
   blufio vault recovery                   a code that opens everything if the root key is lost"
     )]
@@ -309,6 +333,41 @@ pub enum Pairing {
     },
 }
 
+/// `blufio approval`
+#[derive(Debug, Subcommand)]
+pub enum Approval {
+    /// List the questions that wait for an answer, oldest first
+    List {
+        /// List what is always allowed instead
+        #[arg(long)]
+        grants: bool,
+    },
+    /// Show a question with all arguments
+    Show {
+        /// The question, or the beginning of its id
+        id: String,
+    },
+    /// Say yes
+    Approve {
+        /// The question, or the beginning of its id
+        id: String,
+        /// And never ask again about exactly this call
+        #[arg(long)]
+        always: bool,
+    },
+    /// Say no
+    Deny {
+        /// The question, or the beginning of its id
+        id: String,
+    },
+    /// Take an "always" back: it is asked about again
+    Revoke {
+        /// Its number, as `approval list --grants` shows it
+        #[arg(value_name = "GRANT")]
+        grant: i64,
+    },
+}
+
 /// `blufio vault`
 #[derive(Debug, Subcommand)]
 pub enum Vault {
@@ -316,6 +375,12 @@ pub enum Vault {
     Set {
         /// Its name: 1 to 64 of a-z 0-9 . _ -
         name: String,
+        /// Let the agent send it to exactly this host, over https and without seeing it; can be repeated
+        #[arg(long = "host", value_name = "HOST")]
+        hosts: Vec<String>,
+        /// In this header, with a word before it if need be [default: "Authorization: Bearer"]
+        #[arg(long, value_name = "HEADER", requires = "hosts")]
+        header: Option<String>,
     },
     /// Show a few characters of a secret
     Get {
@@ -337,12 +402,15 @@ pub enum Vault {
         /// Make a new key, and encrypt every secret anew
         #[arg(long)]
         deep: bool,
+        /// Make a new root key and recovery code, and encrypt everything anew, the database too; no server may run
+        #[arg(long, conflicts_with = "deep")]
+        root: bool,
     },
     /// Take in the secrets that are in the environment, this one and the running server's
     Import,
     /// Make a recovery code, which replaces an earlier one
     Recovery,
-    /// Write the root key's file again, with the recovery code
+    /// With the recovery code: unlock a server that waits, else write the root key's file again
     Unlock,
 }
 

@@ -3,11 +3,13 @@
 use super::screen::{Look, Screen};
 use super::source::Source;
 use crate::client::Client;
-use crate::doctor::{Check, Facts, Record, Service, State, checks};
+use crate::doctor::{Check, Facts, Record, Service, State, Trouble, checks};
 use crate::failure::Failure;
 use crate::keys::{self, Installation, SLOTS};
 use crate::redact;
 use crate::secrets::EnvSecrets;
+use crate::vault::Vault;
+use crate::wire;
 use serde_json::json;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -56,13 +58,22 @@ async fn look(
     let client = Client::find(&config.data_dir).await?;
     let running = client.is_some();
     let mut trouble = None;
+    let mut vault_trouble = None;
     let service = match client {
+        Some(client) if client.is_locked().await? => {
+            trouble = Some(Trouble { says: "the running server waits for it, and receives nothing".to_owned(), fix: None });
+            Service { exposed, ..Service::default() }
+        }
         Some(client) => client.security().await?,
         None => {
             let key = match keys::existing(here) {
-                Ok(keys) => keys.map(|keys| keys.source.origin()),
+                Ok(Some(keys)) => {
+                    vault_trouble = vault(here, &keys).await.err().map(Trouble::from);
+                    Some(keys.source.origin())
+                }
+                Ok(None) => None,
                 Err(failure) => {
-                    trouble = Some(told(&failure));
+                    trouble = Some(Trouble::from(failure));
                     None
                 }
             };
@@ -76,12 +87,13 @@ async fn look(
     } else {
         keys::is_locked(&database)?.then_some(true)
     };
-    let record = if trouble.is_some() { Record::None } else { record(here).await };
+    let record = if trouble.is_some() { Record::Locked } else { record(here).await };
     let machine = blufio_sandbox::report();
     Ok(Facts {
         running,
         service,
         key_trouble: trouble,
+        vault_trouble,
         recovery: keys::slots(&config.data_dir).is_ok_and(|slots| slots.is_some_and(|slots| slots.has_recovery())),
         encrypted,
         open_files: open_files(here, loaded_from),
@@ -93,6 +105,15 @@ async fn look(
         private_places: config.allow_private.iter().map(|place| place.0.clone()).collect(),
         record,
     })
+}
+
+/// Whether every secret opens.
+async fn vault(here: Installation<'_>, keys: &keys::Keys) -> Result<(), Failure> {
+    if !here.config.data_dir.join(keys::DATABASE).exists() {
+        return Ok(());
+    }
+    let store = wire::store_reader(here.config, Some(&keys.tree))?;
+    Ok(Vault::new(store, &keys.tree).list().await.map(drop)?)
 }
 
 async fn record(here: Installation<'_>) -> Record {
@@ -108,6 +129,12 @@ async fn record(here: Installation<'_>) -> Record {
             None => Record::Whole(verdict.entries),
         },
         Err(failure) => Record::Broken(told(&failure)),
+    }
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self { says: told(&failure), fix: failure.hint }
     }
 }
 

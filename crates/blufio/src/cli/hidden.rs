@@ -59,8 +59,9 @@ impl Drop for Quiet {
 }
 
 fn typed(question: &str, screen: &Screen) -> Result<Vec<u8>, Failure> {
-    screen.remark(question);
+    // Before the question: whoever answers it at once must not be shown, nor lose what was typed.
     let quiet = Quiet::begin()?;
+    screen.remark(question);
     let mut bytes = Vec::new();
     let mut key = [0_u8];
     let ended = loop {

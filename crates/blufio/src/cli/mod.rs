@@ -2,6 +2,7 @@
 //!
 //! A command that only looks asks the running server over its control socket, and the database itself if none runs.
 
+mod approval;
 mod arguments;
 mod audit;
 mod channel;
@@ -29,7 +30,6 @@ use clap::Parser;
 use screen::Screen;
 pub use source::of_store;
 use std::ffi::OsString;
-use std::process::ExitCode;
 
 /// The version, without commit and kind of build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -48,18 +48,18 @@ pub struct Context {
     pub exposed: bool,
 }
 
-/// Carries out the command line.
-pub fn run(context: Context) -> ExitCode {
+/// Carries out the command line; what comes back is the process's exit code.
+pub fn run(context: Context) -> u8 {
     let arguments = match Arguments::try_parse_from(&context.arguments) {
         Ok(arguments) => arguments,
         Err(error) => return explain(&error, &context.arguments),
     };
     let screen = Screen::new(&arguments.global, &context.environment);
     match carry_out(&arguments, &context, &screen) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(failure) => {
             failure.report(screen.manner());
-            ExitCode::from(failure.code)
+            failure.code
         }
     }
 }
@@ -83,6 +83,7 @@ fn carry_out(arguments: &Arguments, context: &Context, screen: &Screen) -> Resul
         Command::Status => status::run(here, screen),
         Command::Session(command) => sessions::run(command, here, screen),
         Command::Pairing(command) => pairing::run(command, here, screen),
+        Command::Approval(command) => approval::run(command, here, screen),
         Command::Channel(command) => channel::run(command, here, screen),
         Command::Init { yes } => init::run(*yes, here, &context.secrets, screen),
         Command::Vault(command) => vault::run(command, here, &context.secrets, screen),
@@ -101,7 +102,7 @@ fn refused(errors: &ConfigErrors) -> Failure {
 }
 
 /// Help and the version are results; everything else that clap says is a wrong command line.
-fn explain(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+fn explain(error: &clap::Error, arguments: &[OsString]) -> u8 {
     let json = error.use_stderr() && arguments.iter().any(|argument| argument == "--json");
     if json {
         let text = error.to_string();
@@ -111,7 +112,7 @@ fn explain(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
         // What was typed wrongly is repeated, and it was a secret.
         Failure::new(text.strip_prefix("error: ").unwrap_or(&text).trim_end(), Failure::USAGE).report(Manner::Plain);
     } else if error.print().is_err() {
-        return ExitCode::from(Failure::BROKEN_PIPE);
+        return Failure::BROKEN_PIPE;
     }
-    if error.use_stderr() { ExitCode::from(Failure::USAGE) } else { ExitCode::SUCCESS }
+    if error.use_stderr() { Failure::USAGE } else { 0 }
 }

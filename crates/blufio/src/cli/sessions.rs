@@ -166,6 +166,10 @@ fn in_words(input: &Input, names: &mut BTreeMap<CallId, ToolName>) -> String {
             let name = names.get(call).map_or_else(|| one_line(call.as_str(), TOOL_CHARS), ToString::to_string);
             format!("an owner said {answer} to {name}")
         }
+        Input::Void { call } => {
+            let name = names.get(call).map_or_else(|| one_line(call.as_str(), TOOL_CHARS), ToString::to_string);
+            format!("an owner answered, but {name} is not what was asked about")
+        }
         Input::Fired { timer: Timer::Approval } => "no owner answered in time".to_owned(),
         Input::Fired { timer: Timer::Deadline } => "the time for this turn was over".to_owned(),
         Input::Fired { timer: Timer::Retry } => "the pause was over, next try".to_owned(),
@@ -213,6 +217,7 @@ mod tests {
             fingerprint: 1,
             refused: refused.map(str::to_owned),
             ask: false,
+            ask_from: None,
         };
         let failed = |retry_after_ms, shown| Input::CallFailed {
             failure: CallFailure::RateLimited,
@@ -230,6 +235,8 @@ mod tests {
         );
         check(Input::ToolDone { call: CallId::new("call_now") }, "now was done");
         check(Input::Decided { call: CallId::new("call_now"), verdict: Verdict::Deny }, "an owner said no to now");
+        let void = Input::Void { call: CallId::new("call_now") };
+        check(void, "an owner answered, but now is not what was asked about");
         check(Input::ToolDone { call: CallId::new("other") }, "tool call other was done");
         check(Input::Restarted { attempts: 1 }, "Blufio started anew while the turn ran (attempts so far: 1)");
         let admitted = Input::Admitted { rounds_max: 25, fallback: true, deadline: Timestamp(0) };

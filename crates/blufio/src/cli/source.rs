@@ -7,7 +7,9 @@ use crate::wire;
 use blufio_core::audit::AuditHead;
 use blufio_core::ids::{ChannelName, SessionKey, TurnNumber};
 use blufio_core::port::{AnyStorage, Clock, StoreError};
-use blufio_core::record::{ApprovalView, AuditView, MessageView, Query, SessionView, StoreStatus, TurnView, View};
+use blufio_core::record::{
+    ApprovalView, AuditView, Grant, MessageView, Query, SessionView, StoreStatus, TurnView, View,
+};
 use blufio_runtime::clock::SystemClock;
 use std::sync::Arc;
 
@@ -96,6 +98,18 @@ impl Source {
             Self::Nothing => Ok(Vec::new()),
             Self::Store(store) => match view(store, Query::Approvals).await? {
                 View::Approvals(open) => Ok(open),
+                other => Err(unexpected(&other)),
+            },
+        }
+    }
+
+    /// What is always allowed, oldest first.
+    pub async fn grants(&self) -> Result<Vec<Grant>, Failure> {
+        match self {
+            Self::Server(client) => Ok(client.grants().await?),
+            Self::Nothing => Ok(Vec::new()),
+            Self::Store(store) => match view(store, Query::Grants).await? {
+                View::Grants(grants) => Ok(grants),
                 other => Err(unexpected(&other)),
             },
         }

@@ -21,12 +21,25 @@ pub fn run(here: Installation<'_>, screen: &Screen) -> Result<(), Failure> {
 
 async fn show(here: Installation<'_>, screen: &Screen) -> Result<(), Failure> {
     let (source, config) = (Source::find(here).await?, here.config);
+    if let Source::Server(client) = &source
+        && client.is_locked().await?
+    {
+        return locked(config, screen);
+    }
     let questions = source.approvals().await?.len();
     match source {
         Source::Server(client) => running(&client.status().await?, questions, config, screen),
         Source::Store(store) => stopped(Some(&store_status(&store).await?), questions, config, screen),
         Source::Nothing => stopped(None, questions, config, screen),
     }
+}
+
+fn locked(config: &Config, screen: &Screen) -> Result<(), Failure> {
+    if screen.json {
+        return screen.write_json(&json!({"running": true, "locked": true, "data_dir": config.data_dir}));
+    }
+    let state = screen.paint(Look::Red, "locked: it waits for `blufio vault unlock`, and receives nothing");
+    screen.write(&lines(&[("state", state), ("data folder", config.data_dir.display().to_string())], screen))
 }
 
 fn running(server: &ServerStatus, questions: usize, config: &Config, screen: &Screen) -> Result<(), Failure> {

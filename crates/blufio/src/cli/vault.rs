@@ -7,15 +7,22 @@ use super::arguments::Vault as Command;
 use super::hidden;
 use super::screen::{Look, Screen, local_time, table};
 use crate::client::Client;
+use crate::config::resolved::Unlock;
 use crate::failure::Failure;
 use crate::keys::{self, Installation};
 use crate::recovery;
+use crate::rotation;
 use crate::secrets::{self, EnvSecrets};
-use crate::vault::{Depth, Kept, Vault};
+use crate::vault::{Depth, Kept, Use, Vault};
 use crate::{lock, wire};
 use blufio_core::secret::Secret;
 use serde_json::json;
+use std::time::Duration;
 
+/// How long a server that was unlocked is waited for; a large database of an earlier version takes longer.
+const UNLOCK_WAIT: Duration = Duration::from_secs(30);
+/// How often it is looked at meanwhile.
+const UNLOCK_LOOK: Duration = Duration::from_millis(50);
 /// What is said after a change that a running server does not notice.
 const RESTART: &str = "restart the server to use it";
 
@@ -23,17 +30,21 @@ const RESTART: &str = "restart the server to use it";
 pub fn run(command: &Command, here: Installation<'_>, environment: &EnvSecrets, screen: &Screen) -> Result<(), Failure> {
     let runtime = crate::serve::runtime()?;
     match command {
-        Command::Set { name } => runtime.block_on(set(name, here, screen)),
+        Command::Set { name, hosts, header } => {
+            let by_agent = Use { hosts: hosts.clone(), header: header.clone() };
+            runtime.block_on(set(name, &by_agent, here, screen))
+        }
         Command::Get { name, reveal } => runtime.block_on(get(name, *reveal, here, screen)),
         Command::List => runtime.block_on(list(here, screen)),
         Command::Rm { name } => runtime.block_on(remove(name, here, screen)),
-        Command::Rotate { deep } => {
+        Command::Rotate { root: true, .. } => runtime.block_on(rotate_root(here, screen)),
+        Command::Rotate { deep, root: false } => {
             let depth = if *deep { Depth::Records } else { Depth::Wrap };
             runtime.block_on(rotate(depth, here, screen))
         }
         Command::Import => runtime.block_on(import(here, environment, screen)),
         Command::Recovery => runtime.block_on(make_recovery(here, screen)),
-        Command::Unlock => unlock(here, screen),
+        Command::Unlock => runtime.block_on(unlock(here, screen)),
     }
 }
 
@@ -75,11 +86,16 @@ impl Reach {
         }
     }
 
-    /// Keeps a secret.
+    /// Keeps a secret for Blufio itself.
     pub async fn set(&self, name: &str, value: &Secret) -> Result<Kept, Failure> {
+        self.set_for(name, value, &Use::default()).await
+    }
+
+    /// Keeps a secret that the agent may use like this.
+    async fn set_for(&self, name: &str, value: &Secret, by_agent: &Use) -> Result<Kept, Failure> {
         match self {
-            Self::Server(client) => Ok(client.vault_set(name, value).await?),
-            Self::Here(opened) => Ok(opened.vault.put(name, value).await?),
+            Self::Server(client) => Ok(client.vault_set(name, value, by_agent).await?),
+            Self::Here(opened) => Ok(opened.vault.put(name, value, by_agent).await?),
         }
     }
 
@@ -107,22 +123,34 @@ impl Reach {
     }
 }
 
-async fn set(name: &str, here: Installation<'_>, screen: &Screen) -> Result<(), Failure> {
+async fn set(name: &str, by_agent: &Use, here: Installation<'_>, screen: &Screen) -> Result<(), Failure> {
     secrets::check_name(name)?;
     if let Some(help) = secrets::help(name) {
         screen.aside(help);
-    } else {
-        screen.aside(&format!("Blufio itself reads no secret of this name; it reads {}", secrets::names()));
+    } else if by_agent.hosts.is_empty() {
+        screen.aside(&format!(
+            "Blufio itself reads no secret of this name; it reads {}. With --host, the agent may use it",
+            secrets::names()
+        ));
     }
     let Some(value) = hidden::ask(&format!("{name} (not shown): "), screen)? else {
         return Err(Failure::new("nothing was entered, so nothing was changed", Failure::USAGE));
     };
     let reach = Reach::find(here).await?;
-    let kept = reach.set(name, &value).await?;
+    let kept = reach.set_for(name, &value, by_agent).await?;
     let running = matches!(reach, Reach::Server(_));
     reach.end().await?;
+    // The agent's are looked up when they are used.
+    let running = running && kept.hosts.is_empty();
     if screen.json {
         return screen.write_json(&json!({"kept": kept, "restart": running}));
+    }
+    if let Some(header) = &kept.header {
+        let hosts = kept.hosts.join(", ");
+        return screen.write(&format!(
+            "{name} is in the vault: {}; the agent may send it to {hosts} as `{header}`, and does not see it\n",
+            kept.shown
+        ));
     }
     let next = if running { format!("; {RESTART}") } else { String::new() };
     screen.write(&format!("{name} is in the vault: {}{next}\n", kept.shown))
@@ -165,11 +193,15 @@ async fn list(here: Installation<'_>, screen: &Screen) -> Result<(), Failure> {
     if all.is_empty() {
         return screen.write("the vault is empty; `blufio vault set anthropic.api_key` puts a secret in\n");
     }
+    let any = all.iter().any(|kept| !kept.hosts.is_empty());
     let row = |kept: &Kept| {
-        vec![kept.name.clone(), kept.shown.clone(), kept.version.to_string(), local_time(kept.created)]
+        let mut row = vec![kept.name.clone(), kept.shown.clone(), kept.version.to_string(), local_time(kept.created)];
+        row.extend(any.then(|| kept.hosts.join(" ")));
+        row
     };
     let rows: Vec<Vec<String>> = all.iter().map(row).collect();
-    screen.write(&table(&["NAME", "VALUE", "VERSION", "SINCE"], &rows))
+    let heads = ["NAME", "VALUE", "VERSION", "SINCE", "AGENT MAY SEND IT TO"];
+    screen.write(&table(heads.get(..if any { 5 } else { 4 }).unwrap_or_default(), &rows))
 }
 
 async fn remove(name: &str, here: Installation<'_>, screen: &Screen) -> Result<(), Failure> {
@@ -204,6 +236,37 @@ async fn rotate(depth: Depth, here: Installation<'_>, screen: &Screen) -> Result
         Depth::Wrap => screen.write("the vault's key is wrapped anew\n"),
         Depth::Records => screen.write(&format!("the vault has a new key; {count} secrets are encrypted anew\n")),
     }
+}
+
+/// A new root key. The files are this process's alone meanwhile.
+async fn rotate_root(here: Installation<'_>, screen: &Screen) -> Result<(), Failure> {
+    let data_dir = &here.config.data_dir;
+    if !data_dir.join(keys::SLOTS).exists() {
+        return Err(Failure {
+            hint: Some("`blufio init` makes a key".to_owned()),
+            ..Failure::new(format!("nothing in {} is locked", data_dir.display()), Failure::GENERAL)
+        });
+    }
+    let _lock = lock::take(data_dir)?;
+    let old = keys::obtain(here)?;
+    rotation::key_file(&old.source)?;
+    let code = recovery::new_code()?;
+    if !screen.json {
+        show_code(&code, screen)?;
+        typed_back(&code, screen)?;
+        screen.aside("the database is copied under the new key; that may take a minute per gigabyte");
+    }
+    let done = rotation::rotate(here, &old, &code).await?;
+    if screen.json {
+        return screen.write_json(&json!({
+            "root_key_file": done.path, "recovery_code": code.expose(), "secrets": done.secrets,
+        }));
+    }
+    screen.write(&format!(
+        "the new root key is in {}; it and the code above are the only ways in. Other data folders that used the old key do \
+         not open with this one; copies of this folder from before still open with the old key\n",
+        done.path.display()
+    ))
 }
 
 /// What is in the environment of this command, and of the running server, goes into the vault.
@@ -252,37 +315,85 @@ pub async fn hand_out_code(reach: &Reach, here: Installation<'_>, screen: &Scree
         reach.recover_by(&code, here).await?;
         return screen.write_json(&json!({"recovery_code": code.expose()}));
     }
+    show_code(&code, screen)?;
+    let typed = typed_back(&code, screen)?;
+    reach.recover_by(&code, here).await?;
+    if typed { screen.write("right; it counts from now on\n") } else { Ok(()) }
+}
+
+fn show_code(code: &Secret, screen: &Screen) -> Result<(), Failure> {
     screen.write(&format!(
         "{}\n\n    {}\n\n{}\n",
         screen.paint(Look::Bold, "Recovery code"),
         code.expose(),
         "It opens everything if the root key is lost. It is shown this once: write it down, and keep it away from this\n\
          machine. Earlier codes stop working."
-    ))?;
-    if screen.terminal_in {
-        while let Some(typed) = hidden::ask("Type it once more, to be sure (not shown; nothing to give up): ", screen)? {
-            if recovery::same(&typed, &code) {
-                reach.recover_by(&code, here).await?;
-                return screen.write("right; it counts from now on\n");
-            }
-            screen.remark("that is another one\n");
-        }
-        return Err(Failure::new("nothing was changed; earlier codes go on working", Failure::GENERAL));
-    }
-    reach.recover_by(&code, here).await
+    ))
 }
 
-/// The way back with the recovery code: the key's file is written again.
-fn unlock(here: Installation<'_>, screen: &Screen) -> Result<(), Failure> {
-    let _lock = lock::take(&here.config.data_dir)?;
-    let Some(code) = hidden::ask("Recovery code (not shown): ", screen)? else {
-        return Err(Failure::new("nothing was entered", Failure::USAGE));
+/// Has a code typed back where somebody can type; says whether anybody could.
+fn typed_back(code: &Secret, screen: &Screen) -> Result<bool, Failure> {
+    if !screen.terminal_in {
+        return Ok(false);
+    }
+    while let Some(typed) = hidden::ask("Type it once more, to be sure (not shown; nothing to give up): ", screen)? {
+        if recovery::same(&typed, code) {
+            return Ok(true);
+        }
+        screen.remark("that is another one\n");
+    }
+    Err(Failure::new("nothing was changed; earlier codes go on working", Failure::GENERAL))
+}
+
+/// The way in with the recovery code: to a server that waits for it, else the key's file is written again.
+async fn unlock(here: Installation<'_>, screen: &Screen) -> Result<(), Failure> {
+    let code = || match hidden::ask("Recovery code (not shown): ", screen) {
+        Ok(Some(code)) => Ok(code),
+        Ok(None) => Err(Failure::new("nothing was entered", Failure::USAGE)),
+        Err(failure) => Err(failure),
     };
-    let path = recovery::restore(here, &code)?;
+    let config = here.config;
+    if let Some(client) = Client::find(&config.data_dir).await?
+        && client.is_locked().await?
+    {
+        client.unlock(&recovery::root_key(&config.data_dir, &code()?)?).await?;
+        return unlocked(&client, screen).await;
+    }
+    let _lock = lock::take(&config.data_dir)?;
+    if config.unlock == Unlock::Socket && config.root_key_file.is_none() {
+        return Err(Failure {
+            hint: Some(
+                "start `blufio serve` first; to have the key in a file nevertheless, name it with --root-key-file".to_owned(),
+            ),
+            ..Failure::new("no server waits to be unlocked, and [security] unlock = \"socket\" keeps the key out of files", Failure::UNAVAILABLE)
+        });
+    }
+    rotation::settle(here)?;
+    let path = recovery::restore(here, &code()?)?;
     if screen.json {
         return screen.write_json(&json!({"root_key_file": path}));
     }
     screen.write(&format!("the root key is in {} again; `blufio serve` can start\n", path.display()))
+}
+
+/// Waits until the server is up with what it was brought.
+async fn unlocked(client: &Client, screen: &Screen) -> Result<(), Failure> {
+    let up = async {
+        // In between it has no socket for a moment.
+        while !matches!(client.is_locked().await, Ok(false)) {
+            tokio::time::sleep(UNLOCK_LOOK).await;
+        }
+    };
+    if tokio::time::timeout(UNLOCK_WAIT, up).await.is_err() {
+        return Err(Failure {
+            hint: Some("its log says why".to_owned()),
+            ..Failure::new("the code is right, and the server has not begun to work", Failure::UNAVAILABLE)
+        });
+    }
+    if screen.json {
+        return screen.write_json(&json!({"unlocked": true}));
+    }
+    screen.write("the server is unlocked, until it ends\n")
 }
 
 fn unknown(name: &str) -> Failure {

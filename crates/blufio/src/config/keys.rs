@@ -132,6 +132,12 @@ pub const KEYS: &[Key] = &[
         doc: "File with the root key, which opens database and vault: 32 bytes or 64 hexadecimal digits, readable by the service's user alone, outside the data directory. One that is named here must exist; `blufio init` makes it. `--root-key-file` sets it too. docs/security.md names the other places a key can come from.",
     },
     Key {
+        path: "security.unlock",
+        kind: Kind::Choice { values: &["never", "socket"] },
+        default: Toml(r#""never""#),
+        doc: "What `blufio serve` does if the root key is nowhere. `never`: it ends; `socket`: it waits until `blufio vault unlock` brings the key, and receives nothing meanwhile.",
+    },
+    Key {
         path: "agents.main.workspace",
         kind: Kind::Path,
         default: Derived("`workspace` in the data directory"),

@@ -14,7 +14,7 @@ use super::endpoint::Endpoint;
 use super::groups::{HISTORY_DEFAULT, chat_id, thread_id};
 use super::kind::{Problem, user_id};
 use super::resolved::{
-    DmPolicy, Effort, ErrorPolicy, IpFamily, Listen, LogFormat, LogLevel, Place, Queue, QuietHours, RateMode, Streaming,
+    DmPolicy, Effort, ErrorPolicy, IpFamily, Listen, LogFormat, LogLevel, Place, Queue, QuietHours, RateMode, Streaming, Unlock,
     WebhookUrl,
 };
 use super::shapes::reaction;
@@ -25,8 +25,6 @@ use super::shapes::reaction;
 #[serde(deny_unknown_fields)]
 pub struct Raw {
     pub storage: RawStorage,
-    /// Its only key has no default in the table, thus the section may be missing altogether.
-    #[serde(default)]
     pub security: RawSecurity,
     pub agents: RawAgents,
     pub anthropic: RawAnthropic,
@@ -52,11 +50,12 @@ pub struct RawStorage {
 }
 
 /// `[security]`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields)]
 pub struct RawSecurity {
     pub root_key_file: Option<PathBuf>,
+    pub unlock: Unlock,
 }
 
 /// `[agents]`

@@ -23,6 +23,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// File with the root key, if one was named.
     pub root_key_file: Option<PathBuf>,
+    /// What a start does without a key.
+    pub unlock: Unlock,
     /// The agent.
     pub agent: Agent,
     /// The model's server.
@@ -313,6 +315,17 @@ pub enum Effort {
     Max,
 }
 
+/// What a start does if the root key is nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(rename_all = "lowercase")]
+pub enum Unlock {
+    /// It ends.
+    Never,
+    /// It waits until a person brings the key to the control socket.
+    Socket,
+}
+
 /// What happens to a message that arrives during a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize))]
@@ -430,6 +443,7 @@ pub fn resolve(raw: Raw) -> Config {
     Config {
         data_dir: raw.storage.data_dir,
         root_key_file: raw.security.root_key_file,
+        unlock: raw.security.unlock,
         agent: Agent {
             workspace: agent.workspace,
             instructions: agent.instructions,

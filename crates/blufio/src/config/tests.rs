@@ -388,6 +388,10 @@ fn show() {
     data_dir = "/data/blufio"  # environment variable XDG_DATA_HOME
     attachments_max_mb = 1024  # default
 
+    [security]
+    # root_key_file is not set: `$XDG_CONFIG_HOME/blufio/root.key`, else `~/.config/blufio/root.key`; made at the first start
+    unlock = "never"  # default
+
     [agents.main]
     workspace = "/data/blufio/workspace"  # from storage.data_dir
     instructions = "You are Blufio, a personal assistant that is always on. Answer in the language of the message, plainly and briefly. Say so when you do not know something or could not do what was asked."  # default
@@ -413,6 +417,10 @@ fn show() {
     [tools]
     ask = []  # default
     web_fetch = true  # default
+
+    [tools.exec]
+    enabled = false  # default
+    allow_weak = false  # default
 
     [search]
     url = ""  # default

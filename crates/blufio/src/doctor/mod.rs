@@ -62,6 +62,17 @@ pub enum Record {
     Whole(u64),
     /// Something was changed or is missing.
     Broken(String),
+    /// Without the root key it cannot be looked at.
+    Locked,
+}
+
+/// Something that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What and why.
+    pub says: String,
+    /// What to do.
+    pub fix: Option<String>,
 }
 
 /// Everything that is looked at.
@@ -72,7 +83,9 @@ pub struct Facts {
     /// What it says; without one, what this process would be.
     pub service: Service,
     /// Why there is a key and it cannot be used.
-    pub key_trouble: Option<String>,
+    pub key_trouble: Option<Trouble>,
+    /// Why the vault cannot be used.
+    pub vault_trouble: Option<Trouble>,
     /// There is a recovery code.
     pub recovery: bool,
     /// The database is encrypted; `None`: there is none yet.
@@ -105,7 +118,7 @@ pub fn checks(facts: &Facts) -> Vec<Check> {
 fn key(facts: &Facts) -> Check {
     let name = "root key";
     match (&facts.key_trouble, &facts.service.key) {
-        (Some(trouble), _) => act(name, trouble.clone(), "`blufio vault unlock` takes the recovery code"),
+        (Some(trouble), _) => trouble.check(name, "`blufio vault unlock` takes the recovery code"),
         (None, None) => off(name, "there is none yet; the first start or `blufio init` makes it"),
         (None, Some(origin)) if origin.weak => act(
             name,
@@ -120,7 +133,9 @@ fn recovery(facts: &Facts) -> Check {
     let name = "recovery code";
     match (facts.recovery, &facts.service.key) {
         (true, _) => on(name, "there is one; with it, a lost root key is no loss".to_owned()),
-        (false, None) if facts.key_trouble.is_none() => off(name, "none yet; `blufio init` makes one"),
+        (false, None) if facts.key_trouble.is_none() => {
+            act(name, "there is none yet".to_owned(), "`blufio init` makes the root key and the code")
+        }
         (false, _) => act(
             name,
             "there is none: if the root key is lost, so is everything that is stored".to_owned(),
@@ -144,6 +159,9 @@ fn database(facts: &Facts) -> Check {
 
 fn secrets(facts: &Facts) -> Check {
     let name = "secrets";
+    if let Some(trouble) = &facts.vault_trouble {
+        return trouble.check(name, "restore the database from a backup");
+    }
     let from = &facts.service.from_environment;
     if from.is_empty() {
         return on(name, "none comes from the environment; the vault has what there is".to_owned());
@@ -230,10 +248,17 @@ fn record(facts: &Facts) -> Check {
     let name = "audit log";
     match &facts.record {
         Record::None => off(name, "nothing is in it yet"),
+        Record::Locked => off(name, "without the root key it cannot be looked at"),
         Record::Whole(entries) => on(name, format!("whole, {entries} entries")),
         Record::Broken(what) => {
             act(name, what.clone(), "somebody has changed the database: `blufio audit verify` says where")
         }
+    }
+}
+
+impl Trouble {
+    fn check(&self, name: &'static str, otherwise: &str) -> Check {
+        act(name, self.says.clone(), self.fix.as_deref().unwrap_or(otherwise))
     }
 }
 
@@ -260,6 +285,7 @@ mod tests {
             running: true,
             service: Service { key: Some(origin), walled: Some(true), ..Service::default() },
             key_trouble: None,
+            vault_trouble: None,
             recovery: true,
             encrypted: Some(true),
             open_files: Vec::new(),
@@ -289,8 +315,11 @@ mod tests {
             assert!(found[0].fix.as_ref().is_some_and(|fix| !fix.is_empty()));
         };
         check("root key", |facts| facts.service.key.as_mut().unwrap().weak = true);
-        check("root key", |facts| facts.key_trouble = Some("gone".into()));
+        let gone = || Some(Trouble { says: "gone".into(), fix: None });
+        check("root key", move |facts| facts.key_trouble = gone());
+        check("secrets", move |facts| facts.vault_trouble = gone());
         check("recovery code", |facts| facts.recovery = false);
+        check("recovery code", |facts| (facts.recovery, facts.service.key) = (false, None));
         check("database", |facts| facts.encrypted = Some(false));
         check("secrets", |facts| facts.service.from_environment.push("anthropic.api_key".into()));
         check("files", |facts| facts.open_files.push(("a".into(), "chmod 600 a".into())));

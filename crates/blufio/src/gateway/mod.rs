@@ -1,7 +1,9 @@
 //! The HTTP interface, on two doors: the control socket (private to this user) and the TCP address (the health words, and
 //! the webhook for those who know its secret). Which route is behind which door is data: [`routes::ROUTES`].
 
+mod approvals;
 mod channels;
+pub mod locked;
 pub mod metrics;
 mod routes;
 mod socket;
@@ -66,16 +68,19 @@ pub struct Safe {
 
 /// Opens the control socket `<data_dir>/blufio.sock`, readable by this user alone.
 pub fn serve_socket(app: &Arc<App>, data_dir: &Path, stop: &CancellationToken) -> Result<(), Failure> {
+    let server = axum::serve(private(data_dir)?, router(app, Door::Socket));
+    run(app, stop, server.with_graceful_shutdown(stop.clone().cancelled_owned()));
+    Ok(())
+}
+
+fn private(data_dir: &Path) -> Result<socket::Private, Failure> {
     let path = data_dir.join("blufio.sock");
-    let listener = socket::Private::bind(&path).map_err(|error| Failure {
+    socket::Private::bind(&path).map_err(|error| Failure {
         message: format!("the control socket {} cannot be opened", path.display()),
         cause: Some(error.to_string()),
         hint: Some("choose a data folder with a shorter path (a socket's path has at most 107 bytes)".to_owned()),
         code: Failure::UNAVAILABLE,
-    })?;
-    let server = axum::serve(listener, router(app, Door::Socket));
-    run(app, stop, server.with_graceful_shutdown(stop.clone().cancelled_owned()));
-    Ok(())
+    })
 }
 
 /// Opens the TCP address.

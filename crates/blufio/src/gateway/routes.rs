@@ -1,6 +1,6 @@
 //! The routes: which door each is behind, and what must be shown there.
 
-use super::{App, channels, vault, webhook};
+use super::{App, approvals, channels, vault, webhook};
 use crate::redact;
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
@@ -90,7 +90,11 @@ pub const ROUTES: &[Route] = &[
     private("/v1/sessions/{key}/journal", || get(journal)),
     private("/v1/sessions/{key}/events", || get(events)),
     private("/v1/sessions/{key}/stop", || post(stop)),
-    private("/v1/approvals", || get(approvals)),
+    private("/v1/approvals", || get(approvals::list)),
+    private("/v1/approvals/approve", || post(approvals::approve)),
+    private("/v1/approvals/deny", || post(approvals::deny)),
+    private("/v1/grants", || get(approvals::grants)),
+    private("/v1/grants/revoke", || post(approvals::revoke)),
     private("/v1/channels/{name}", || get(channels::status)),
     private("/v1/channels/{name}/retry", || post(channels::retry)),
     private("/v1/channels/{name}/send", || post(channels::send)),
@@ -297,13 +301,6 @@ async fn next_events(reader: &mut Reader, waiting: &mut VecDeque<SseEvent>) {
 fn render(event: &Event) -> SseEvent {
     let data = serde_json::to_string(event).unwrap_or_else(|_| "{}".to_owned());
     SseEvent::default().id(event.number.to_string()).data(data)
-}
-
-async fn approvals(State(app): Shared) -> Result<Response, Problem> {
-    match app.host.view(StoreQuery::Approvals).await? {
-        View::Approvals(open) => Ok(Json(open).into_response()),
-        other => Err(unexpected(&other)),
-    }
 }
 
 async fn pairings(State(app): Shared) -> Result<Response, Problem> {

@@ -5,7 +5,7 @@ use super::routes::{Problem, Shared, unexpected};
 use crate::client::AuditState;
 use crate::failure::Failure;
 use crate::recovery;
-use crate::vault::{Depth, VaultError};
+use crate::vault::{Depth, Fault, Use, VaultError, fault};
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Query, State};
@@ -14,7 +14,6 @@ use axum::response::{IntoResponse, Response};
 use blufio_core::audit::AuditHead;
 use blufio_core::record::{Query as StoreQuery, View};
 use blufio_core::secret::Secret;
-use blufio_core::vault::VaultError as Refused;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -27,15 +26,14 @@ impl From<VaultError> for Problem {
         match error {
             VaultError::Store(error) => error.into(),
             VaultError::Vault(error) => {
-                let status = match error {
-                    Refused::NotFound(_) => StatusCode::NOT_FOUND,
-                    Refused::BadName(_) | Refused::BadHost(_) | Refused::BadLength(_) | Refused::Full => {
-                        StatusCode::BAD_REQUEST
-                    }
-                    _ => StatusCode::INTERNAL_SERVER_ERROR,
+                let status = match fault(&error) {
+                    Fault::Absent => StatusCode::NOT_FOUND,
+                    Fault::Request => StatusCode::BAD_REQUEST,
+                    Fault::Stored => StatusCode::INTERNAL_SERVER_ERROR,
                 };
                 Self { status, message, hint: Some(error.hint()) }
             }
+            VaultError::Own(_) => Self { status: StatusCode::BAD_REQUEST, message, hint: Some("leave --host out") },
             VaultError::Chance(_) => Self { status: StatusCode::INTERNAL_SERVER_ERROR, message, hint: None },
         }
     }
@@ -52,12 +50,15 @@ pub async fn list(State(app): Shared) -> Result<Response, Problem> {
 pub struct Set {
     name: String,
     value: String,
+    /// What the agent may do with it; without it, nothing.
+    #[serde(default)]
+    by_agent: Use,
 }
 
 /// `POST /v1/vault/set`
 pub async fn set(State(app): Shared, body: Result<Json<Set>, JsonRejection>) -> Result<Response, Problem> {
-    let Json(Set { name, value }) = body?;
-    let kept = app.safe.vault.put(&name, &Secret::new(value)).await?;
+    let Json(Set { name, value, by_agent }) = body?;
+    let kept = app.safe.vault.put(&name, &Secret::new(value), &by_agent).await?;
     Ok(Json(kept).into_response())
 }
 
@@ -101,7 +102,7 @@ pub async fn rotate(State(app): Shared, body: Result<Json<Rotate>, JsonRejection
 pub async fn import(State(app): Shared) -> Result<Response, Problem> {
     let mut names = Vec::new();
     for (name, value) in app.safe.environment.all() {
-        app.safe.vault.put(name, value).await?;
+        app.safe.vault.put(name, value, &Use::default()).await?;
         names.push(name);
     }
     Ok(Json(names).into_response())

@@ -1,7 +1,12 @@
 //! The root key: made at the first start, looked for in its places, refused where it is not safe, replaced never.
 
-use super::{Place, model};
+use super::{Place, SOON, binary, model, telegram};
+use blufio_testkit::messages::FakeMessagesApi;
+use serde_json::json;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -30,16 +35,17 @@ fn kept(place: &Place) -> Vec<(String, Vec<u8>)> {
     all
 }
 
-/// A place with one conversation.
-async fn used() -> Place {
-    let place = Place::with(&model().await);
+/// A place with one conversation, and the model, which is there as long as it is held.
+async fn used() -> (Place, FakeMessagesApi) {
+    let api = model().await;
+    let place = Place::with(&api);
     place.run(&["shell", "-m", "hello"]).good();
-    place
+    (place, api)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_start_makes_a_key_outside_the_data() {
-    let place = used().await;
+    let (place, _api) = used().await;
     assert_eq!((mode(&key(&place)), mode(key(&place).parent().expect("a folder"))), (0o600, 0o700));
     assert_eq!(mode(&place.data().join("keyslots.json")), 0o600);
     let text = fs::read_to_string(key(&place)).expect("hexadecimal digits");
@@ -52,16 +58,19 @@ async fn the_first_start_makes_a_key_outside_the_data() {
     // The same key serves a second folder, and each has a database that only its own slots open.
     let before = kept(&place);
     let second = place.folder.path().join("second");
-    let other = place.command(&["shell", "-m", "hi"]).arg("--data-dir").arg(&second).output();
-    drop(other);
-    assert_eq!(fs::read(key(&place)).expect("a key"), text.as_bytes());
+    let mut other = std::process::Command::new(binary());
+    other.args(["init", "--yes", "--data-dir"]).arg(&second).env_clear().env("HOME", place.folder.path());
+    let made = other.current_dir(place.folder.path()).output().expect("the binary starts");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert_eq!(kept(&place), before);
+    let slots = |folder: &Path| fs::read(folder.join("keyslots.json")).expect("slots");
+    assert_ne!(slots(&second), slots(&place.data()));
     place.run(&["session", "list"]).good();
-    assert_eq!(kept(&place).iter().map(|(name, _)| name).collect::<Vec<_>>(), before.iter().map(|(name, _)| name).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_others_could_use_is_refused_and_nothing_is_touched() {
-    let place = used().await;
+    let (place, _api) = used().await;
     let (file, folder) = (key(&place), key(&place).parent().expect("a folder").to_owned());
     let before = kept(&place);
     let check = |words: &[&str]| {
@@ -86,7 +95,7 @@ async fn a_key_that_others_could_use_is_refused_and_nothing_is_touched() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_missing_wrong_or_no_key_is_refused_and_never_replaced() {
-    let place = used().await;
+    let (place, _api) = used().await;
     let file = key(&place);
     let good = fs::read(&file).expect("a key");
     let aside = place.folder.path().join("aside");
@@ -118,7 +127,16 @@ async fn a_key_that_is_missing_wrong_or_no_key_is_refused_and_never_replaced() {
     let slots = place.data().join("keyslots.json");
     let text = fs::read(&slots).expect("slots");
     fs::write(&slots, &text[..text.len() / 2]).expect("it is ours");
-    check(&["keyslots.json cannot be used"]);
+    check(&["keyslots.json cannot be used", "cut off", "restore keyslots.json from a backup"]);
+    fs::write(&slots, "{}").expect("it is ours");
+    check(&["keyslots.json cannot be used", "restore"]);
+    let one_digit = |text: &str| {
+        let (before, after) = text.split_once(r#""check": ""#).or_else(|| text.split_once(r#""check":""#)).expect("a check");
+        let other = if after.starts_with('0') { "1" } else { "0" };
+        format!("{before}\"check\":\"{other}{}", &after[1..])
+    };
+    fs::write(&slots, one_digit(std::str::from_utf8(&text).expect("text"))).expect("it is ours");
+    check(&["does not belong to the data folder", "restore keyslots.json from a backup"]);
     fs::remove_file(&slots).expect("it is ours");
     check(&["keyslots.json is missing"]);
     fs::write(&slots, &text).expect("it is ours");
@@ -128,7 +146,7 @@ async fn a_key_that_is_missing_wrong_or_no_key_is_refused_and_never_replaced() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_without_slots_is_gone_on_with() {
     // As a kill between the two leaves it.
-    let place = used().await;
+    let (place, _api) = used().await;
     let good = fs::read(key(&place)).expect("a key");
     fs::remove_dir_all(place.data()).expect("it is ours");
     place.run(&["shell", "-m", "hello"]).good();
@@ -137,7 +155,8 @@ async fn a_key_without_slots_is_gone_on_with() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_named_file_the_environment_and_a_descriptor_are_sources_too() {
-    let mut place = Place::with(&model().await);
+    let api = model().await;
+    let mut place = Place::with(&api);
     let named = place.folder.path().join("elsewhere.key");
     let name = named.to_str().expect("text").to_owned();
     place.run(&["session", "list", "--root-key-file", &name]).good();
@@ -165,7 +184,7 @@ async fn a_named_file_the_environment_and_a_descriptor_are_sources_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_recovery_code_opens_a_copy_that_has_no_key() {
-    let place = used().await;
+    let (place, _api) = used().await;
     let made = place.run(&["vault", "recovery", "--json"]).json();
     let code = made["recovery_code"].as_str().expect("a code").to_lowercase().replace('-', " ");
     let copy = Place::bare();
@@ -184,4 +203,70 @@ async fn the_recovery_code_opens_a_copy_that_has_no_key() {
     copy.feed(&["vault", "unlock"], &format!("{code}\n")).good();
     assert!(mode(&key(&copy)) == 0o600 && copy.run(&["session", "list"]).good().contains("local:main"));
     assert_eq!(fs::read(key(&copy)).expect("a key"), fs::read(key(&place)).expect("a key"));
+}
+
+/// Sends a request and reads until the server hangs up.
+fn ask(mut way: impl Read + Write, method: &str, path: &str, body: &str) -> String {
+    let length = body.len();
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: blufio\r\nConnection: close\r\nContent-Type: application/json");
+    write!(way, "{head}\r\nContent-Length: {length}\r\n\r\n{body}").expect("it takes a request");
+    let mut answer = String::new();
+    way.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_server_waits_for_the_recovery_code_and_goes_on() {
+    let (api, bot) = (model().await, telegram().await);
+    let mut place = Place::with_telegram(&api, &bot);
+    place.keys.clear();
+    place.feed(&["vault", "set", "anthropic.api_key"], "sk-test\n").good();
+    place.feed(&["vault", "set", "telegram.bot_token"], "1:TEST\n").good();
+    let code = place.run(&["vault", "recovery", "--json"]).json()["recovery_code"].as_str().expect("a code").to_owned();
+    let root = fs::read_to_string(key(&place)).expect("a key");
+    fs::remove_file(key(&place)).expect("it is ours");
+    place.run(&["serve"]).bad(REFUSED, &["is missing"]);
+    let toml = fs::read_to_string(place.file()).expect("a configuration");
+    place.configure(&toml.replacen("listen = \"off\"", "listen = \"127.0.0.1:0\"", 1));
+    place.add("[security]\nunlock = \"socket\"\n");
+    place.feed(&["vault", "unlock"], &code).bad(69, &["start `blufio serve` first"]);
+
+    let (server, log) = place.serve_until("locked: ");
+    bot.send_text(501, "hello");
+    let address = log.split(|one: char| one != '.' && one != ':' && !one.is_ascii_digit());
+    let address = address.filter(|word| word.starts_with("127.0.0.1:")).next_back().expect("an address").to_owned();
+    let tcp = || TcpStream::connect(&address).expect("it listens");
+    let socket = || UnixStream::connect(place.data().join("blufio.sock")).expect("it listens");
+    for answer in [ask(tcp(), "GET", "/healthz", ""), ask(socket(), "GET", "/healthz", "")] {
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ok"), "{answer}");
+    }
+    for answer in [ask(tcp(), "GET", "/readyz", ""), ask(socket(), "GET", "/readyz", "")] {
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("locked"), "{answer}");
+    }
+    let other = json!({"root_key": "00112233445566778899aabbccddeeff0f1e2d3c4b5a69788796a5b4c3d2e1f0"}).to_string();
+    assert!(ask(socket(), "POST", "/v1/unlock", &other).starts_with("HTTP/1.1 403 "));
+    let right = json!({"root_key": root.trim()}).to_string();
+    assert!(ask(tcp(), "POST", "/v1/unlock", &right).starts_with("HTTP/1.1 404 "), "not from the network, even with the key");
+    assert!(place.run(&["status"]).good().contains("locked"));
+    assert_eq!(place.run(&["status", "--json"]).json()["locked"], true);
+    for command in [&["session", "list"][..], &["shell", "-m", "hi"], &["vault", "list"], &["audit", "verify"]] {
+        place.run(command).bad(REFUSED, &["the server is locked", "blufio vault unlock"]);
+    }
+    let doctor = place.run(&["doctor"]);
+    assert!(doctor.code == Some(1) && doctor.out.contains("waits for it"), "{doctor:#?}");
+    place.feed(&["vault", "unlock"], "00000-00000-00000-00000-00000-0\n").bad(REFUSED, &["does not open"]);
+    assert_eq!(bot.connections(), 0, "nothing was received");
+
+    assert!(place.feed(&["vault", "unlock"], &code).good().contains("unlocked"));
+    bot.wait_for_bot_messages(501, 1, SOON).await;
+    assert!(place.run(&["shell", "-m", "hi"]).good().contains("message 1 of this conversation"));
+    let doctor = place.run(&["doctor"]);
+    assert!(doctor.out.contains("`blufio vault unlock`: everything at rest"), "{doctor:#?}");
+    assert!(!key(&place).exists(), "the key is in no file");
+    let log = server.stop();
+    assert!(log.contains("unlocked") && !log.contains(root.trim()) && !log.contains(&code), "{log}");
+
+    let (server, _) = place.serve_until("locked: ");
+    server.stop();
+    place.run(&["vault", "list"]).bad(REFUSED, &["is missing"]);
 }

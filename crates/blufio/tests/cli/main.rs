@@ -3,11 +3,13 @@
 //! `BLUFIO_BIN` names another binary to drive than the one that was built with the tests.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::disallowed_methods)]
 
+mod approvals;
 mod channels;
 mod keys;
 mod looks;
 mod people;
 mod questions;
+mod rotation;
 mod shell;
 mod terminal;
 mod vault;
@@ -103,19 +105,25 @@ impl Place {
 
     /// Starts the server and waits until it can be talked to.
     fn serve(&self) -> Server {
+        self.serve_until("ready to talk").0
+    }
+
+    /// Starts the server and waits until its log has these words; also what it has said until then.
+    fn serve_until(&self, words: &str) -> (Server, String) {
         let mut child = self.command(&["serve"]).spawn().expect("the binary starts");
         let mut log = BufReader::new(child.stderr.take().expect("it is piped"));
         let mut seen = String::new();
-        while !seen.contains("ready to talk") {
+        while !seen.contains(words) {
             let read = log.read_line(&mut seen).expect("the log is text");
             assert!(read > 0, "the server did not start: {seen}");
         }
+        let begin = seen.clone();
         // Whoever does not read a log makes its writer wait.
         let rest = std::thread::spawn(move || {
             log.read_to_string(&mut seen).expect("the log is text");
             seen
         });
-        Server { running: Running { child: Some(child) }, rest: Some(rest) }
+        (Server { running: Running { child: Some(child) }, rest: Some(rest) }, begin)
     }
 }
 

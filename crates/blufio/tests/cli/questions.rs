@@ -66,6 +66,25 @@ async fn a_question_is_answered_from_another_terminal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn always_is_said_in_a_shell_and_taken_back_at_the_command_line() {
+    let api = model().await;
+    let place = careful(&api);
+    let server = place.serve();
+    let (shell, id) = asked(&place, &["shell", "-m", "what time is it?"]);
+    let said = place.run(&["shell", "-m", &format!("/approve {id} al")]).good();
+    assert!(said.starts_with("Allowed, and always exactly this"), "{said}");
+    assert!(shell.end().out.starts_with("The tool now said: "));
+    let unasked = place.run(&["shell", "-m", "what time is it?"]).good();
+    assert!(unasked.starts_with("The tool now said: "), "{unasked}");
+    place.run(&["approval", "revoke", "1"]).good();
+    let (shell, id) = asked(&place, &["shell", "-m", "what time is it?"]);
+    place.run(&["approval", "approve", &id]).good();
+    assert!(shell.end().out.starts_with("The tool now said: "));
+    server.stop();
+    assert_eq!(api.violations(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn open_questions_are_counted() {
     let api = model().await;
     let place = careful(&api);

@@ -31,7 +31,9 @@ async fn a_program_runs_after_a_yes_with_exactly_these_arguments() {
     assert_eq!(world.sql("SELECT sum(starts) FROM tool_runs"), 0, "not before the yes");
     press(&world, ANN, asked.message, ANN, &asked.allow).await;
     let said = world.hear(ANN, "answer #1").await;
-    assert!(said.text.contains("$(id); x|`y`|"), "{}", said.text);
+    // The chat shows what stands between backticks as code.
+    assert!(said.text.contains("$(id); x|y|"), "{}", said.text);
+    assert_eq!(world.sql("SELECT count(*) FROM tool_runs WHERE content LIKE '%$(id); x|`y`|%'"), 1, "as it was given");
     finish(world).await;
 }
 

@@ -291,9 +291,12 @@ async fn a_server_that_is_away_for_a_while_loses_no_answer() {
 #[tokio::test]
 async fn a_person_who_blocks_the_bot_is_left_alone_until_they_write_again() {
     let world = World::start().await;
-    world.say(ANN, "#1 [slow:300]");
+    world.messages.push(Script { first_token_ms: 1_500, ..Script::text("answer #1").only_if("#1") });
+    world.say(ANN, "#1");
     world.prompted("#1").await;
     world.telegram.set_blocked(ANN, true);
+    // The server says so by an update, which comes before the answer.
+    world.stored("SELECT count(*) FROM closed_chats WHERE chat = 1001", 1).await;
     world.stored("SELECT count(*) FROM outbox WHERE state = 'dead'", 1).await;
     assert_eq!(world.telegram.counts().get("sendMessage"), None, "it is known to be shut");
     world.ask(BOB, "#2", "answer #2").await;

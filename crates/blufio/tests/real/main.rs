@@ -13,7 +13,9 @@
     reason = "tests: a panic is the right answer to a broken expectation, and they look at the clock from outside"
 )]
 
+mod approvals;
 mod bad_input;
+mod broker;
 mod commands;
 mod consent;
 mod durability;

@@ -541,7 +541,8 @@ async fn what_was_passed_on_is_nobodys_own_words_in_whatever_form_it_comes() {
     world.hear(ANN, "message 4 of this conversation").await;
     assert!(world.read_to_model("obey the file").join("|").contains("Passed on from “Mallory”: the file"));
     assert_eq!(world.sql(own), 0);
-    assert_eq!(world.sql("SELECT count(*) FROM messages WHERE parts LIKE '%[Passed on from “Mallory”:]%'"), 2);
+    let told = "SELECT count(*) FROM messages WHERE role = 'user' AND parts LIKE '%[Passed on from “Mallory”:]%'";
+    assert_eq!(world.sql(told), 2);
     service.says(Says::Text("my own words".to_owned()));
     world.telegram.post_file(voice);
     world.hear(ANN, "message 5 of this conversation").await;

@@ -229,6 +229,36 @@ async fn in_the_quiet_hours_notices_wait_and_answers_do_not() {
 }
 
 #[tokio::test]
+async fn in_the_quiet_hours_what_others_want_asked_waits_and_what_the_owner_wants_does_not() {
+    let mut world = World::prepare().await;
+    let tools = r#"["write_file"]"#;
+    world.set(&[("notices.quiet_hours", &quiet_now()), ("agents.main.timezone", "\"UTC\""), ("tools.ask", tools)]);
+    world.run().await;
+    world.telegram.open_private(ANN);
+    let write = r#"[tool:write_file {"path":"a.txt","content":"written"}]"#;
+    world.say(BOB, &format!("{write} #1"));
+    world.stored("SELECT count(*) FROM outbox WHERE kind = 'question' AND state = 'queued' AND not_before > at", 1).await;
+    let open = world.sql("SELECT expires - created FROM approvals");
+    assert!((4_100_000..=4_200_000).contains(&open), "ten minutes from the end of the quiet hours: {open} ms");
+    world.ask(ANN, "#2", "answer #2").await;
+    world.restart().await;
+    world.ask(ANN, "#3", "answer #3").await;
+    assert_eq!(world.count(ANN, "May I"), 0, "it still waits");
+    // Who writes is awake.
+    world.say(ANN, &format!("{write} #4"));
+    world.hear(ANN, "May I").await;
+    world.say(ANN, "/stop");
+    world.hear(ANN, "Stopped.").await;
+    world.end().await;
+    world.tamper("UPDATE outbox SET not_before = not_before - 3700000 WHERE kind = 'question' AND state = 'queued'");
+    world.run().await;
+    world.eventually("the question of the night", async |world| (world.count(ANN, "May I") == 2).then_some(())).await;
+    world.say(BOB, "/stop");
+    world.hear(BOB, "Stopped.").await;
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn outside_the_quiet_hours_notices_are_told_at_once() {
     let mut world = with_group(BotApiConfig::default(), "").await;
     // The same hours somewhere else on earth.

@@ -3,6 +3,8 @@
 
 use std::time::Instant;
 
+use blufio_core::approval::buttons;
+use blufio_core::ids::ApprovalId;
 use blufio_testkit::botapi::{Action, ChatKind, Fault as BotFault, Post, VisibleMessage};
 use blufio_testkit::messages::Script;
 use serde_json::json;
@@ -16,10 +18,10 @@ const STRANGER: i64 = 1_009;
 /// A call that has to be asked for.
 const WRITE: &str = r#"[tool:write_file {"path":"a.txt","content":"written"}]"#;
 
-const ALLOWED: &str = "Allowed.";
-const DENIED: &str = "Denied.";
-const OVER: &str = "Already decided, or no longer open.";
-const NOT_YOURS: &str = "This button is not for you.";
+pub const ALLOWED: &str = "Allowed.";
+pub const DENIED: &str = "Denied.";
+pub const OVER: &str = "Already decided, or no longer open.";
+pub const NOT_YOURS: &str = "This button is not for you.";
 /// How long a button may seem to hang.
 const PRESS_ANSWERED_MS: u64 = 5_000;
 const OPEN: &str = "SELECT count(*) FROM approvals WHERE state = 'pending'";
@@ -31,6 +33,8 @@ pub struct Question {
     pub text: String,
     pub id: String,
     pub allow: String,
+    /// Only where the same call may be allowed for ever.
+    pub always: Option<String>,
     pub deny: String,
 }
 
@@ -55,12 +59,18 @@ pub async fn finish(world: World) {
     world.finish().await;
 }
 
-/// Waits for so many questions in the owner's chat, the newest of which can be answered; gives them all, oldest first.
-async fn questions(world: &World, count: usize) -> Vec<Question> {
+/// Waits for so many questions in the owner's chat, the newest of which can be answered; gives those that have buttons, oldest
+/// first.
+pub async fn questions(world: &World, count: usize) -> Vec<Question> {
+    let begins = |said: &VisibleMessage| said.from_bot && said.text.starts_with("May I run");
+    // A long question has its buttons below its last message, which does not begin like this.
+    let ends = |said: &VisibleMessage| said.from_bot && said.text.contains("/approve") && !said.buttons.is_empty();
     let asked = |state: &blufio_testkit::botapi::State| {
-        let said = state.transcript(ANN).into_iter().filter(|said| said.from_bot && said.text.starts_with("May I run"));
-        let said: Vec<VisibleMessage> = said.collect();
-        (said.len() >= count).then_some(said)
+        let said: Vec<VisibleMessage> =
+            state.transcript(ANN).into_iter().filter(|said| begins(said) || ends(said)).collect();
+        let begun = said.iter().filter(|said| begins(said)).count();
+        (begun >= count && said.last().is_some_and(|last| !begins(last) || last.text.contains("/approve")))
+            .then_some(said)
     };
     let said = world.telegram.wait_for(asked, SOON).await;
     // Until its number is stored, a press of its button counts for nothing.
@@ -72,16 +82,22 @@ pub async fn question(world: &World) -> Question {
     questions(world, 1).await.pop().expect("the question has buttons")
 }
 
-/// The question in a message, which has the two buttons of one and the same question.
+/// The question in a message, which has the buttons of one and the same question, and names the same answers.
 fn read(said: VisibleMessage) -> Question {
     let [row] = said.buttons.as_slice() else { panic!("one row of buttons: {said:?}") };
-    let [(first, allow), (second, deny)] = row.as_slice() else { panic!("two buttons: {said:?}") };
-    assert_eq!((first.as_str(), second.as_str()), ("Allow once", "Deny"));
-    let id = allow.split(':').nth(1).expect("an id").to_owned();
-    assert_eq!((allow, deny), (&format!("b1:{id}:ok"), &format!("b1:{id}:no")));
+    let id = row[0].1.split(':').nth(1).expect("an id").to_owned();
+    let grantable = row.len() == 3;
+    let expected: Vec<(String, String)> = buttons(&ApprovalId::new(id.as_str()), grantable)
+        .into_iter()
+        .map(|button| (button.label, button.data))
+        .collect();
+    assert_eq!(*row, expected);
     assert!(said.text.contains(&format!("/approve {id} ok")), "{}", said.text);
+    assert_eq!(said.text.contains(&format!("/approve {id} al")), grantable, "{}", said.text);
     assert!(!said.silent, "a question makes a sound");
-    Question { message: said.message_id, text: said.text, allow: allow.clone(), deny: deny.clone(), id }
+    let data = |verb: &str| format!("b1:{id}:{verb}");
+    let always = grantable.then(|| data("al"));
+    Question { message: said.message_id, text: said.text, allow: data("ok"), always, deny: data("no"), id }
 }
 
 /// Somebody presses a button; gives what they are shown.
@@ -100,7 +116,7 @@ async fn shown(world: &World, update: i64) -> String {
 }
 
 /// Waits until a message has lost its buttons and ends in a line with `words`.
-async fn over(world: &World, message: i64, words: &str) -> VisibleMessage {
+pub async fn over(world: &World, message: i64, words: &str) -> VisibleMessage {
     let ended = |state: &blufio_testkit::botapi::State| {
         let said = state.transcript(ANN).into_iter().find(|said| said.message_id == message)?;
         let last = said.text.lines().last().unwrap_or_default();
@@ -209,7 +225,7 @@ async fn nobody_but_the_owner_decides_and_only_at_the_question_itself() {
         String::new(),
         "x".repeat(64),
         yes.replace("b1", "b2"),
-        format!("b1:{id}:al"),
+        format!("b1:{id}:yes"),
         format!("b1:{id}:ok:ok"),
         format!("b1:{}:ok", id.to_lowercase()),
         format!("b1: {id}:ok"),

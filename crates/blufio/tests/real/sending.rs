@@ -178,7 +178,8 @@ async fn a_file_that_is_changed_later_was_sent_as_it_was() {
 #[tokio::test]
 async fn an_answer_of_too_many_messages_comes_as_a_file() {
     for streaming in ["\"off\"", "\"edit\""] {
-        let world = World::start_with(&[OWNERS, ("telegram.streaming", streaming), ("telegram.text_chunk", "500")]).await;
+        let world =
+            World::start_with(&[OWNERS, ("telegram.streaming", streaming), ("telegram.text_chunk", "500")]).await;
         world.say(ANN, "[long:3000][slow:800]");
         let sent = |state: &State| state.received_files(ANN).into_iter().next();
         let sent = world.telegram.wait_for(sent, SOON).await;
@@ -202,4 +203,20 @@ async fn an_answer_of_too_many_messages_comes_as_a_file() {
         );
         world.finish().await;
     }
+}
+
+#[tokio::test]
+async fn a_chat_that_must_rest_gets_nothing_else_meanwhile() {
+    let world = World::start().await;
+    world.telegram.open_private(ANN);
+    world.say(BOB, "#1 [slow:500]");
+    world.prompted("#1").await;
+    world.telegram.change(|state| state.flood(Some(ANN), 4));
+    world.telegram.set_blocked(BOB, true);
+    // A notice that has to wait holds up nothing, but the pause is the chat's.
+    world.stored("SELECT count(*) FROM outbox WHERE kind = 'notice' AND not_before > at", 1).await;
+    world.ask(ANN, "#2", "answer #2").await;
+    world.hear(ANN, "blocked").await;
+    assert_eq!(world.telegram.read(|state| state.early_sends()), 0);
+    world.finish().await;
 }

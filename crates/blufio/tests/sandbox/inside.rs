@@ -308,7 +308,7 @@ fn confines_itself_as_a_server() {
         fs::read(own.with_file_name("read").join("file")).unwrap();
         fs::read("/etc/hosts").unwrap();
         fs::read("/proc/self/statm").unwrap();
-        assert!(fs::File::open("/dev/urandom").is_ok());
+        assert!(fs::File::open("/dev/urandom").is_ok() && fs::File::open("/dev/random").is_ok());
         assert!(std::net::TcpListener::bind(("127.0.0.1", 0)).is_ok());
         assert!(std::os::unix::net::UnixListener::bind(own.join(format!("{:?}", std::thread::current().id()))).is_ok());
         tries.end();

@@ -75,7 +75,7 @@ impl Run<'_> {
     async fn act(&mut self, action: Action, committed: &Committed) {
         match action {
             Action::Call(prompt) => {
-                let (provider, sink) = (self.engine.adapters.provider.clone(), self.live.sink());
+                let (provider, sink) = (self.engine.adapters.provider.clone(), self.live.sink(&self.engine.settings.leaks));
                 self.news.push(Box::pin(async move { News::Call(provider.complete(prompt, sink).await) }));
             }
             Action::Refused(failure, model) => {

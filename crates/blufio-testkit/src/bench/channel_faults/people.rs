@@ -120,9 +120,19 @@ pub(super) fn set_up(world: &mut World) {
 pub(super) fn fill_workspace(setup: &Setup) -> Result<()> {
     let folder = setup.data_dir().join("workspace").join(FILES);
     std::fs::create_dir_all(&folder)?;
-    std::fs::write(folder.join("text.txt"), "a text that is sent")?;
-    std::fs::write(folder.join("picture.png"), STANDARD.decode(PICTURE)?)?;
+    for (name, bytes) in shelf() {
+        std::fs::write(folder.join(name), bytes)?;
+    }
     Ok(())
+}
+
+/// What is sent: names and contents.
+pub(super) fn shelf() -> [(&'static str, Vec<u8>); 2] {
+    let picture = STANDARD.decode(PICTURE).expect("it is base64");
+    [
+        ("text.txt", b"a text that is sent,\r\n--\r\n with lines that no form may touch\r\n".to_vec()),
+        ("picture.png", picture),
+    ]
 }
 
 impl People {

@@ -1,8 +1,9 @@
 //! What the chats show at the end, held against what the database says was sent and what people wrote.
 //!
 //! Every message that a chat shows belongs to exactly one row of the outbox that is marked as sent, and the other way round.
-//! What is shown beyond that is a copy of a row that is marked as one that may have arrived twice, or a placeholder whose
-//! number nobody learned; both are as many as sends whose answer was lost, at most.
+//! What is shown beyond that is a copy of a row that is marked as one that may have arrived twice, one for each such row, or a
+//! placeholder whose number nobody learned; both are as many as sends whose answer was lost, at most. Files arrive byte for byte,
+//! none of them twice. Whoever waits longer than a moment sees that somebody is at work.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -14,7 +15,7 @@ use serde_json::Value;
 
 use super::super::world::{FIRST_USER, TOKEN, World, answers};
 use super::faults::Met;
-use super::people::{FORUM, HEALTHY, Place, chats};
+use super::people::{FORUM, HEALTHY, Place, chats, shelf};
 use crate::botapi::{LoggedRequest, VisibleMessage};
 use crate::database::open_read_only;
 use crate::invariants;
@@ -23,6 +24,8 @@ use crate::invariants;
 const TYPING_MAX: Duration = Duration::from_secs(6);
 /// Clocks of the database and of the fake are read one after the other.
 const CLOCK_SLACK_MS: i64 = 1_000;
+/// A turn that takes longer shows in its place that somebody is at work.
+const TYPING_SHOWN_AFTER_MS: i64 = 1_500;
 /// What stands where an answer will be.
 const PLACEHOLDER: &str = "…";
 /// What is shown of a list of numbers.
@@ -48,6 +51,13 @@ pub(super) struct Verdict {
     pub(super) given_up: Vec<String>,
     pub(super) late_typing: Vec<String>,
     pub(super) typing: u64,
+    /// Turns that took long, and those of them that showed nothing.
+    pub(super) long_turns: u64,
+    pub(super) untyped: Vec<String>,
+    /// Files that arrived.
+    pub(super) files: u64,
+    /// What is wrong with files that arrived or did not.
+    pub(super) wrong_files: Vec<String>,
     pub(super) token_found: Vec<String>,
     pub(super) unanswered_presses: u64,
     pub(super) questions: u64,
@@ -77,6 +87,7 @@ pub(super) fn judge(world: &World, posted: &BTreeMap<u64, Place>, met: &Met) -> 
         chats().into_iter().chain([HEALTHY]).map(|chat| (chat, world.telegram.transcript(chat))).collect();
     compare_numbers(&mut verdict, posted, &transcripts);
     compare_rows(&mut verdict, &connection, &transcripts)?;
+    compare_files(&mut verdict, world, &connection)?;
     verdict.twice = numbers_in_two_turns(&connection)?;
     verdict.out_of_order = transcripts.iter().filter(|(chat, _)| *chat != FORUM).map(|(_, said)| disorder(said)).sum();
     let dead: Vec<(String, String)> = rows(
@@ -185,9 +196,54 @@ fn compare_rows(
             verdict.copies += difference.unsigned_abs();
             if text == PLACEHOLDER {
                 verdict.placeholders += difference.unsigned_abs();
-            } else if !marked.contains_key(&shown) {
-                verdict.unmarked.push(format!("{} × chat {chat}, topic {thread:?}: {begin}", -difference));
+            } else {
+                let unmarked =
+                    difference.unsigned_abs().saturating_sub(marked.get(&shown).copied().unwrap_or_default());
+                if unmarked > 0 {
+                    verdict.unmarked.push(format!("{unmarked} × chat {chat}, topic {thread:?}: {begin}"));
+                }
             }
+        }
+    }
+    Ok(())
+}
+
+/// Every file that arrived is one of those that were sent, byte for byte; every one that was sent arrived once, and one of which
+/// nobody knows at most once.
+fn compare_files(verdict: &mut Verdict, world: &World, connection: &Connection) -> Result<()> {
+    let mut statement = connection.prepare(
+        "SELECT chat, thread, json_extract(payload, '$.name'), state = 'sent' FROM outbox
+         WHERE kind = 'file' AND state IN ('sent', 'dead')",
+    )?;
+    let rows = statement.query_map([], |row| {
+        let thread: Option<i64> = row.get(1)?;
+        let place: Shown = (row.get(0)?, thread.filter(|thread| *thread != 1), row.get(2)?);
+        Ok((place, row.get::<_, bool>(3)?))
+    })?;
+    // Sent, given up, arrived.
+    let mut files: BTreeMap<Shown, [u64; 3]> = BTreeMap::new();
+    for row in rows {
+        let (place, sent) = row?;
+        files.entry(place).or_default()[usize::from(!sent)] += 1;
+    }
+    let shelf = shelf();
+    for chat in chats().into_iter().chain([HEALTHY]) {
+        for file in world.telegram.received_files(chat) {
+            verdict.files += 1;
+            if !shelf.iter().any(|(name, bytes)| *name == file.name && *bytes == file.bytes) {
+                verdict.wrong_files.push(format!(
+                    "{} of {} bytes in {chat} is none of ours",
+                    file.name,
+                    file.bytes.len()
+                ));
+            }
+            files.entry((chat, file.thread, file.name)).or_default()[2] += 1;
+        }
+    }
+    for ((chat, thread, name), [sent, given_up, arrived]) in files {
+        if arrived < sent || arrived > sent + given_up {
+            let place = format!("chat {chat}, topic {thread:?}");
+            verdict.wrong_files.push(format!("{place}: {name}: {sent} sent, {given_up} given up, {arrived} arrived"));
         }
     }
     Ok(())
@@ -230,34 +286,56 @@ fn numbers_in_two_turns(connection: &Connection) -> Result<Vec<u64>> {
     Ok(turns.into_iter().filter(|(_, turns)| turns.len() > 1).map(|(number, _)| number).collect())
 }
 
-/// Every typing sign left while a turn of its chat was running, or a moment later.
+/// Every typing sign left while a turn of its chat was running or what it answers was read, or a moment later; and every turn
+/// that took long had one in its place.
 fn compare_typing(verdict: &mut Verdict, world: &World, connection: &Connection) -> Result<()> {
     let begin = i64::try_from(UNIX_EPOCH.elapsed()?.as_millis())?
         - i64::try_from(world.telegram.read(|state| state.now()).as_millis())?;
     let mut statement = connection.prepare(
-        "SELECT inbox.chat, opened_at, coalesce(closed_at, 9e15) FROM turns JOIN inbox ON inbox.id = turns.inbox
-         WHERE inbox.chat IS NOT NULL",
+        "SELECT inbox.chat, inbox.thread, inbox.at, opened_at, coalesce(closed_at, 9000000000000) FROM turns
+         JOIN inbox ON inbox.id = turns.inbox WHERE inbox.chat IS NOT NULL",
     )?;
-    let mut turns: BTreeMap<i64, Vec<(i64, i64)>> = BTreeMap::new();
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let closed: f64 = row.get(2)?;
-        turns.entry(row.get(0)?).or_default().push((row.get(1)?, closed as i64));
-    }
+    let turns = statement.query_map([], |row| {
+        Ok(Turn { chat: row.get(0)?, thread: row.get(1)?, came: row.get(2)?, opened: row.get(3)?, closed: row.get(4)? })
+    })?;
+    let turns: Vec<Turn> = turns.collect::<rusqlite::Result<_>>()?;
     let limit = i64::try_from(TYPING_MAX.as_millis())? + CLOCK_SLACK_MS;
+    let mut signs = Vec::new();
     world.telegram.read(|state| {
         for request in state.requests().filter(|request| request.method == "sendChatAction") {
             verdict.typing += 1;
-            let Some(chat) = request.params.get("chat_id").and_then(Value::as_i64) else { continue };
+            let number = |name: &str| request.params.get(name).and_then(Value::as_i64);
+            let Some(chat) = number("chat_id") else { continue };
             let at = begin + i64::try_from(request.at_ms).unwrap_or(i64::MAX);
-            let runs =
-                |(opened, closed): &(i64, i64)| opened - CLOCK_SLACK_MS <= at && at <= closed.saturating_add(limit);
-            if !turns.get(&chat).is_some_and(|turns| turns.iter().any(runs)) {
+            signs.push((chat, number("message_thread_id"), at));
+            let fits = |turn: &Turn| {
+                turn.chat == chat && turn.came - CLOCK_SLACK_MS <= at && at <= turn.closed.saturating_add(limit)
+            };
+            if !turns.iter().any(fits) {
                 verdict.late_typing.push(format!("chat {chat} at {} ms", request.at_ms));
             }
         }
     });
+    for turn in turns.iter().filter(|turn| turn.closed - turn.opened >= TYPING_SHOWN_AFTER_MS) {
+        verdict.long_turns += 1;
+        let shown = |(chat, thread, at): &(i64, Option<i64>, i64)| {
+            *chat == turn.chat && *thread == turn.thread && (turn.came - CLOCK_SLACK_MS..=turn.closed).contains(at)
+        };
+        if !signs.iter().any(shown) {
+            let Turn { chat, thread, opened, closed, .. } = turn;
+            verdict.untyped.push(format!("chat {chat}, topic {thread:?}, {} ms", closed - opened));
+        }
+    }
     Ok(())
+}
+
+/// A turn and what it answers, in milliseconds since 1970.
+struct Turn {
+    chat: i64,
+    thread: Option<i64>,
+    came: i64,
+    opened: i64,
+    closed: i64,
 }
 
 /// Looks for the token in every file of the work folder.

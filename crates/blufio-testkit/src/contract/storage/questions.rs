@@ -21,6 +21,8 @@ use blufio_core::time::Timestamp;
 use std::time::Duration;
 
 const INPUT: &str = r#"{ "path": "a" }"#;
+/// What an answer is bound to.
+const HASH: &str = "00";
 /// The chat in which an owner is asked.
 const OWNER: i64 = 9;
 
@@ -41,14 +43,21 @@ fn run(state: ToolState) -> Record {
     Record::ToolRun(ToolRun { call: call(), place: 0, round: 1, name, input, replay, bound: None, state })
 }
 
+/// An answer to question A.
+fn answer(verdict: Verdict) -> Decided {
+    let (tool, input, hash) = (ToolName::new("write"), INPUT.to_owned(), HASH.to_owned());
+    Decided { call: call(), verdict, id: id('A'), tool, input, hash }
+}
+
 fn question(id: ApprovalId, shown: bool) -> Record {
     Record::Approval(NewApproval {
         question: text(&id),
         id,
         call: call(),
-        hash: "00".to_owned(),
+        hash: HASH.to_owned(),
         grant: None,
         shown: shown.then(|| route(OWNER, None)),
+        not_before: Timestamp(0),
         expires: AT.plus(APPROVAL_TTL),
     })
 }
@@ -62,7 +71,7 @@ async fn asks(store: &impl Storage, records: Vec<Record>) -> (Boot, SessionId) {
     let (name, input) = (ToolName::new("write"), INPUT.to_owned());
     let said =
         Part { origin: Origin::Model, private: false, body: Body::ToolCall { id: call(), name: name.clone(), input } };
-    let facts = CallFacts { id: call(), name, replay: Replay::Idempotent, fingerprint: 1, refused: None, ask: true };
+    let facts = CallFacts { id: call(), name, replay: Replay::Idempotent, fingerprint: 1, refused: None, ask: true, ask_from: None };
     let asked =
         Input::CallDone { stop: StopReason::ToolUse, calls: vec![facts], text: false, content: true, cut: false };
     let mut all = vec![
@@ -149,7 +158,7 @@ pub(super) async fn always_holds_until_it_is_taken_back<S: Storage>(subject: &Su
     assert_eq!(decide(&store, always).await, Taken::Decided(key(1), Verdict::Always));
     drop(store);
     let store = subject.open();
-    let decided = [Decided { call: call(), verdict: Verdict::Always }];
+    let decided = [answer(Verdict::Always)];
     assert_eq!(store.decisions(session, TurnNumber(1)).await.unwrap(), decided);
     let grant = store.grant("hash".to_owned()).await.unwrap().unwrap();
     let expected = Grant {
@@ -207,6 +216,10 @@ pub(super) async fn a_question_is_answered_once<S: Storage>(subject: &Subject<'_
         session: key(1),
         tool: ToolName::new("write"),
         input: INPUT.to_owned(),
+        asked_by: "owner".to_owned(),
+        asked: AT,
+        hash: HASH.to_owned(),
+        grantable: false,
         expires: AT.plus(APPROVAL_TTL),
     };
     assert_eq!(open(&store, AT).await, [view]);
@@ -227,7 +240,7 @@ pub(super) async fn a_question_is_answered_once<S: Storage>(subject: &Subject<'_
     drop(store);
     let store = subject.open();
     let boot = store.recover(AT).await.unwrap().boot;
-    let decided = [Decided { call: call(), verdict: Verdict::Allow }];
+    let decided = [answer(Verdict::Allow)];
     assert_eq!(store.decisions(session, TurnNumber(1)).await.unwrap(), decided);
     let edit = deliver(&store, 900).await;
     assert_eq!((edit.replaces, edit.payload, edit.route), (Some(900), Payload::Text, route(OWNER, None)));
@@ -251,7 +264,7 @@ pub(super) async fn an_answer_by_command_finds_the_question_wherever_it_is<S: St
     assert_eq!(first[0].taken, Taken::Decided(key(1), Verdict::Deny));
     assert_eq!(row(&store, first[0].inbox).await.text.as_deref(), Some("noted"));
     assert_eq!(decide(&store, command(2, &id('A'), Verdict::Allow)).await, Taken::AlreadyDecided);
-    let decided = [Decided { call: call(), verdict: Verdict::Deny }];
+    let decided = [answer(Verdict::Deny)];
     assert_eq!(store.decisions(session, TurnNumber(1)).await.unwrap(), decided);
     mark(&store, &[OutboxMark::Sent(sent, 900)]).await;
     let mut bodies = Vec::new();

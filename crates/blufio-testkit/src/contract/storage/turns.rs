@@ -38,7 +38,7 @@ fn tool_call(id: &str) -> Part {
 
 fn facts(id: &str, replay: Replay) -> CallFacts {
     let (id, name) = (CallId::new(id), ToolName::new("read"));
-    CallFacts { id, name, replay, fingerprint: 1, refused: None, ask: false }
+    CallFacts { id, name, replay, fingerprint: 1, refused: None, ask: false, ask_from: None }
 }
 
 /// The model asks for two tools: one is done, one runs.

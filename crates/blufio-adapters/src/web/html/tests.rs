@@ -1,3 +1,5 @@
+//! Pages as they come, and the Markdown that is made of them.
+
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Every range of addresses and every spelling that the guard knows.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;
