@@ -50,9 +50,8 @@ fn skip_sequence(characters: &mut std::iter::Peekable<std::str::Chars<'_>>) {
         Some(']' | 'P' | 'X' | '^' | '_') => {
             // Ends with a bell or with ESC \; one that never ends takes its line with it.
             while characters.next_if(|next| !matches!(next, '\n' | '\u{7}' | '\u{1b}')).is_some() {}
-            match characters.next_if(|next| matches!(next, '\u{7}' | '\u{1b}')) {
-                Some('\u{1b}') => drop(characters.next_if_eq(&'\\')),
-                Some(_) | None => {}
+            if characters.next_if(|next| matches!(next, '\u{7}' | '\u{1b}')) == Some('\u{1b}') {
+                characters.next_if_eq(&'\\');
             }
         }
         Some(_) => drop(characters.next_if(|next| matches!(next, '\u{20}'..='\u{7e}'))),

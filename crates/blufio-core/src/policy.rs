@@ -43,6 +43,8 @@ pub struct CallFacts<'a> {
     pub granted: bool,
     /// What is before the model.
     pub shown: Shown,
+    /// Others read this conversation, too, so that what a file holds is told to them.
+    pub shared: bool,
     /// The person's own words in this conversation.
     pub own: &'a OwnWords,
     /// Addresses that stand in the foreign text before the model.
@@ -87,6 +89,8 @@ pub enum Rule {
     ForeignDestination,
     /// Words of others are before the model, and what this sends may be private.
     PrivateContent,
+    /// Others read the conversation, their words are before the model, and the person did not name this file.
+    SharedFile,
 }
 
 impl Rule {
@@ -99,6 +103,9 @@ impl Rule {
             }
             Self::PrivateContent => {
                 "I have read text of others and something of yours, and this would put content somewhere that you did not write."
+            }
+            Self::SharedFile => {
+                "Others read this conversation, and you have not named this file in it, so it may be their wish to see it and not yours."
             }
             Self::AlwaysAsked => "I always ask before this.",
             Self::NoEffects
@@ -128,6 +135,9 @@ pub fn decide(facts: &CallFacts<'_>) -> Decision {
     if asked {
         return Decision::Ask(Rule::AlwaysAsked);
     }
+    if tells_others(facts) {
+        return Decision::Ask(Rule::SharedFile);
+    }
     match (tool.replay, tool.egress) {
         (Replay::Pure, Egress::None) => Decision::Allow(Rule::NoEffects),
         (Replay::Pure, Egress::Service) | (_, Egress::Conversation) => Decision::Allow(Rule::KnownPlace),
@@ -138,10 +148,20 @@ pub fn decide(facts: &CallFacts<'_>) -> Decision {
 }
 
 /// Whether an owner may answer "always": what runs programs, deletes or pays is looked at every time once words of others are
-/// before the model.
+/// before the model, and so is what is shown to others.
 #[must_use]
 pub fn is_grantable(facts: &CallFacts<'_>) -> bool {
-    !(facts.tool.asks && facts.shown.foreign)
+    let dangerous = facts.tool.asks && facts.shown.foreign;
+    !dangerous && !tells_others(facts)
+}
+
+/// Opening a file, in a conversation that others read along and have written in: whatever the model says next is said to them,
+/// and that cannot be asked about any more. Only the person's own words open one there.
+fn tells_others(facts: &CallFacts<'_>) -> bool {
+    let opens = facts.tool.private || facts.tool.egress == Egress::Conversation;
+    let paths = || facts.tool.arg_roles.iter().filter(|(_, role)| *role == ArgRole::Path).map(|(name, _)| *name);
+    let named = || paths().all(|path| facts.arguments.get(path).is_some_and(|value| facts.own.holds_path(value)));
+    facts.shared && facts.shown.foreign && opens && paths().next().is_some() && !named()
 }
 
 /// Reading from an address that the arguments name, with foreign text before the model.
@@ -219,6 +239,7 @@ mod tests {
             ask_first: false,
             granted: false,
             shown,
+            shared: false,
             own: &own(),
             foreign_urls: &foreign_urls,
             foreign_fetches_left: 1,
@@ -231,6 +252,38 @@ mod tests {
         assert_eq!(judge(&read, &json!({"to": "anything"}), BOTH), Decision::Allow(Rule::NoEffects));
         let search = tool(Replay::Pure, Egress::Service);
         assert_eq!(judge(&search, &json!({"to": "anything"}), BOTH), Decision::Allow(Rule::KnownPlace));
+    }
+
+    #[test]
+    fn where_others_read_along_a_file_is_opened_by_the_owners_words_alone() {
+        let arg_roles = &[("path", ArgRole::Path)];
+        let read = ToolSpec { private: true, foreign: true, arg_roles, ..tool(Replay::Pure, Egress::None) };
+        let send = ToolSpec { arg_roles, ..tool(Replay::Idempotent, Egress::Conversation) };
+        let (own, foreign_urls) = (own(), BTreeSet::new());
+        let facts = |tool, arguments, shown, shared| CallFacts {
+            tool,
+            arguments,
+            principal: &OWNER,
+            ask_first: false,
+            granted: true,
+            shown,
+            shared,
+            own: &own,
+            foreign_urls: &foreign_urls,
+            foreign_fetches_left: 1,
+        };
+        let (named, other, none) = (json!({"path": "notes/a.md"}), json!({"path": "salaries.md"}), json!({}));
+        for tool in [&read, &send] {
+            for arguments in [&other, &none] {
+                let facts = facts(tool, arguments, FOREIGN, true);
+                assert!(!is_grantable(&facts), "what others want to see is looked at every time");
+                assert_eq!(decide(&facts), Decision::Ask(Rule::SharedFile));
+            }
+            let runs = |arguments, shown, shared| {
+                matches!(decide(&CallFacts { granted: false, ..facts(tool, arguments, shown, shared) }), Decision::Allow(_))
+            };
+            assert!(runs(&named, FOREIGN, true) && runs(&other, NOTHING, true) && runs(&other, BOTH, false));
+        }
     }
 
     #[test]
@@ -284,6 +337,7 @@ mod tests {
             ask_first: false,
             granted: false,
             shown: BOTH,
+            shared: false,
             own: &own,
             foreign_urls: &foreign_urls,
             foreign_fetches_left: 0,
@@ -312,6 +366,7 @@ mod tests {
                 ask_first: false,
                 granted: false,
                 shown: NOTHING,
+                shared: false,
                 own: &own,
                 foreign_urls: &foreign_urls,
                 foreign_fetches_left: 0,
@@ -333,6 +388,7 @@ mod tests {
                 ask_first,
                 granted,
                 shown: NOTHING,
+                shared: false,
                 own: &own,
                 foreign_urls: &foreign_urls,
                 foreign_fetches_left: 0,
@@ -359,6 +415,7 @@ mod tests {
                 ask_first: false,
                 granted,
                 shown,
+                shared: false,
                 own: &own,
                 foreign_urls: &foreign_urls,
                 foreign_fetches_left: 0,

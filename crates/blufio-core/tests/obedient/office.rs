@@ -146,6 +146,7 @@ impl<'a> Day<'a> {
             ask_first: false,
             granted: false,
             shown,
+            shared: false,
             own: &words.own,
             foreign_urls: if shown.foreign { &words.foreign_urls } else { &no_urls },
             foreign_fetches_left: FOREIGN_FETCHES_MAX.saturating_sub(self.fetches),

@@ -93,6 +93,7 @@ impl Run<'_> {
                                 ask_first: self.engine.settings.ask.contains(name),
                                 granted: false,
                                 shown,
+                                shared: self.is_shared(),
                                 own: &words.own,
                                 foreign_urls: &words.foreign_urls,
                                 foreign_fetches_left: left,
@@ -235,6 +236,11 @@ impl Run<'_> {
     fn fetches(&self) -> u32 {
         let fetches = |run: &&ToolRun| self.engine.tools.get(&run.name).is_some_and(|tool| is_fetch(tool.as_ref()));
         u32::try_from(self.tools.iter().filter(fetches).count()).unwrap_or(u32::MAX)
+    }
+
+    /// Others read along: it is a group, whose numbers are negative on every channel that has groups.
+    fn is_shared(&self) -> bool {
+        self.row.route.chat < 0
     }
 
     /// What the person wrote in this conversation, and the addresses in the words of others.

@@ -209,12 +209,12 @@ async fn picture(engine: &Engine, file: &FileRef, bytes: Vec<u8>, pictures: usiz
 
 async fn document(engine: &Engine, file: &FileRef, bytes: Vec<u8>, reading: &mut Reading) {
     let (name, claimed) = (file.name.clone(), file.media_type.clone());
-    let blobs = engine.adapters.blobs.clone();
+    let (blobs, leaks) = (engine.adapters.blobs.clone(), engine.settings.leaks.clone());
     let room = SHOWN_FILES_BYTES_MAX.saturating_sub(reading.shown_bytes);
     let opened = blocking(move || {
         if let Some(decoded) = text::decode(&bytes, name.as_deref(), claimed.as_deref()) {
-            // As it is read, so that its pages are those of `read_attachment`.
-            let decoded = text::Decoded { text: clean(&decoded.text).into_owned(), ..decoded };
+            // As it is read, so that its pages are those of `read_attachment`; and whole, since half a secret is not found.
+            let decoded = text::Decoded { text: leaks.redact(&clean(&decoded.text)).into_owned(), ..decoded };
             let attachment = blobs.put(decoded.text.as_bytes())?;
             return Ok((attachment, bytes.len(), Opened::Text(decoded)));
         }
@@ -322,11 +322,12 @@ async fn transcribe(
         media_type,
         language: engine.settings.spoken_language.clone(),
     };
+    let leaks = &engine.settings.leaks;
     let text = transcriber.transcribe(recording).await.map_err(|error| {
         tracing::warn!(%error, "a recording could not be transcribed");
-        format!("it could not be written down: {error}")
+        leaks.redact(&format!("it could not be written down: {error}")).into_owned()
     })?;
-    Ok(text::clean(&text))
+    Ok(leaks.redact(&text::clean(&text)).into_owned())
 }
 
 /// Transcribers go by the name of a file. The media type is in lower case and without parameters.

@@ -77,8 +77,8 @@ impl Session {
     /// one with words of others after a long silence: from then on they are left out.
     pub async fn refresh(&mut self, engine: &Engine, coming: &[Part]) -> Result<Option<Record>, StoreError> {
         let room = coming.iter().filter_map(file_bytes).fold(Room::WHOLE, Room::without);
-        let shown = self.history.iter().flat_map(|message| attachments(&message.wire)).map(|(_, bytes)| bytes);
-        let fits = shown.fold(Some(room), |room, bytes| room?.minus(bytes)).is_some();
+        let shown = || self.history.iter().flat_map(|message| attachments(&message.wire)).map(|(_, bytes)| bytes);
+        let fits = shown().try_fold(room, |room, bytes| room.minus(bytes)).is_some();
         let now = engine.adapters.clock.now();
         let silence = now.since(std::mem::replace(&mut self.last_at, now));
         let stale = silence >= FOREIGN_KEPT && self.exposure(engine).await?.is_foreign();

@@ -75,9 +75,9 @@ pub(super) fn run_tool(engine: &Arc<Engine>, run: ToolRun, place: Place) -> Boxe
     let zone = zone.or_else(|| engine.settings.timezone.clone());
     let leaks = engine.settings.leaks.clone();
     Box::pin(async move {
-        // Before anything is stored or shown.
+        // Before anything is stored or shown, and before anything is cut: half a secret is not found any more.
         let clean = |text: String| leaks.redact(&text).into_owned();
-        let failed = |content: String| ToolState::Done { content: clean(content), error: true };
+        let failed = |content: String| ToolState::Done { content: cut_middle(clean(content), TOOL_OUTPUT_BYTES_MAX), error: true };
         let over = |state: ToolState| News::Tool(run.call.clone(), state, Vec::new());
         let Some(tool) = tool else {
             return over(failed(format!("there is no tool named `{}` any more", run.name)));
@@ -97,10 +97,10 @@ pub(super) fn run_tool(engine: &Arc<Engine>, run: ToolRun, place: Place) -> Boxe
         let state = match done {
             Some(Ok(ToolOutput { text, files })) => {
                 let max = limits.output_bytes.min(TOOL_OUTPUT_BYTES_MAX);
-                let state = ToolState::Done { content: clean(cut_middle(text, max)), error: false };
+                let state = ToolState::Done { content: cut_middle(clean(text), max), error: false };
                 return News::Tool(run.call, state, files);
             }
-            Some(Err(ToolError::ToModel(why))) => failed(cut_middle(why, TOOL_OUTPUT_BYTES_MAX)),
+            Some(Err(ToolError::ToModel(why))) => failed(why),
             Some(Err(ToolError::Broken(why))) => {
                 tracing::error!(tool = %run.name, "a tool failed: {why}");
                 failed("the tool failed; the operator's log has the reason".to_owned())

@@ -76,9 +76,11 @@ pub async fn run(bench: &Bench, options: &Options) -> Result<Report> {
 
 async fn restarts(world: &World, runs: usize, what: &str, report: &mut Report) -> Result<()> {
     let (mut orderly, mut killed) = (Vec::new(), Vec::new());
+    let mut slowest = (Duration::ZERO, 0);
     let mut after_kill = false;
     for run in 0..runs {
         let (blufio, took) = Blufio::start(&world.setup).await?;
+        slowest = slowest.max((took, run));
         if after_kill {
             killed.push(took)
         } else {
@@ -100,6 +102,7 @@ async fn restarts(world: &World, runs: usize, what: &str, report: &mut Report) -
     let (orderly, killed): (Times, Times) = (orderly.into_iter().collect(), killed.into_iter().collect());
     let halves = format!("{} / {}", ms(orderly.percentile(50)), ms(killed.percentile(50)));
     report.figure(format!("p50 after SIGTERM / after SIGKILL, {what}"), halves);
+    report.figure(format!("slowest, {what}"), format!("{} (restart {})", ms(slowest.0), slowest.1 + 1));
     Ok(())
 }
 

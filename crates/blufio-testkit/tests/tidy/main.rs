@@ -449,6 +449,11 @@ fn every_invariant_names_a_test_that_exists() {
 }
 
 #[test]
+fn every_class_of_advisories_names_a_test_that_exists() {
+    proven("docs/advisories.md", "classes");
+}
+
+#[test]
 fn every_promise_about_telegram_names_a_test_that_exists() {
     proven("docs/telegram-tests.md", "promises");
     let text = Tree::read().text("docs/telegram-tests.md").expect("it is text");

@@ -256,7 +256,11 @@ async fn rotate_root(here: Installation<'_>, screen: &Screen) -> Result<(), Fail
         typed_back(&code, screen)?;
         screen.aside("the database is copied under the new key; that may take a minute per gigabyte");
     }
-    let done = rotation::rotate(here, &old, &code).await?;
+    let done = rotation::rotate(here, &old, &code).await.map_err(|failure| {
+        let next = "once that is mended, `blufio vault recovery` makes a code that counts";
+        let hint = failure.hint.map_or_else(|| next.to_owned(), |hint| format!("{hint}; {next}"));
+        Failure { hint: Some(hint), ..failure }
+    })?;
     if screen.json {
         return screen.write_json(&json!({
             "root_key_file": done.path, "recovery_code": code.expose(), "secrets": done.secrets,

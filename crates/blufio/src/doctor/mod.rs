@@ -299,6 +299,10 @@ mod tests {
         }
     }
 
+    fn gone() -> Option<Trouble> {
+        Some(Trouble { says: "gone".into(), fix: None })
+    }
+
     #[test]
     fn what_is_well_needs_nothing() {
         let states: Vec<_> = checks(&good()).into_iter().filter(|check| check.state == State::Act).collect();
@@ -315,9 +319,8 @@ mod tests {
             assert!(found[0].fix.as_ref().is_some_and(|fix| !fix.is_empty()));
         };
         check("root key", |facts| facts.service.key.as_mut().unwrap().weak = true);
-        let gone = || Some(Trouble { says: "gone".into(), fix: None });
-        check("root key", move |facts| facts.key_trouble = gone());
-        check("secrets", move |facts| facts.vault_trouble = gone());
+        check("root key", |facts| facts.key_trouble = gone());
+        check("secrets", |facts| facts.vault_trouble = gone());
         check("recovery code", |facts| facts.recovery = false);
         check("recovery code", |facts| (facts.recovery, facts.service.key) = (false, None));
         check("database", |facts| facts.encrypted = Some(false));

@@ -4,12 +4,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
-use blufio_testkit::botapi::{Action, Fault as BotFault};
+use blufio_testkit::botapi::{Action, Fault as BotFault, UserFile};
 use blufio_testkit::messages::{Fault, FaultKind};
+use blufio_testkit::web::{FakeWeb, Reply};
 use serde_json::json;
 use tokio::net::TcpStream;
 
 use crate::support::{ANN, BOB, KEY, TOKEN, World, answered, each_once, exchange};
+
+const SEARCH_KEY: &str = "canary-of-the-search-service-key";
+const HEARING_KEY: &str = "canary-of-the-transcription-key";
 
 #[tokio::test]
 async fn messages_beyond_the_queue_are_refused_with_a_note() {
@@ -146,20 +150,51 @@ async fn a_turn_without_tools_takes_few_commits() {
     world.finish().await;
 }
 
-/// A secret as others might repeat it; no form is the secret itself, and each is cut to what depends on the secret alone.
-fn disguises(secret: &str) -> Vec<String> {
+/// A secret as others might repeat it.
+struct Disguise {
+    /// As it is said. The whole secret: of a part nobody can tell what it is.
+    whole: String,
+    /// What of that depends on the secret alone; this must be nowhere.
+    core: String,
+}
+
+fn disguises(secret: &str) -> Vec<Disguise> {
     let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let mut all = vec![hex.to_uppercase(), hex];
+    let plain = |text: String| Disguise { core: text.clone(), whole: text };
+    let mut all = vec![plain(hex.to_uppercase()), plain(hex)];
     for before in ["", "x", "xy"] {
-        let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{before}{secret}"));
-        all.push(encoded[4..encoded.len() - 4].to_owned());
+        for engine in [&base64::engine::general_purpose::STANDARD, &base64::engine::general_purpose::URL_SAFE] {
+            let whole = engine.encode(format!("{before}{secret}"));
+            let core = whole[4..whole.len() - 4].to_owned();
+            all.push(Disguise { whole, core });
+        }
     }
     all
 }
 
+/// Every file in a folder and in those within it.
+fn files_below(folder: &Path, places: &mut Vec<(String, Vec<u8>)>) {
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let kind = std::fs::symlink_metadata(&path).unwrap().file_type();
+        if kind.is_dir() {
+            files_below(&path, places);
+        } else if kind.is_file() {
+            places.push((path.display().to_string(), std::fs::read(&path).unwrap()));
+        }
+    }
+}
+
 #[tokio::test]
 async fn secrets_are_nowhere() {
-    let mut world = World::start_with(&[("log.level", "\"trace\""), ("telegram.streaming", "\"auto\"")]).await;
+    let mut world = World::prepare().await;
+    let others = FakeWeb::start().await.unwrap();
+    world.set(&[("log.level", "\"trace\""), ("telegram.streaming", "\"auto\"")]);
+    world.setup.set("search.url", others.base_url());
+    world.setup.set("transcription.url", others.base_url());
+    world.setup.env.insert("SEARCH_API_KEY".to_owned(), SEARCH_KEY.to_owned());
+    world.setup.env.insert("TRANSCRIPTION_API_KEY".to_owned(), HEARING_KEY.to_owned());
+    world.run().await;
     world.ask(ANN, "#1 [long:60][drip:100]", "the little").await;
     world.ask(ANN, "what time is it?", "The tool now said").await;
     // Errors that repeat the secrets, from both sides, and broken connections.
@@ -172,8 +207,22 @@ async fn secrets_are_nowhere() {
         world.messages.fault(Fault::next(1, FaultKind::status(code, kind, &format!("the key {KEY} is not right"))));
         world.ask(ANN, &format!("#{code}"), if code == 500 { "answer #500" } else { "provider" }).await;
     }
-    let disguised = [KEY, TOKEN].map(disguises).concat();
-    let all = disguised.join(" ");
+    let secrets = [KEY, TOKEN, SEARCH_KEY, HEARING_KEY];
+    let disguised: Vec<Disguise> = secrets.into_iter().flat_map(disguises).collect();
+    let all = disguised.iter().map(|form| form.whole.as_str()).chain(secrets).collect::<Vec<_>>().join(" ");
+    // The services repeat what they were given, as answers and as errors, and people send it as files.
+    let hits = json!({"web": {"results": [{"title": all, "url": "https://a.example/", "description": all}]}});
+    others.set("/res/v1/web/search", Reply::page("application/json", hits.to_string()));
+    world.ask(ANN, r#"#11 [tool:web_search {"query":"an agent"}]"#, "answer #11").await;
+    let broken = Reply { status: 500, ..Reply::page("text/plain", all.as_str()) };
+    others.set("/res/v1/web/search", broken.clone());
+    world.ask(ANN, r#"#12 [tool:web_search {"query":"another"}]"#, "answer #12").await;
+    others.set("/v1/audio/transcriptions", broken);
+    world.telegram.post_file(UserFile::voice(ANN, 1, b"OggS....".to_vec()));
+    world.hear(ANN, "recording").await;
+    world.telegram.post_file(UserFile::document(ANN, "keys.txt", "text/plain", all.clone()).caption("#13"));
+    world.hear(ANN, "answer #13").await;
+    assert!(others.requests().iter().any(|request| request.header("authorization").is_some()), "the voice was sent on");
     world.messages.fault(Fault::next(1, FaultKind::status(500, "api_error", &format!("the keys {all} are not right"))));
     world.ask(ANN, "#501", "answer #501").await;
     for action in [
@@ -207,20 +256,15 @@ async fn secrets_are_nowhere() {
     ];
     for (name, bytes) in &places {
         let text = String::from_utf8_lossy(bytes);
-        // What a provider said of a turn is kept in the journal, for the owner, as far as the adapters let it through.
-        let found = disguised.iter().find(|form| name != "the journal" && text.contains(form.as_str()));
+        let found = disguised.iter().map(|form| form.core.as_str()).find(|core| text.contains(core));
         assert_eq!(found, None, "{name} holds a secret in disguise");
     }
     assert!(String::from_utf8_lossy(&places[0].1).contains("[redacted:"), "the log told of it");
-    for file in std::fs::read_dir(world.setup.data_dir()).unwrap() {
-        let path = file.unwrap().path();
-        if path.is_file() {
-            places.push((path.display().to_string(), std::fs::read(&path).unwrap()));
-        }
-    }
+    files_below(&world.setup.data_dir(), &mut places);
+    assert!(places.iter().any(|(name, _)| name.contains("/attachments/")), "the stored files were looked at");
     assert!(places.iter().all(|(name, bytes)| !bytes.is_empty() || name.contains("/")), "everything was looked at");
     for (name, bytes) in &places {
-        for secret in [&TOKEN[2..], KEY] {
+        for secret in [&TOKEN[2..], KEY, SEARCH_KEY, HEARING_KEY] {
             let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
             assert!(!found, "{name} holds a secret");
         }

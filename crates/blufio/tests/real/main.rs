@@ -13,6 +13,7 @@
     reason = "tests: a panic is the right answer to a broken expectation, and they look at the clock from outside"
 )]
 
+mod advisories;
 mod approvals;
 mod bad_input;
 mod broker;
@@ -20,6 +21,7 @@ mod commands;
 mod consent;
 mod durability;
 mod exec;
+mod exfiltration;
 mod faults;
 mod groups;
 mod limits;

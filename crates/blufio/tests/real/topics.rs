@@ -99,8 +99,8 @@ async fn everything_that_follows_from_a_message_lands_in_its_topic() {
         world.stored("SELECT count(*) FROM inbox WHERE state = 'received'", 1).await;
         world.ask_in(place.asks(CAT, "#9"), "too many of your messages").await;
         world.hear(place.chat, "answer #3").await;
-        // A file.
-        world.ask_in(place.asks(ANN, r#"[tool:send_file {"path":"a.txt"}] #4"#), "answer #4").await;
+        // A file, which the owner names.
+        world.ask_in(place.asks(ANN, r#"send us a.txt [tool:send_file {"path":"a.txt"}] #4"#), "answer #4").await;
         // A question, which the owner reads in private and nowhere else.
         world.write(place.asks(ANN, r#"[tool:write_file {"path":"b.txt","content":"b"}] #5"#));
         let question = world.hear(ANN, "May I run").await;

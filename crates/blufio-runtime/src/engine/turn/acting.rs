@@ -76,7 +76,13 @@ impl Run<'_> {
         match action {
             Action::Call(prompt) => {
                 let (provider, sink) = (self.engine.adapters.provider.clone(), self.live.sink(&self.engine.settings.leaks));
-                self.news.push(Box::pin(async move { News::Call(provider.complete(prompt, sink).await) }));
+                // What a server says of a failed call is written down and told, and may repeat what was sent to it.
+                let leaks = self.engine.settings.leaks.clone();
+                let clean = move |error: ProviderError| {
+                    let message = leaks.redact(&error.message).into_owned();
+                    ProviderError { message, ..error }
+                };
+                self.news.push(Box::pin(async move { News::Call(provider.complete(prompt, sink).await.map_err(clean)) }));
             }
             Action::Refused(failure, model) => {
                 let message = format!("`{model}` is not called: its price is not known");
