@@ -189,7 +189,8 @@ async fn page(fetched: Fetched, scrub: Option<&Scrub>) -> Result<Page, WebError>
         let decoded = text::decode(&fetched.body, &kind);
         if kind.is_html {
             // Before it is taken apart and after: Markdown writes some characters in another way, and HTML does, too.
-            let html::Markdown { title, text, cut } = html::markdown(&clean(decoded), &fetched.url, TEXT_BYTES_MAX).await;
+            let html::Markdown { title, text, cut } =
+                html::markdown(&clean(decoded), &fetched.url, TEXT_BYTES_MAX).await;
             (page.title, page.text, page.cut) = (title.map(clean), Some(clean(text)), cut);
         } else {
             let mut text: String = clean(decoded.chars().filter(|character| text::is_visible(*character)).collect());

@@ -168,7 +168,10 @@ mod tests {
             r#""files":[{"kind":"voice","handle":"f1","media_type":"audio/ogg","bytes":7,"seconds":3}]}"#
         );
         assert_eq!(serde_json::to_string(&content).unwrap(), stored);
-        assert_eq!(serde_json::from_str::<Content>(stored).unwrap(), Content { text: String::new(), ..content.clone() });
+        assert_eq!(
+            serde_json::from_str::<Content>(stored).unwrap(),
+            Content { text: String::new(), ..content.clone() }
+        );
         assert_eq!(serde_json::from_str::<Content>("{}").unwrap(), Content::default());
         let forwarded = FileRef { forwarded: Some("Eve".into()), ..content.files[0].clone() };
         let stored = serde_json::to_string(&forwarded).unwrap();

@@ -172,7 +172,7 @@ pub fn argon2id(code: &[u8], salt: &[u8; 16], params: Argon2Params) -> Zeroizing
     out
 }
 
-/// Bytes for [`hmac`], [`hkdf`] and the associated bytes of [`seal`]: every field with its length before it, so that no two
+/// Bytes for [`hmac()`], [`hkdf()`] and the associated bytes of [`seal`]: every field with its length before it, so that no two
 /// different lists of fields are the same bytes.
 #[derive(Clone, Default)]
 pub struct Canonical(Vec<u8>);

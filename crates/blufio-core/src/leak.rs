@@ -71,7 +71,9 @@ impl LeakScanner {
             self.exact.scan(part, &mut here);
             self.rules.scan(part, edges, &mut here);
             // The name of a secret is none, however much it looks like one: `"secret": "home-assistant.token"`.
-            here.retain(|found| found.exact || !part.get(found.range.clone()).is_some_and(|text| self.exact.knows(text)));
+            here.retain(|found| {
+                found.exact || !part.get(found.range.clone()).is_some_and(|text| self.exact.knows(text))
+            });
             found.extend(here.into_iter().map(|Finding { range, name, exact }| {
                 let range = range.start + stretch.start..range.end + stretch.start;
                 Finding { range, name, exact }
@@ -243,7 +245,9 @@ impl Leaks {
             Value::Array(items) => items.into_iter().map(|item| self.redact_json(item)).collect(),
             Value::Object(fields) => {
                 let fields = fields.into_iter();
-                Value::Object(fields.map(|(name, value)| (self.redact(&name).into_owned(), self.redact_json(value))).collect())
+                Value::Object(
+                    fields.map(|(name, value)| (self.redact(&name).into_owned(), self.redact_json(value))).collect(),
+                )
             }
             other => other,
         }

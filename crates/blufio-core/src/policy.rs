@@ -280,7 +280,10 @@ mod tests {
                 assert_eq!(decide(&facts), Decision::Ask(Rule::SharedFile));
             }
             let runs = |arguments, shown, shared| {
-                matches!(decide(&CallFacts { granted: false, ..facts(tool, arguments, shown, shared) }), Decision::Allow(_))
+                matches!(
+                    decide(&CallFacts { granted: false, ..facts(tool, arguments, shown, shared) }),
+                    Decision::Allow(_)
+                )
             };
             assert!(runs(&named, FOREIGN, true) && runs(&other, NOTHING, true) && runs(&other, BOTH, false));
         }

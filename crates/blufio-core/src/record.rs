@@ -20,8 +20,8 @@ pub use views::{
 use crate::approval::Verdict;
 use crate::audit::AuditEntry;
 use crate::ids::{
-    ApprovalId, Boot, CallId, CallNumber, ChannelName, EpochNumber, GrantId, InboxId, MessageSeq, ModelId, OutboxId, SessionId,
-    SessionKey, ToolName, TurnNumber,
+    ApprovalId, Boot, CallId, CallNumber, ChannelName, EpochNumber, GrantId, InboxId, MessageSeq, ModelId, OutboxId,
+    SessionId, SessionKey, ToolName, TurnNumber,
 };
 use crate::message::{Part, Role, Usage};
 use crate::money::MicroUsd;

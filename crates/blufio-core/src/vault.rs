@@ -113,7 +113,9 @@ pub enum VaultError {
     )]
     BadHost(String),
     /// No such header can carry a secret.
-    #[error("`{0}` is no header to send a secret in: use one like `X-Api-Key` or `Authorization: Bearer`, and not Basic")]
+    #[error(
+        "`{0}` is no header to send a secret in: use one like `X-Api-Key` or `Authorization: Bearer`, and not Basic"
+    )]
     BadHeader(String),
     /// It cannot be sent in a header, or is too short to be found in what comes back.
     #[error("a secret for the agent has 8 to 4096 visible ASCII characters without blanks")]
@@ -149,7 +151,9 @@ impl VaultError {
             | Self::Altered(_) => {
                 "restore the database from a backup; until it is known who wrote to it, replace the secrets at their services"
             }
-            Self::BadName(_) | Self::BadHost(_) | Self::BadHeader(_) | Self::BadValue | Self::BadLength(_) => "nothing was stored; try again",
+            Self::BadName(_) | Self::BadHost(_) | Self::BadHeader(_) | Self::BadValue | Self::BadLength(_) => {
+                "nothing was stored; try again"
+            }
             Self::NotFound(_) => "`blufio vault list` shows the names",
             Self::Full => "remove secrets that are not needed: `blufio vault rm NAME`",
         }

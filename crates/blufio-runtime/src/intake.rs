@@ -147,7 +147,8 @@ impl ChannelIntake {
                         fate(&self.engine, message).await
                     }
                     Access::Overheard { keep } => {
-                        let content = without_secrets(&self.engine, &Principal::Person(sender.user.to_string()), content);
+                        let content =
+                            without_secrets(&self.engine, &Principal::Person(sender.user.to_string()), content);
                         Fate::Overhear { session, heard: Overheard { name, text: overheard(content) }, keep }
                     }
                     Access::MayPair => self.stranger(account, sender.user, name, &route, &content.text),

@@ -23,3 +23,4 @@ pub use events::Reader;
 pub use health::Readiness;
 pub use host::{Host, HostStatus, LOCAL_SESSION, Said};
 pub use quiet::QuietHours;
+pub use tasks::blocking;

@@ -68,12 +68,7 @@ pub(crate) fn ask(
 }
 
 /// Records that a question was asked; `instead` of which other one.
-fn record_question(
-    connection: &Connection,
-    id: &ApprovalId,
-    instead: Option<&ApprovalId>,
-    at: Timestamp,
-) -> Done<()> {
+fn record_question(connection: &Connection, id: &ApprovalId, instead: Option<&ApprovalId>, at: Timestamp) -> Done<()> {
     let entry = rows::first(
         connection,
         "SELECT turns.principal_id, key, tool, input, approvals.turn, call_id, hash, expires, grant_hash

@@ -5,7 +5,9 @@
 
 use crate::fault::{Done, broken};
 use crate::rows;
-use blufio_core::audit::{AuditEntry, AuditHead, AuditVerdict, Checker, Link, SALT_BYTES, StoredLink, detail_hash, seal};
+use blufio_core::audit::{
+    AuditEntry, AuditHead, AuditVerdict, Checker, Link, SALT_BYTES, StoredLink, detail_hash, seal,
+};
 use blufio_core::crypto::same;
 use blufio_core::ids::{SessionId, SessionKey};
 use blufio_core::record::AuditView;
@@ -116,11 +118,7 @@ pub(crate) fn list(connection: &Connection, limit: u32, before: Option<u64>) -> 
 }
 
 /// Looks at the whole chain.
-pub(crate) fn verify(
-    connection: &Connection,
-    key: Option<&[u8; 32]>,
-    since: Option<AuditHead>,
-) -> Done<AuditVerdict> {
+pub(crate) fn verify(connection: &Connection, key: Option<&[u8; 32]>, since: Option<AuditHead>) -> Done<AuditVerdict> {
     let counted = "SELECT seq FROM sqlite_sequence WHERE name = 'audit'";
     let counted = rows::first(connection, counted, [], |row| rows::unsigned(row, 0))?.unwrap_or(0);
     let mut checker = Checker::new(key, since);

@@ -149,9 +149,8 @@ fn write(
 fn compare(connection: &Connection) -> Result<(), OpenError> {
     let schema = "SELECT count(*) FROM (SELECT type, name, tbl_name, sql FROM";
     for (one, other) in [("main", "new"), ("new", "main")] {
-        let sql = format!(
-            "{schema} {one}.sqlite_schema EXCEPT SELECT type, name, tbl_name, sql FROM {other}.sqlite_schema)"
-        );
+        let sql =
+            format!("{schema} {one}.sqlite_schema EXCEPT SELECT type, name, tbl_name, sql FROM {other}.sqlite_schema)");
         let differing: i64 = connection.query_row(&sql, [], |row| row.get(0))?;
         if differing != 0 {
             return Err(OpenError::Copy(format!("{differing} tables or indexes of {one} are not in {other}")));

@@ -34,9 +34,7 @@ pub(crate) fn list(connection: &Connection) -> Done<Vec<Grant>> {
 
 /// The one that holds for what has this hash.
 pub(crate) fn find(connection: &Connection, hash: &str) -> Done<Option<Grant>> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM grants WHERE hash = ?1 AND revoked_at IS NULL AND policy_version = ?2"
-    );
+    let sql = format!("SELECT {COLUMNS} FROM grants WHERE hash = ?1 AND revoked_at IS NULL AND policy_version = ?2");
     rows::first(connection, &sql, params![hash, POLICY_VERSION], read)
 }
 
@@ -92,7 +90,8 @@ pub(crate) fn used(connection: &Connection, usage: &Use<'_>, at: Timestamp) -> D
     let actor = rows::first(connection, principal, params![usage.session.0, usage.turn.0], |row| Ok(row.get(0)?))?;
     let entry = AuditEntry {
         kind: AuditKind::GrantUsed,
-        actor: actor.ok_or_else(|| broken(format!("turn {} of session {} does not exist", usage.turn, usage.session)))?,
+        actor: actor
+            .ok_or_else(|| broken(format!("turn {} of session {} does not exist", usage.turn, usage.session)))?,
         session: audit::session_key(connection, usage.session)?,
         target: target(usage.id),
         outcome: "used".to_owned(),

@@ -111,10 +111,7 @@ enum Engine {
         ended: tokio::sync::Mutex<mpsc::Receiver<()>>,
     },
     /// `None` in the writer's place once closed, or if the role may not write.
-    Inline {
-        writer: Mutex<Option<Box<Writer>>>,
-        reader: Box<Mutex<Reader>>,
-    },
+    Inline { writer: Mutex<Option<Box<Writer>>>, reader: Box<Mutex<Reader>> },
 }
 
 impl Store {

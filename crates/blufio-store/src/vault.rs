@@ -10,7 +10,8 @@ use blufio_core::vault::{SealedSecret, VaultChange};
 use rusqlite::{Connection, params};
 
 pub(crate) fn vault(connection: &Connection) -> Done<Vault> {
-    let sql = "SELECT name, version, scope, allowed_hosts, salt, nonce, ct, dek_version, created_at FROM vault ORDER BY name";
+    let sql =
+        "SELECT name, version, scope, allowed_hosts, salt, nonce, ct, dek_version, created_at FROM vault ORDER BY name";
     let rows = rows::all(connection, sql, [], |row| {
         let hosts: String = row.get(3)?;
         Ok(SealedSecret {

@@ -29,7 +29,8 @@ const SCHEMA: [&str; 3] = [
 /// It is there already, or its folder is not.
 pub fn create_plain(path: &Path, version: u8) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
-    connection.execute_batch("PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;")?;
+    connection
+        .execute_batch("PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;")?;
     for sql in &SCHEMA[..usize::from(version)] {
         connection.execute_batch(sql)?;
     }

@@ -266,11 +266,7 @@ fn count_rows(connection: &Connection) -> rusqlite::Result<BTreeMap<String, u64>
 }
 
 /// The chain is whole, and with the installation's key every seal is right.
-fn check_audit(
-    connection: &Connection,
-    key: Option<&[u8; 32]>,
-    violations: &mut Vec<String>,
-) -> rusqlite::Result<()> {
+fn check_audit(connection: &Connection, key: Option<&[u8; 32]>, violations: &mut Vec<String>) -> rusqlite::Result<()> {
     let counted = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'audit'), 0)";
     let counted: i64 = connection.query_row(counted, [], |row| row.get(0))?;
     let mut checker = Checker::new(key, None);

@@ -416,7 +416,9 @@ impl Client {
     /// Keeps a secret. An older server that knows no use by the agent refuses one.
     pub async fn vault_set(&self, name: &str, value: &Secret, by_agent: &Use) -> Result<Kept, CallError> {
         let mut body = json!({"name": name, "value": value.expose()});
-        if *by_agent != Use::default() && let Some(body) = body.as_object_mut() {
+        if *by_agent != Use::default()
+            && let Some(body) = body.as_object_mut()
+        {
             body.insert("by_agent".to_owned(), json!(by_agent));
         }
         self.post(&["v1", "vault", "set"], &body).await

@@ -4,9 +4,9 @@
 //! beside the data, `keyslots.json` says which key belongs to it. What exists is never replaced: a missing or wrong key is
 //! refused, and the answer names the file. What is derived from the key, and how, is the core's business.
 
+use crate::config::Environment;
 use crate::config::resolved::{Config, Unlock};
 use crate::config::sources::user_directory;
-use crate::config::Environment;
 use crate::doctor::KeyOrigin;
 use crate::failure::Failure;
 use crate::rotation;
@@ -220,9 +220,7 @@ fn keys(data_dir: &Path, root: RootKey, slots: &KeySlots, source: Source) -> Res
 pub fn found(sources: &KeySources) -> Result<Option<(RootKey, Source)>, Failure> {
     let parsed = |bytes: &[u8], source: Source| match RootKey::parse(bytes) {
         Ok(root) => Ok(Some((root, source))),
-        Err(error) => {
-            Err(Failure { hint: Some(error.hint().to_owned()), ..unusable(&source, &error.to_string()) })
-        }
+        Err(error) => Err(Failure { hint: Some(error.hint().to_owned()), ..unusable(&source, &error.to_string()) }),
     };
     if let Some(path) = &sources.credential
         && let Some(bytes) = read(path, Manner::Credential)?
@@ -279,7 +277,9 @@ pub fn read(path: &Path, manner: Manner) -> Result<Option<Zeroizing<Vec<u8>>>, F
     let file = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(file) => File::from(file),
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
-        Err(rustix::io::Errno::LOOP) => return Err(refused("it is a symbolic link, which anybody might have set".to_owned())),
+        Err(rustix::io::Errno::LOOP) => {
+            return Err(refused("it is a symbolic link, which anybody might have set".to_owned()));
+        }
         Err(error) => return Err(refused(error.to_string())),
     };
     let metadata = file.metadata().map_err(|error| refused(error.to_string()))?;
@@ -505,7 +505,9 @@ fn key_missing(here: Installation<'_>) -> Failure {
     let usual = here.sources.usual.as_ref().map_or_else(String::new, |path| format!(" {} or", path.display()));
     Failure {
         message: format!("the key of the data folder {} is missing", here.config.data_dir.display()),
-        cause: Some(format!("{SLOTS} says that there is one, and it is neither in a credential, a file nor the environment")),
+        cause: Some(format!(
+            "{SLOTS} says that there is one, and it is neither in a credential, a file nor the environment"
+        )),
         hint: Some(format!(
             "put it back into{usual} the file that --root-key-file names; with the recovery code: `blufio vault unlock`"
         )),

@@ -20,7 +20,8 @@ pub fn start(config: &Config) {
         "warn,blufio={level},blufio_core={level},blufio_store={level},blufio_adapters={level},blufio_runtime={level}"
     ));
     let terminal = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| redact::StandardError).with_ansi(terminal);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| redact::StandardError).with_ansi(terminal);
     let json = match config.log_format {
         LogFormat::Json => true,
         LogFormat::Text => false,

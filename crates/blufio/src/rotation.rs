@@ -75,7 +75,10 @@ pub async fn rotate(here: Installation<'_>, old: &Keys, code: &Secret) -> Result
     let rewrite = Rewrite {
         audit_keys: [old.tree.audit.clone(), new.audit.clone()],
         vault: changed,
-        audit: (vec![entry("root key", "new key, all encrypted anew"), entry("recovery code", "made")], SystemClock::start().now()),
+        audit: (
+            vec![entry("root key", "new key, all encrypted anew"), entry("recovery code", "made")],
+            SystemClock::start().now(),
+        ),
     };
     let replaced = write_next(path, data_dir, &root, &slots).map_err(|error| unwritten(path, &error)).and_then(|()| {
         let database = data_dir.join(keys::DATABASE);
@@ -237,6 +240,9 @@ fn unfinished(path: &Path, error: &io::Error) -> Failure {
     Failure {
         cause: Some(error.to_string()),
         hint: Some("the next start tries it again; keep every file whose name ends in .next".to_owned()),
-        ..Failure::new(format!("a change of the root key in {} could not be finished", path.display()), Failure::PERMISSION)
+        ..Failure::new(
+            format!("a change of the root key in {} could not be finished", path.display()),
+            Failure::PERMISSION,
+        )
     }
 }

@@ -70,13 +70,14 @@ impl Secrets {
     }
 
     /// Names of those that the environment has and the vault has not.
-    pub fn from_environment(&self) -> Vec<&str> {
+    pub fn only_in_environment(&self) -> Vec<&str> {
         self.environment.all().map(|(name, _)| name).filter(|name| !self.vault.contains_key(*name)).collect()
     }
 
     /// Names of those that both have, with different values; the environment's are not used.
     pub fn shadowed(&self) -> Vec<&str> {
-        let other = |name: &str, value: &Secret| self.vault.get(name).is_some_and(|kept| kept.expose() != value.expose());
+        let other =
+            |name: &str, value: &Secret| self.vault.get(name).is_some_and(|kept| kept.expose() != value.expose());
         self.environment.all().filter(|(name, value)| other(name, value)).map(|(name, _)| name).collect()
     }
 }
@@ -92,7 +93,9 @@ pub fn help(name: &str) -> Option<&'static str> {
     Some(match name {
         "anthropic.api_key" => "The key of the model: an API key from the Anthropic console (begins with sk-ant-).",
         "telegram.bot_token" => "The bot's token, from @BotFather on Telegram (/newbot, or /mybots and API Token).",
-        WEBHOOK_SECRET => "For [telegram] mode = \"webhook\": 32 to 256 letters, digits, _ or -; `openssl rand -hex 32` makes one.",
+        WEBHOOK_SECRET => {
+            "For [telegram] mode = \"webhook\": 32 to 256 letters, digits, _ or -; `openssl rand -hex 32` makes one."
+        }
         "transcription.api_key" => "The key of the service in [transcription] url, if it wants one.",
         "search.api_key" => "The key of the service in [search] url, if it wants one.",
         _ => return None,
@@ -124,7 +127,8 @@ pub fn check_name(name: &str) -> Result<(), Failure> {
 /// The secret that webhook mode needs: 32 to 256 of `A-Z a-z 0-9 _ -`. Without it, or with another form, the program must
 /// not start, since anybody could send updates.
 pub fn webhook_secret(secrets: &dyn SecretStore) -> Result<Secret, Failure> {
-    let refused = |message: &str| Failure {
+    let refused = |message: &str| {
+        Failure {
         message: message.to_owned(),
         cause: None,
         hint: Some(
@@ -133,6 +137,7 @@ pub fn webhook_secret(secrets: &dyn SecretStore) -> Result<Secret, Failure> {
                 .to_owned(),
         ),
         code: Failure::PERMISSION,
+    }
     };
     let Some(secret) = secrets.get(WEBHOOK_SECRET) else {
         return Err(refused("there is no secret for the webhook of Telegram"));
@@ -165,7 +170,10 @@ mod tests {
         let get = |name| secrets.get(name).map(|secret| secret.expose().to_owned());
         assert_eq!(get("anthropic.api_key").as_deref(), Some("sk-canary"));
         assert_eq!((get("search.api_key").as_deref(), get("telegram.bot_token")), (Some("new"), None));
-        assert_eq!((secrets.from_environment(), secrets.shadowed()), (vec!["anthropic.api_key"], vec!["search.api_key"]));
+        assert_eq!(
+            (secrets.only_in_environment(), secrets.shadowed()),
+            (vec!["anthropic.api_key"], vec!["search.api_key"])
+        );
         assert_eq!(secrets.all().count(), 3);
     }
 

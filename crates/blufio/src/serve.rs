@@ -2,12 +2,12 @@
 
 use crate::config::Loaded;
 use crate::config::resolved::{Config, Listen};
-use crate::failure::Failure;
+use crate::credentials::AgentSecrets;
 use crate::doctor::Service;
+use crate::failure::Failure;
 use crate::gateway::{self, App, Safe};
 use crate::keys::{self, Installation, Keys, Source};
 use crate::secrets::{EnvSecrets, Secrets};
-use crate::credentials::AgentSecrets;
 use crate::vault::Vault;
 use crate::wire::{self, Channels};
 use crate::{lock, logging, redact, start};
@@ -201,7 +201,7 @@ async fn start(
         store,
         service: Service {
             key: Some(keys.source.origin()),
-            from_environment: secrets.from_environment().into_iter().map(str::to_owned).collect(),
+            from_environment: secrets.only_in_environment().into_iter().map(str::to_owned).collect(),
             exposed: protected.exposed,
             walled: protected.walled,
         },
@@ -230,9 +230,12 @@ struct Protected {
 
 /// Secrets in the environment work, and are better kept in the vault. Said once, by name.
 fn advise(secrets: &Secrets) {
-    let outside = secrets.from_environment();
+    let outside = secrets.only_in_environment();
     if !outside.is_empty() {
-        tracing::info!("{} came from the environment; `blufio vault import` keeps secrets encrypted", outside.join(", "));
+        tracing::info!(
+            "{} came from the environment; `blufio vault import` keeps secrets encrypted",
+            outside.join(", ")
+        );
     }
     let shadowed = secrets.shadowed();
     if !shadowed.is_empty() {

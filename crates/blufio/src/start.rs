@@ -55,7 +55,9 @@ pub fn spawner(config: &Config) -> Result<Option<Arc<dyn Executor>>, Failure> {
     let report = blufio_sandbox::report();
     if report.landlock_abi.is_none() || !report.seccomp {
         if allow_weak && report.seccomp {
-            tracing::warn!("programs run weakly confined: the kernel has no Landlock, and [tools.exec] allow_weak is set");
+            tracing::warn!(
+                "programs run weakly confined: the kernel has no Landlock, and [tools.exec] allow_weak is set"
+            );
         } else {
             tracing::warn!("no program will be run: the kernel cannot confine it (it needs Landlock and seccomp)");
         }

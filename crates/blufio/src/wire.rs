@@ -13,10 +13,10 @@ use blufio_adapters::transcription::{Transcription, TranscriptionOptions};
 use blufio_adapters::web::{WebOptions, WebPages};
 use blufio_core::access::{AccessRules, DirectPolicy, GroupRules, TopicRules};
 use blufio_core::catalogue::Catalogue;
-use blufio_core::keys::KeyTree;
 use blufio_core::ids::{ChannelName, ModelId, ToolName};
+use blufio_core::keys::KeyTree;
 use blufio_core::port::{
-    self,     AnyChannel, AnyProvider, AnyStorage, AnyTool, AnyTranscriber, Blobs, Clock, Rates, Rng, SecretStore, Webhook,
+    self, AnyChannel, AnyProvider, AnyStorage, AnyTool, AnyTranscriber, Blobs, Clock, Rates, Rng, SecretStore, Webhook,
 };
 use blufio_core::record::Retention;
 use blufio_core::time::Timestamp;
@@ -121,12 +121,13 @@ pub fn wire(
         ways_in = channels_of(config, secrets, &egress, &blobs, (&clock, &rng))?;
     }
     let (workspace, send_bytes_max) = (&config.agent.workspace, config.telegram.media_bytes_max);
-    let mut tools = tools::builtin(workspace, clock.clone(), blobs.clone(), send_bytes_max).map_err(|error| Failure {
-        message: format!("the workspace folder {} cannot be used", config.agent.workspace.display()),
-        cause: Some(error.to_string()),
-        hint: Some("choose another with [agents.main] workspace".to_owned()),
-        code: Failure::PERMISSION,
-    })?;
+    let mut tools =
+        tools::builtin(workspace, clock.clone(), blobs.clone(), send_bytes_max).map_err(|error| Failure {
+            message: format!("the workspace folder {} cannot be used", config.agent.workspace.display()),
+            cause: Some(error.to_string()),
+            hint: Some("choose another with [agents.main] workspace".to_owned()),
+            code: Failure::PERMISSION,
+        })?;
     tools.extend(web_tools(config, (secrets, credentials), &egress, &clock)?);
     tools.extend(spawner.map(tools::exec));
     let transcriber = transcriber(config, secrets, &egress)?;
@@ -234,7 +235,9 @@ fn encrypt(path: &Path, keys: &KeyTree) -> Result<(), Failure> {
     if !crate::keys::is_plain(path)? {
         return Ok(());
     }
-    tracing::info!("the database is of an earlier version and not encrypted; this is done now, once, and may take a minute per gigabyte");
+    tracing::info!(
+        "the database is of an earlier version and not encrypted; this is done now, once, and may take a minute per gigabyte"
+    );
     let mut told = 0;
     let progress = move |written: u64, all: u64| {
         let tenth = written.saturating_mul(10) / all.max(1);
@@ -252,10 +255,9 @@ fn encrypt(path: &Path, keys: &KeyTree) -> Result<(), Failure> {
 pub fn unopened(path: &Path, error: &OpenError) -> Failure {
     let (hint, code) = match error {
         OpenError::Newer { .. } => (Some("it was written by a newer Blufio; run that version"), Failure::CONFIG),
-        OpenError::WrongKey => (
-            Some("database and keyslots.json belong together; restore both from the same backup"),
-            Failure::PERMISSION,
-        ),
+        OpenError::WrongKey => {
+            (Some("database and keyslots.json belong together; restore both from the same backup"), Failure::PERMISSION)
+        }
         _ => (None, Failure::GENERAL),
     };
     Failure {

@@ -242,7 +242,9 @@ mod tests {
         ] {
             check(400, "invalid_request_error", message, "", Failure::FileRefused);
         }
-        for message in ["tools.0: see the documentation", "imagery", "a document of words: too odd", "image_url is no field"] {
+        for message in
+            ["tools.0: see the documentation", "imagery", "a document of words: too odd", "image_url is no field"]
+        {
             check(400, "invalid_request_error", message, "", Failure::Rejected);
         }
         check(400, "invalid_request_error", "no", "image_dimensions_too_large", Failure::FileRefused);

@@ -16,6 +16,7 @@ mod validate;
 
 pub use validate::{Illegal, check as check_request};
 
+use crate::blocking::blocking;
 use crate::egress::{Client, Egress, EgressError, Origin, Purpose};
 use assemble::Assembler;
 use blufio_core::failpoint::{Failpoint, hit};
@@ -159,15 +160,8 @@ impl Anthropic {
         }
         let (prompt, blobs) = (prompt.clone(), self.blobs.clone());
         // Bounded: as many files as a prompt shows, each of a bounded size. If the call is dropped, it ends by itself.
-        #[expect(clippy::disallowed_methods, reason = "stored files are read where waiting is allowed")]
-        let reading = tokio::task::spawn_blocking(move || ready(&prompt, &*blobs, bytes_max));
-        match reading.await {
-            Ok(ready) => ready,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(unsent(Failure::Transport, "the process is ending")),
-            },
-        }
+        let reading = blocking(move || ready(&prompt, &*blobs, bytes_max)).await;
+        reading.unwrap_or_else(|| Err(unsent(Failure::Transport, "the process is ending")))
     }
 
     async fn attempt(&self, prompt: &Prompt, mut deltas: DeltaSink) -> Result<Reply, ProviderError> {

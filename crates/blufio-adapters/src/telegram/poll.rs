@@ -75,7 +75,9 @@ pub(super) async fn receive(telegram: &Telegram, intake: &dyn Intake) -> Channel
     warn_of_privacy_mode(telegram, &bot, intake);
     match &telegram.mode {
         Mode::Polling => poll(telegram, intake, bot).await,
-        Mode::Webhook { url, secret } => webhook::receive(telegram, intake, &bot, &receiver, (url, secret.expose())).await,
+        Mode::Webhook { url, secret } => {
+            webhook::receive(telegram, intake, &bot, &receiver, (url, secret.expose())).await
+        }
     }
 }
 

@@ -116,9 +116,8 @@ impl Telegram {
         match thread_to_send(&row.route).filter(|_| shape.thread.is_none()) {
             Some(topic) => {
                 let chat = row.route.chat;
-                let remark = format!(
-                    "The topic {topic} of chat {chat} is gone; what was for it is in the chat itself."
-                );
+                let remark =
+                    format!("The topic {topic} of chat {chat} is gone; what was for it is in the chat itself.");
                 SendOutcome::SentBeside { message, remark }
             }
             None => SendOutcome::Sent(message),

@@ -396,7 +396,8 @@ mod tests {
 
     #[test]
     fn a_secret_is_not_shown() {
-        let mode = Mode::Webhook { url: "https://example.org/hook".to_owned(), secret: Secret::new("CANARY".to_owned()) };
+        let mode =
+            Mode::Webhook { url: "https://example.org/hook".to_owned(), secret: Secret::new("CANARY".to_owned()) };
         let shown = format!("{mode:?}");
         assert!(shown.contains("example.org") && !shown.contains("CANARY"), "{shown}");
     }

@@ -57,7 +57,15 @@ mod tests {
 
     fn page(bytes: usize) -> Arc<Page> {
         let text = Some("x".repeat(bytes));
-        Arc::new(Page { url: String::new(), title: None, media_type: String::new(), text, bytes, cut: false, kept_back: false })
+        Arc::new(Page {
+            url: String::new(),
+            title: None,
+            media_type: String::new(),
+            text,
+            bytes,
+            cut: false,
+            kept_back: false,
+        })
     }
 
     #[test]

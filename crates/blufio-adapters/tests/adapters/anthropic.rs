@@ -29,7 +29,14 @@ async fn fake() -> FakeMessagesApi {
 
 fn provider_with(base_url: &str, limits: Limits, shelf: &Arc<Shelf>) -> Anthropic {
     let (egress, blobs) = (Egress::new().unwrap(), shelf.clone());
-    Anthropic::new(AnthropicOptions { base_url, api_key: Secret::new("sk-test".to_owned()), egress: &egress, blobs, limits }).unwrap()
+    Anthropic::new(AnthropicOptions {
+        base_url,
+        api_key: Secret::new("sk-test".to_owned()),
+        egress: &egress,
+        blobs,
+        limits,
+    })
+    .unwrap()
 }
 
 fn provider_at(base_url: &str, limits: Limits) -> Anthropic {
@@ -608,7 +615,8 @@ fn keys_and_addresses_are_checked() {
     let egress = Egress::new().unwrap();
     let new = |base_url: &str, key: &str| {
         let (blobs, limits) = (Arc::new(Shelf::default()), Limits::default());
-        let options = AnthropicOptions { base_url, api_key: Secret::new(key.to_owned()), egress: &egress, blobs, limits };
+        let options =
+            AnthropicOptions { base_url, api_key: Secret::new(key.to_owned()), egress: &egress, blobs, limits };
         Anthropic::new(options).err()
     };
     let api = "https://api.anthropic.com";

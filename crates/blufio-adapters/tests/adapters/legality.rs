@@ -54,7 +54,8 @@ fn provider() -> (Anthropic, Vec<Part>) {
     }
     let base_url = "https://api.anthropic.com";
     let limits = Limits::default();
-    let options = AnthropicOptions { base_url, api_key: Secret::new("k".to_owned()), egress: &egress, blobs: shelf, limits };
+    let options =
+        AnthropicOptions { base_url, api_key: Secret::new("k".to_owned()), egress: &egress, blobs: shelf, limits };
     (Anthropic::new(options).unwrap(), files)
 }
 

@@ -130,7 +130,10 @@ async fn no_name_and_no_language_breaks_out_of_its_field() {
     };
     assert_eq!(transcriber.transcribe(odd).await.as_deref(), Ok("words of 3 bytes"));
     let heard = &fake.heard()[0];
-    assert_eq!((heard.file_name.as_str(), heard.media_type.as_str()), ("a; name=model.oga", "application/octet-stream"));
+    assert_eq!(
+        (heard.file_name.as_str(), heard.media_type.as_str()),
+        ("a; name=model.oga", "application/octet-stream")
+    );
 }
 
 #[tokio::test]

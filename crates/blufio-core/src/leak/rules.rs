@@ -154,7 +154,10 @@ impl RuleSet {
         let mut lead = |word: &str, to: Lead| leads.entry(word.to_ascii_lowercase()).or_default().push(to);
         for (at, rule) in file.rule.iter().enumerate() {
             let words = if rule.near.is_empty() { &rule.keywords } else { &rule.near };
-            if words.is_empty() || words.iter().any(String::is_empty) || !rule.near.is_empty() && !rule.keywords.is_empty() {
+            if words.is_empty()
+                || words.iter().any(String::is_empty)
+                || !rule.near.is_empty() && !rule.keywords.is_empty()
+            {
                 return Err(RulesError::Keywords(rule.name.clone()));
             }
             words.iter().for_each(|word| lead(word, Lead::Rule(at)));

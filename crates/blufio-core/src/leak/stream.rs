@@ -64,7 +64,8 @@ impl LeakStream {
     fn held_from(&self) -> usize {
         let end = self.text.len();
         let word = self.text.rfind(char::is_whitespace).map_or(0, |at| self.text.ceil_char_boundary(at + 1));
-        let mut from = word.max(end.saturating_sub(WORD_BYTES_MAX)).min(end - self.scanner.exact.begun(self.text.as_bytes()));
+        let mut from =
+            word.max(end.saturating_sub(WORD_BYTES_MAX)).min(end - self.scanner.exact.begun(self.text.as_bytes()));
         // The first line of a private key has blanks in it.
         let line = self.text.rfind('\n').map_or(0, |at| at + 1);
         if let Some(at) = self.text.get(line..).and_then(|line| line.find("-----B")) {

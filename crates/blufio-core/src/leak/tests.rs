@@ -75,7 +75,11 @@ fn forms(value: &str) -> Vec<String> {
     use std::fmt::Write as _;
     let hex = |upper: bool| {
         value.bytes().fold(String::new(), |mut text, byte| {
-            if upper { write!(text, "{byte:02X}").unwrap() } else { write!(text, "{byte:02x}").unwrap() }
+            if upper {
+                write!(text, "{byte:02X}").unwrap()
+            } else {
+                write!(text, "{byte:02x}").unwrap()
+            }
             text
         })
     };
@@ -83,7 +87,8 @@ fn forms(value: &str) -> Vec<String> {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
         other => format!("%{other:02X}"),
     });
-    let mut all = vec![value.to_owned(), hex(false), hex(true), percent.collect(), serde_json::json!(value).to_string()];
+    let mut all =
+        vec![value.to_owned(), hex(false), hex(true), percent.collect(), serde_json::json!(value).to_string()];
     for before in ["", "u", "us"] {
         let text = encode_base64(format!("{before}{value}:x").as_bytes());
         all.push(text.replace('+', "-").replace('/', "_"));
@@ -132,7 +137,8 @@ fn known_values_are_found_in_every_form_and_in_pieces() {
                 assert_eq!(shown, whole, "cut at {cut}");
             }
             let mut stream = leaks.redact_streaming();
-            let pieces: String = text.chars().map(|character| stream.push(character.encode_utf8(&mut [0; 4]))).collect();
+            let pieces: String =
+                text.chars().map(|character| stream.push(character.encode_utf8(&mut [0; 4]))).collect();
             assert_eq!(pieces + &stream.finish(), whole);
         }
     }
@@ -156,8 +162,11 @@ fn a_stream_shows_what_the_whole_would_show() {
     let mut stream = leaks.redact_streaming();
     assert_eq!(stream.push("plain words "), "plain words ", "what is no secret does not wait");
     let mut endless = leaks.redact_streaming();
-    let shown: String = ["-----BEGIN PRIVATE KEY-----\n"].into_iter().chain(std::iter::repeat_n("MIIEvQIBADANBg/kqhkiG9w0BAQ\n", 9_000))
-        .map(|piece| endless.push(piece)).collect();
+    let shown: String = ["-----BEGIN PRIVATE KEY-----\n"]
+        .into_iter()
+        .chain(std::iter::repeat_n("MIIEvQIBADANBg/kqhkiG9w0BAQ\n", 9_000))
+        .map(|piece| endless.push(piece))
+        .collect();
     let shown = shown + &endless.finish();
     assert!(shown.len() < 200 * 1024 && shown.starts_with("[redacted:private-key]"), "{}", shown.len());
 }
@@ -224,7 +233,10 @@ fn a_learned_value_is_known_to_every_holder_and_shown_by_none() {
 /// Text that is likely to be hard: pieces of examples, marks, keywords, letters of all kinds.
 fn hard() -> impl Strategy<Value = String> {
     let table = rules();
-    let mut pieces: Vec<String> = ["[redacted:", "[redacted:plain]", "]", "=\"", "\"", ": ", "-----BEGIN", "-----END", "ü", "\n"].map(str::to_owned).into();
+    let mut pieces: Vec<String> =
+        ["[redacted:", "[redacted:plain]", "]", "=\"", "\"", ": ", "-----BEGIN", "-----END", "ü", "\n"]
+            .map(str::to_owned)
+            .into();
     for rule in table["rule"].as_array().unwrap() {
         let example = rule["examples"][0].as_str().unwrap().replace('¦', "");
         let middle = example.floor_char_boundary(example.len() / 2);
@@ -266,5 +278,9 @@ fn names_of_secrets_are_none_and_known_values_can_be_taken_out_alone() {
     assert_eq!(scanner.redact(&call(name)), call(name));
     assert_ne!(scanner.redact(&call("home-assistant.x7q3-token")), call("home-assistant.x7q3-token"));
     let both = "password: canary-5f1d9c and ghp_0123456789abcdefghijABCDEFGHIJ012345";
-    assert!(scanner.redact_exact(both).ends_with("[redacted:home-assistant.x7q2-token] and ghp_0123456789abcdefghijABCDEFGHIJ012345"));
+    assert!(
+        scanner
+            .redact_exact(both)
+            .ends_with("[redacted:home-assistant.x7q2-token] and ghp_0123456789abcdefghijABCDEFGHIJ012345")
+    );
 }

@@ -128,10 +128,7 @@ pub trait Storage: Send + Sync + 'static {
     fn audit(&self, entries: Vec<AuditEntry>, at: Timestamp) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Looks at the whole audit log. `since`: a head that was kept elsewhere and must be a part of it.
-    fn verify_audit(
-        &self,
-        since: Option<AuditHead>,
-    ) -> impl Future<Output = Result<AuditVerdict, StoreError>> + Send;
+    fn verify_audit(&self, since: Option<AuditHead>) -> impl Future<Output = Result<AuditVerdict, StoreError>> + Send;
 
     /// Reads for showing; never waits for the writer.
     fn view(&self, query: Query, at: Timestamp) -> impl Future<Output = Result<View, StoreError>> + Send;

@@ -16,7 +16,15 @@ fn said(stop: StopReason) -> Input {
 }
 
 fn facts(id: &str, replay: Replay, fingerprint: u64) -> CallFacts {
-    CallFacts { id: CallId::new(id), name: ToolName::new("t"), replay, fingerprint, refused: None, ask: false, ask_from: None }
+    CallFacts {
+        id: CallId::new(id),
+        name: ToolName::new("t"),
+        replay,
+        fingerprint,
+        refused: None,
+        ask: false,
+        ask_from: None,
+    }
 }
 
 fn asks(calls: Vec<CallFacts>) -> Input {

@@ -318,7 +318,11 @@ async fn close(
     records.extend(rows.iter().map(|row| Record::CommandDone { inbox: row.id, text: text.clone() }));
     hit(Failpoint::StepBeforeCommit);
     let (turn, at) = (session.last_turn, engine.adapters.clock.now());
-    engine.adapters.storage.commit(Commit { session: session.id, turn, steps: Vec::new(), records, audit: Vec::new(), at }).await?;
+    engine
+        .adapters
+        .storage
+        .commit(Commit { session: session.id, turn, steps: Vec::new(), records, audit: Vec::new(), at })
+        .await?;
     hit(Failpoint::StepAfterCommit);
     if let Some(dispatcher) = engine.dispatchers.get(&row.route.channel) {
         dispatcher.poke(&row.route);

@@ -98,7 +98,16 @@ impl Run<'_> {
         }
         let expires = self.now().max(not_before).plus(APPROVAL_TTL);
         let call = call.clone();
-        self.records.push(Record::Approval(NewApproval { id, call, hash, grant, shown, question, not_before, expires }));
+        self.records.push(Record::Approval(NewApproval {
+            id,
+            call,
+            hash,
+            grant,
+            shown,
+            question,
+            not_before,
+            expires,
+        }));
         self.engine.questions.asked(self.engine.adapters.clock.monotonic());
         self.actions.push(Action::Ask(text));
         self.poke_all = true;

@@ -157,12 +157,7 @@ async fn open(
 }
 
 /// All tries together have the time of one.
-async fn fetch(
-    clock: &dyn Clock,
-    channel: &dyn AnyChannel,
-    file: &FileRef,
-    most: u64,
-) -> Result<Vec<u8>, FetchError> {
+async fn fetch(clock: &dyn Clock, channel: &dyn AnyChannel, file: &FileRef, most: u64) -> Result<Vec<u8>, FetchError> {
     let trying = async {
         let mut tries = 1;
         loop {
@@ -252,7 +247,9 @@ async fn document(engine: &Engine, file: &FileRef, bytes: Vec<u8>, reading: &mut
 enum Opened {
     Text(text::Decoded),
     /// Zero: nobody knows how many.
-    Pdf { pages: u32 },
+    Pdf {
+        pages: u32,
+    },
     Other,
 }
 
@@ -261,7 +258,9 @@ fn text_part(engine: &Engine, file: &FileRef, attachment: &AttachmentId, decoded
     let lossy = if decoded.lossy { ", with unreadable characters replaced" } else { "" };
     let (label, size) = (file.label(), decoded.text.len());
     let (origin, head) = match &file.forwarded {
-        Some(from) => (Origin::Forward, format!("[Passed on from “{from}”: the file “{label}”, {size} bytes of text{lossy}:]")),
+        Some(from) => {
+            (Origin::Forward, format!("[Passed on from “{from}”: the file “{label}”, {size} bytes of text{lossy}:]"))
+        }
         None => (Origin::File, format!("[The person sent the file “{label}”, {size} bytes of text{lossy}:]")),
     };
     let tail = page.next.map_or(String::new(), |next| {

@@ -77,7 +77,10 @@ pub(super) fn run_tool(engine: &Arc<Engine>, run: ToolRun, place: Place) -> Boxe
     Box::pin(async move {
         // Before anything is stored or shown, and before anything is cut: half a secret is not found any more.
         let clean = |text: String| leaks.redact(&text).into_owned();
-        let failed = |content: String| ToolState::Done { content: cut_middle(clean(content), TOOL_OUTPUT_BYTES_MAX), error: true };
+        let failed = |content: String| ToolState::Done {
+            content: cut_middle(clean(content), TOOL_OUTPUT_BYTES_MAX),
+            error: true,
+        };
         let over = |state: ToolState| News::Tool(run.call.clone(), state, Vec::new());
         let Some(tool) = tool else {
             return over(failed(format!("there is no tool named `{}` any more", run.name)));
@@ -86,7 +89,15 @@ pub(super) fn run_tool(engine: &Arc<Engine>, run: ToolRun, place: Place) -> Boxe
             return over(failed("the arguments are not valid JSON".to_owned()));
         };
         let limits = tool.spec().limits;
-        let call = ToolCall { id: run.call.clone(), session, key: key.into(), input, zone, sends_files, bound: run.bound.clone() };
+        let call = ToolCall {
+            id: run.call.clone(),
+            session,
+            key: key.into(),
+            input,
+            zone,
+            sends_files,
+            bound: run.bound.clone(),
+        };
         let done = tokio::select! {
             done = guarded("tool", tool.run(call)) => done,
             () = clock.sleep(limits.time) => {

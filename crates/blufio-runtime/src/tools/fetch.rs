@@ -66,8 +66,7 @@ pub(super) fn tool(web: Arc<dyn AnyWeb>) -> Arc<dyn AnyTool> {
         "required": ["url"],
         "additionalProperties": false
     });
-    let roles =
-        &[("url", ArgRole::Destination), ("offset", ArgRole::Selector), ("secret", ArgRole::Credential)];
+    let roles = &[("url", ArgRole::Destination), ("offset", ArgRole::Selector), ("secret", ArgRole::Credential)];
     let spec = ToolSpec {
         egress: Egress::Anywhere,
         foreign: true,
@@ -101,7 +100,8 @@ impl Tool for Fetch {
 
 /// Why an address in which a secret was to be put in is refused: what stands in an address is written down everywhere.
 fn misplaced(url: &str) -> Option<String> {
-    let plain = url.replace("%7B", "{").replace("%7b", "{").replace("%3A", ":").replace("%3a", ":").to_ascii_lowercase();
+    let plain =
+        url.replace("%7B", "{").replace("%7b", "{").replace("%3A", ":").replace("%3a", ":").to_ascii_lowercase();
     let bare: String = plain.replace("%20", "").chars().filter(|character| !character.is_whitespace()).collect();
     bare.contains("{{secret:").then(|| {
         "not fetched: no secret is put into an address; leave it out there and give its name in the argument `secret`, and it \
@@ -216,7 +216,11 @@ mod tests {
             assert_eq!(told, "the secret was not used: mine for https://a.example");
         }
         assert!(told(json!({"url": "https://a.example", "secret": null})).await.contains("not fetched: asked"));
-        for url in ["https://a.example/?k={{secret:mine}}", "https://a.example/%7b%7BSecret%3amine%7D%7D/x", "https://{{ secret: mine }}@a.example"] {
+        for url in [
+            "https://a.example/?k={{secret:mine}}",
+            "https://a.example/%7b%7BSecret%3amine%7D%7D/x",
+            "https://{{ secret: mine }}@a.example",
+        ] {
             assert!(told(json!({"url": url, "secret": "mine"})).await.contains("in the argument `secret`"), "{url}");
         }
         for wrong in

@@ -85,7 +85,9 @@ fn send(workspace: &Workspace, blobs: &dyn Blobs, bytes_max: u64, path: &str) ->
         return Err(ToolError::ToModel(format!("`{path}` is empty, and empty files cannot be sent")));
     }
     let attachment = blobs.put(&bytes).map_err(|error| match error {
-        BlobError::Full => ToolError::ToModel(format!("`{path}` cannot be sent: {error}, so the owner has to make room")),
+        BlobError::Full => {
+            ToolError::ToModel(format!("`{path}` cannot be sent: {error}, so the owner has to make room"))
+        }
         BlobError::Gone | BlobError::Broken(_) => ToolError::Broken(error.to_string()),
     })?;
     let name = path.to_string();
@@ -95,13 +97,7 @@ fn send(workspace: &Workspace, blobs: &dyn Blobs, bytes_max: u64, path: &str) ->
     let shown = media_type != "image/gif" && media::image::is_image(&bytes);
     let picture = shown && bytes.len() <= SENT_PICTURE_BYTES_MAX;
     let text = format!("`{path}` ({} bytes) will be sent with your answer.", bytes.len());
-    let file = OutgoingFile {
-        attachment,
-        media_type: media_type.to_owned(),
-        name,
-        bytes: bytes.len() as u64,
-        picture,
-    };
+    let file = OutgoingFile { attachment, media_type: media_type.to_owned(), name, bytes: bytes.len() as u64, picture };
     Ok(ToolOutput { text, files: vec![file] })
 }
 

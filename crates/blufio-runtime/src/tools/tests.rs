@@ -424,7 +424,10 @@ async fn a_file_is_stored_and_named_for_sending_and_read_on_in_pages() {
     assert!(why(call(&tools, "send_file", json!({"path": "../x"})).await).contains("workspace"));
 
     std::fs::write(top.path().join("workspace/much"), vec![7; SHELF_BYTES_MAX + 1]).unwrap();
-    assert!(why(call(&tools, "send_file", json!({"path": "much"})).await).contains("make room"), "the model may say so");
+    assert!(
+        why(call(&tools, "send_file", json!({"path": "much"})).await).contains("make room"),
+        "the model may say so"
+    );
     for (name, bytes, picture) in [("a.gif", b"GIF89a".as_slice(), false), ("a.png", b"\x89PNG\r\n\x1a\n", true)] {
         std::fs::write(top.path().join("workspace").join(name), bytes).unwrap();
         let sent = outputs(&tools, "send_file", json!({"path": name}), true).await.unwrap();

@@ -461,7 +461,10 @@ async fn nothing_is_lost(setup: &Setup) -> Result<()> {
         let done = setup.run(&command).await?;
         let (said, told) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
         ensure!(done.status.success(), "{command:?}: {said}{told}");
-        ensure!(command[0] == "audit" || said.contains("anthropic.api_key") && said.contains("telegram.bot_token"), "{said}");
+        ensure!(
+            command[0] == "audit" || said.contains("anthropic.api_key") && said.contains("telegram.bot_token"),
+            "{said}"
+        );
     }
     for folder in [setup.data_dir(), setup.dir.join(KEYS)] {
         for entry in std::fs::read_dir(folder)? {

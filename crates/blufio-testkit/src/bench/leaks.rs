@@ -97,7 +97,13 @@ fn in_context(rule: &Rule, sample: &str, number: usize) -> String {
     }
 }
 
-fn recall(report: &mut Report, scanner: &LeakScanner, rules: &RuleSet, samples: usize, runner: &mut TestRunner) -> Result<()> {
+fn recall(
+    report: &mut Report,
+    scanner: &LeakScanner,
+    rules: &RuleSet,
+    samples: usize,
+    runner: &mut TestRunner,
+) -> Result<()> {
     let (mut found, mut all, mut worst) = (0, 0, (1.0, String::new()));
     for rule in rules.iter() {
         let mut of_rule = 0;
@@ -130,7 +136,8 @@ fn forms(value: &str) -> Vec<String> {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
         other => format!("%{other:02X}"),
     });
-    let mut all = vec![value.to_owned(), hex.to_uppercase(), hex, percent.collect(), serde_json::json!(value).to_string()];
+    let mut all =
+        vec![value.to_owned(), hex.to_uppercase(), hex, percent.collect(), serde_json::json!(value).to_string()];
     for before in ["", "n", "nm"] {
         all.push(STANDARD.encode(format!("{before}{value}")));
         all.push(URL_SAFE_NO_PAD.encode(format!("{before}{value}")));
@@ -156,14 +163,24 @@ fn exact<'a>(report: &mut Report, scanner: &LeakScanner, values: impl Iterator<I
         all += 1;
     }
     report.must("known values found, in 11 forms", format!("{found} of {all}"), "all", found == all);
-    report.must("… in a stream of pieces of 1, 3 and 16 characters", format!("{streamed} of {}", all * 3), "all", streamed == all * 3);
+    report.must(
+        "… in a stream of pieces of 1, 3 and 16 characters",
+        format!("{streamed} of {}", all * 3),
+        "all",
+        streamed == all * 3,
+    );
 }
 
 fn false_positives(report: &mut Report, scanner: &LeakScanner, text: &str) {
     let wrong: Vec<&str> = text.lines().filter(|line| !scanner.scan(line).is_empty()).collect();
     let lines = text.lines().count();
     let share = wrong.len() as f64 / lines as f64;
-    report.must("ordinary lines with a finding", format!("{} of {lines}", percent(share)), "≤ 0.5 %", share <= FALSE_MAX);
+    report.must(
+        "ordinary lines with a finding",
+        format!("{} of {lines}", percent(share)),
+        "≤ 0.5 %",
+        share <= FALSE_MAX,
+    );
     if let Some(line) = wrong.first() {
         let first = scanner.scan(line);
         let line: String = line.chars().take(120).collect();
@@ -197,10 +214,31 @@ fn fastest(mut work: impl FnMut()) -> Duration {
 
 /// Texts that make a careless scanner slow: keywords without end, runs without end, beginnings without ends.
 fn hard_units(rules: &RuleSet, runner: &mut TestRunner) -> Result<Vec<String>> {
-    let mut units: Vec<String> = ["eyJ", "eyJ ", "eyJ-", "://", "://a:", "-----BEGIN PRIVATE KEY-----\n", "key", "key=", "token: ", "a",
-        "[redacted:", "[redacted:private-key]", "bearer ", "sk-", "sk-ant-api03-", "/bot", "/bot1:", "password = \"", "aws = ", "é", "-----B"]
-        .map(str::to_owned)
-        .into();
+    let mut units: Vec<String> = [
+        "eyJ",
+        "eyJ ",
+        "eyJ-",
+        "://",
+        "://a:",
+        "-----BEGIN PRIVATE KEY-----\n",
+        "key",
+        "key=",
+        "token: ",
+        "a",
+        "[redacted:",
+        "[redacted:private-key]",
+        "bearer ",
+        "sk-",
+        "sk-ant-api03-",
+        "/bot",
+        "/bot1:",
+        "password = \"",
+        "aws = ",
+        "é",
+        "-----B",
+    ]
+    .map(str::to_owned)
+    .into();
     let mut all = String::new();
     for rule in rules.iter() {
         let sample = sample(rule.sample_pattern(), runner)?;
@@ -242,7 +280,12 @@ fn hard(report: &mut Report, scanner: &LeakScanner, rules: &RuleSet, runner: &mu
         }
     }
     let text = format!("{:.2} times as long (`{}`)", growth.0, growth.1.escape_debug());
-    report.must(format!("{} hard texts: time for twice the length", units.len()), text, "< 3 times", growth.0 < GROWTH_MAX);
+    report.must(
+        format!("{} hard texts: time for twice the length", units.len()),
+        text,
+        "< 3 times",
+        growth.0 < GROWTH_MAX,
+    );
     report.figure("… the slowest of them", format!("{:.1} MB/s (`{}`)", slowest.0, slowest.1.escape_debug()));
     Ok(())
 }

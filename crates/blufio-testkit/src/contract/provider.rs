@@ -11,8 +11,8 @@ use blufio_core::content::attachments;
 use blufio_core::ids::{AttachmentId, CallId, ModelId, ToolName};
 use blufio_core::message::{Body, Origin, Part, Role, StopReason, Usage, visible_text};
 use blufio_core::port::{
-    AnyProvider, BlobError, Blobs, Delta, DeltaSink, Failure, Prompt, PromptMessage, Provider, ProviderError,
-    Reply, ToolSpec,
+    AnyProvider, BlobError, Blobs, Delta, DeltaSink, Failure, Prompt, PromptMessage, Provider, ProviderError, Reply,
+    ToolSpec,
 };
 use blufio_core::record::Shared;
 use blufio_core::time::Timestamp;

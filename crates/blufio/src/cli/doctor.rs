@@ -15,7 +15,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Carries it out; the exit code is 1 if something must be done.
-pub fn run(here: Installation<'_>, environment: &EnvSecrets, exposed: bool, loaded_from: Option<&Path>, screen: &Screen) -> Result<(), Failure> {
+pub fn run(
+    here: Installation<'_>,
+    environment: &EnvSecrets,
+    exposed: bool,
+    loaded_from: Option<&Path>,
+    screen: &Screen,
+) -> Result<(), Failure> {
     let facts = crate::serve::runtime()?.block_on(look(here, environment, exposed, loaded_from))?;
     let all = checks(&facts);
     let to_do = all.iter().filter(|check| check.state == State::Act).count();
@@ -61,7 +67,8 @@ async fn look(
     let mut vault_trouble = None;
     let service = match client {
         Some(client) if client.is_locked().await? => {
-            trouble = Some(Trouble { says: "the running server waits for it, and receives nothing".to_owned(), fix: None });
+            trouble =
+                Some(Trouble { says: "the running server waits for it, and receives nothing".to_owned(), fix: None });
             Service { exposed, ..Service::default() }
         }
         Some(client) => client.security().await?,
@@ -82,11 +89,7 @@ async fn look(
         }
     };
     let database = config.data_dir.join(keys::DATABASE);
-    let encrypted = if keys::is_plain(&database)? {
-        Some(false)
-    } else {
-        keys::is_locked(&database)?.then_some(true)
-    };
+    let encrypted = if keys::is_plain(&database)? { Some(false) } else { keys::is_locked(&database)?.then_some(true) };
     let record = if trouble.is_some() { Record::Locked } else { record(here).await };
     let machine = blufio_sandbox::report();
     Ok(Facts {

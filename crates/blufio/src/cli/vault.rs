@@ -27,7 +27,12 @@ const UNLOCK_LOOK: Duration = Duration::from_millis(50);
 const RESTART: &str = "restart the server to use it";
 
 /// Carries it out.
-pub fn run(command: &Command, here: Installation<'_>, environment: &EnvSecrets, screen: &Screen) -> Result<(), Failure> {
+pub fn run(
+    command: &Command,
+    here: Installation<'_>,
+    environment: &EnvSecrets,
+    screen: &Screen,
+) -> Result<(), Failure> {
     let runtime = crate::serve::runtime()?;
     match command {
         Command::Set { name, hosts, header } => {
@@ -367,9 +372,13 @@ async fn unlock(here: Installation<'_>, screen: &Screen) -> Result<(), Failure> 
     if config.unlock == Unlock::Socket && config.root_key_file.is_none() {
         return Err(Failure {
             hint: Some(
-                "start `blufio serve` first; to have the key in a file nevertheless, name it with --root-key-file".to_owned(),
+                "start `blufio serve` first; to have the key in a file nevertheless, name it with --root-key-file"
+                    .to_owned(),
             ),
-            ..Failure::new("no server waits to be unlocked, and [security] unlock = \"socket\" keeps the key out of files", Failure::UNAVAILABLE)
+            ..Failure::new(
+                "no server waits to be unlocked, and [security] unlock = \"socket\" keeps the key out of files",
+                Failure::UNAVAILABLE,
+            )
         });
     }
     rotation::settle(here)?;

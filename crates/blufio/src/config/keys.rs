@@ -128,7 +128,9 @@ pub const KEYS: &[Key] = &[
     Key {
         path: "security.root_key_file",
         kind: Kind::Path,
-        default: Derived("`$XDG_CONFIG_HOME/blufio/root.key`, else `~/.config/blufio/root.key`; made at the first start"),
+        default: Derived(
+            "`$XDG_CONFIG_HOME/blufio/root.key`, else `~/.config/blufio/root.key`; made at the first start",
+        ),
         doc: "File with the root key, which opens database and vault: 32 bytes or 64 hexadecimal digits, readable by the service's user alone, outside the data directory. One that is named here must exist; `blufio init` makes it. `--root-key-file` sets it too. docs/security.md names the other places a key can come from.",
     },
     Key {

@@ -14,8 +14,8 @@ use super::endpoint::Endpoint;
 use super::groups::{HISTORY_DEFAULT, chat_id, thread_id};
 use super::kind::{Problem, user_id};
 use super::resolved::{
-    DmPolicy, Effort, ErrorPolicy, IpFamily, Listen, LogFormat, LogLevel, Place, Queue, QuietHours, RateMode, Streaming, Unlock,
-    WebhookUrl,
+    DmPolicy, Effort, ErrorPolicy, IpFamily, Listen, LogFormat, LogLevel, Place, Queue, QuietHours, RateMode,
+    Streaming, Unlock, WebhookUrl,
 };
 use super::shapes::reaction;
 

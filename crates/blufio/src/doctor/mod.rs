@@ -224,7 +224,8 @@ fn exec(facts: &Facts) -> Check {
         ),
         (true, false) => act(
             name,
-            "the agent may run programs, each after an owner's yes: confined, but able to change the workspace".to_owned(),
+            "the agent may run programs, each after an owner's yes: confined, but able to change the workspace"
+                .to_owned(),
             "set [tools.exec] enabled = false, unless you need it",
         ),
     }

@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use blufio_core::audit::AuditHead;
 use blufio_core::record::{Query as StoreQuery, View};
 use blufio_core::secret::Secret;
+use blufio_runtime::blocking;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -121,13 +122,12 @@ pub async fn recover_by(State(app): Shared, body: Result<Json<Code>, JsonRejecti
     let code = Secret::new(code);
     let safe = app.safe.clone();
     // It takes a fraction of a second of a processor, by design.
-    let kept = tokio::task::spawn_blocking(move || recovery::keep(&safe.data_dir, &safe.keys, &code)).await;
-    match kept {
-        Ok(Ok(())) => {}
-        Ok(Err(Failure { message, .. })) => {
+    match blocking(move || recovery::keep(&safe.data_dir, &safe.keys, &code)).await {
+        Some(Ok(())) => {}
+        Some(Err(Failure { message, .. })) => {
             return Err(Problem { status: StatusCode::BAD_REQUEST, message, hint: None });
         }
-        Err(_) => {
+        None => {
             let message = "the code could not be used".to_owned();
             return Err(Problem { status: StatusCode::INTERNAL_SERVER_ERROR, message, hint: None });
         }

@@ -6,8 +6,8 @@ use serde_json::json;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 /// Exit code for a key or a permission that is missing.
@@ -101,7 +101,9 @@ async fn a_key_that_is_missing_wrong_or_no_key_is_refused_and_never_replaced() {
     let aside = place.folder.path().join("aside");
     let check = |words: &[&str]| {
         let before = kept(&place);
-        for command in [&["session", "list"][..], &["shell", "-m", "hi"], &["serve"], &["vault", "list"], &["init", "--yes"]] {
+        for command in
+            [&["session", "list"][..], &["shell", "-m", "hi"], &["serve"], &["vault", "list"], &["init", "--yes"]]
+        {
             place.run(command).bad(REFUSED, words);
         }
         assert_eq!(kept(&place), before);
@@ -131,7 +133,8 @@ async fn a_key_that_is_missing_wrong_or_no_key_is_refused_and_never_replaced() {
     fs::write(&slots, "{}").expect("it is ours");
     check(&["keyslots.json cannot be used", "restore"]);
     let one_digit = |text: &str| {
-        let (before, after) = text.split_once(r#""check": ""#).or_else(|| text.split_once(r#""check":""#)).expect("a check");
+        let (before, after) =
+            text.split_once(r#""check": ""#).or_else(|| text.split_once(r#""check":""#)).expect("a check");
         let other = if after.starts_with('0') { "1" } else { "0" };
         format!("{before}\"check\":\"{other}{}", &after[1..])
     };
@@ -208,7 +211,8 @@ async fn the_recovery_code_opens_a_copy_that_has_no_key() {
 /// Sends a request and reads until the server hangs up.
 fn ask(mut way: impl Read + Write, method: &str, path: &str, body: &str) -> String {
     let length = body.len();
-    let head = format!("{method} {path} HTTP/1.1\r\nHost: blufio\r\nConnection: close\r\nContent-Type: application/json");
+    let head =
+        format!("{method} {path} HTTP/1.1\r\nHost: blufio\r\nConnection: close\r\nContent-Type: application/json");
     write!(way, "{head}\r\nContent-Length: {length}\r\n\r\n{body}").expect("it takes a request");
     let mut answer = String::new();
     way.read_to_string(&mut answer).expect("an answer");
@@ -233,8 +237,8 @@ async fn a_locked_server_waits_for_the_recovery_code_and_goes_on() {
 
     let (server, log) = place.serve_until("locked: ");
     bot.send_text(501, "hello");
-    let address = log.split(|one: char| one != '.' && one != ':' && !one.is_ascii_digit());
-    let address = address.filter(|word| word.starts_with("127.0.0.1:")).next_back().expect("an address").to_owned();
+    let mut address = log.split(|one: char| one != '.' && one != ':' && !one.is_ascii_digit());
+    let address = address.rfind(|word| word.starts_with("127.0.0.1:")).expect("an address").to_owned();
     let tcp = || TcpStream::connect(&address).expect("it listens");
     let socket = || UnixStream::connect(place.data().join("blufio.sock")).expect("it listens");
     for answer in [ask(tcp(), "GET", "/healthz", ""), ask(socket(), "GET", "/healthz", "")] {
@@ -246,7 +250,10 @@ async fn a_locked_server_waits_for_the_recovery_code_and_goes_on() {
     let other = json!({"root_key": "00112233445566778899aabbccddeeff0f1e2d3c4b5a69788796a5b4c3d2e1f0"}).to_string();
     assert!(ask(socket(), "POST", "/v1/unlock", &other).starts_with("HTTP/1.1 403 "));
     let right = json!({"root_key": root.trim()}).to_string();
-    assert!(ask(tcp(), "POST", "/v1/unlock", &right).starts_with("HTTP/1.1 404 "), "not from the network, even with the key");
+    assert!(
+        ask(tcp(), "POST", "/v1/unlock", &right).starts_with("HTTP/1.1 404 "),
+        "not from the network, even with the key"
+    );
     assert!(place.run(&["status"]).good().contains("locked"));
     assert_eq!(place.run(&["status", "--json"]).json()["locked"], true);
     for command in [&["session", "list"][..], &["shell", "-m", "hi"], &["vault", "list"], &["audit", "verify"]] {

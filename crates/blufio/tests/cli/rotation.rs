@@ -45,7 +45,8 @@ fn whole(place: &Place) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_root_key_is_the_only_one_and_everything_is_there() {
     let (place, _api, old_code) = used().await;
-    let (old_key, old_slots) = (fs::read(key(&place)).expect("a key"), fs::read(place.data().join("keyslots.json")).expect("slots"));
+    let (old_key, old_slots) =
+        (fs::read(key(&place)).expect("a key"), fs::read(place.data().join("keyslots.json")).expect("slots"));
     let old = database::keys(&place.data()).expect("keys");
     let done = place.run(&["vault", "rotate", "--root", "--json"]).json();
     assert_eq!(done["secrets"], 1);

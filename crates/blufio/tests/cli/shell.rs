@@ -77,7 +77,9 @@ async fn an_answer_that_is_none_has_an_exit_code() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_key_it_says_what_to_do() {
     let place = Place::bare();
-    place.run(&["shell", "-m", "hi"]).bad(77, &["error: ", "hint: `blufio vault set anthropic.api_key`", "ANTHROPIC_API_KEY"]);
+    place
+        .run(&["shell", "-m", "hi"])
+        .bad(77, &["error: ", "hint: `blufio vault set anthropic.api_key`", "ANTHROPIC_API_KEY"]);
     let ran = place.run(&["serve", "--json"]);
     let told: serde_json::Value = serde_json::from_str(ran.err.lines().last().expect("a line")).expect("JSON");
     assert_eq!((ran.code, &told["error"]["code"]), (Some(77), &json!(77)));

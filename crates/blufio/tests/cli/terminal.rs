@@ -80,8 +80,14 @@ impl Terminal {
     pub(super) fn leave(mut self, key: &str) {
         self.until("> ");
         self.type_in(key);
+        self.ends();
+    }
+
+    /// Waits until the command has ended well.
+    #[track_caller]
+    pub(super) fn ends(self) {
         let ran = self.running.end();
-        assert_eq!(ran.code, Some(0));
+        assert_eq!(ran.code, Some(0), "{ran:?}");
     }
 }
 

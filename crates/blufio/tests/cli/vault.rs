@@ -93,6 +93,7 @@ async fn secrets_come_and_go_with_and_without_a_server() {
         assert_eq!(place.run(&["vault", "rotate", "--deep", "--json"]).json()["secrets"], 1);
         let mut terminal = Terminal::open(place, &["vault", "get", "a.b", "--reveal"]);
         terminal.until("two\r\n");
+        terminal.ends();
         place.run(&["vault", "rm", "a.b"]).good();
         assert_eq!(names(place), [json!(null); 0]);
     };
@@ -133,7 +134,13 @@ async fn a_damaged_vault_is_refused_and_nothing_is_overwritten() {
     for (damage, words) in cases {
         database::open(&file).expect("ours").execute_batch(damage).expect(damage);
         let before = stored();
-        for command in [&["vault", "list"][..], &["vault", "set", "new"], &["vault", "rotate", "--deep"], &["shell", "-m", "hi"], &["serve"]] {
+        for command in [
+            &["vault", "list"][..],
+            &["vault", "set", "new"],
+            &["vault", "rotate", "--deep"],
+            &["shell", "-m", "hi"],
+            &["serve"],
+        ] {
             place.feed(command, "three\n").bad(77, &[words, "hint: "]);
         }
         let doctor = place.run(&["doctor"]);
@@ -179,7 +186,8 @@ async fn init_leads_through_the_first_steps() {
     let mut terminal = Terminal::open(&place, &["init"]);
     terminal.until("Recovery code");
     let shown = terminal.until("Type it once more");
-    let code = shown.lines().map(str::trim).find(|line| line.len() > 26 && !line.contains(' ')).expect("a code").to_owned();
+    let code =
+        shown.lines().map(str::trim).find(|line| line.len() > 26 && !line.contains(' ')).expect("a code").to_owned();
     terminal.until(": ");
     terminal.type_in("ABC\r");
     terminal.until("that is another one");
@@ -192,6 +200,7 @@ async fn init_leads_through_the_first_steps() {
     terminal.type_in("\r");
     terminal.until("blufio serve");
     terminal.until("blufio doctor");
+    terminal.ends();
     assert!(place.run(&["shell", "-m", "hi"]).good().contains("message 1"));
     let doctor = place.run(&["doctor", "--json"]);
     let checks: Value = serde_json::from_str(&doctor.out).expect("JSON");

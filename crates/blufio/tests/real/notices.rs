@@ -237,7 +237,9 @@ async fn in_the_quiet_hours_what_others_want_asked_waits_and_what_the_owner_want
     world.telegram.open_private(ANN);
     let write = r#"[tool:write_file {"path":"a.txt","content":"written"}]"#;
     world.say(BOB, &format!("{write} #1"));
-    world.stored("SELECT count(*) FROM outbox WHERE kind = 'question' AND state = 'queued' AND not_before > at", 1).await;
+    world
+        .stored("SELECT count(*) FROM outbox WHERE kind = 'question' AND state = 'queued' AND not_before > at", 1)
+        .await;
     let open = world.sql("SELECT expires - created FROM approvals");
     assert!((4_100_000..=4_200_000).contains(&open), "ten minutes from the end of the quiet hours: {open} ms");
     world.ask(ANN, "#2", "answer #2").await;

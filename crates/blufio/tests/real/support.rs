@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use blufio_testkit::botapi::{BotApiConfig, FakeBotApi, Post, VisibleMessage};
-use blufio_testkit::{database, invariants};
 use blufio_testkit::messages::{FakeMessagesApi, MessagesConfig};
 use blufio_testkit::process::{Blufio, Setup};
+use blufio_testkit::{database, invariants};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};

@@ -187,7 +187,11 @@ async fn a_reaction_counts_where_its_sender_may_speak() {
         world.telegram.react(FORUM, message, user, "👍").expect("the bot gets reactions");
     }
     world.stored("SELECT count(*) FROM inbox WHERE outcome = 'reaction'", 2).await;
-    assert_eq!(world.sql("SELECT count(*) FROM inbox WHERE outcome = 'group'"), 1, "of the one who may not speak there");
+    assert_eq!(
+        world.sql("SELECT count(*) FROM inbox WHERE outcome = 'group'"),
+        1,
+        "of the one who may not speak there"
+    );
     world.finish().await;
 }
 

@@ -3,6 +3,7 @@
 //! The programs are those of any Debian, and this test binary itself: what tries something from inside is an ignored test in
 //! `inside.rs`, which `exec` runs by name (`probe`). It says what it could do by failing.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods)]
 
 mod ends;
 mod inside;

@@ -132,7 +132,8 @@ mod tests {
         let document = content(r#""document":{"file_id":"d","file_name":"a\u202e\nb.txt","mime_type":7}"#);
         assert_eq!((document.files[0].name.as_deref(), &document.files[0].media_type), (Some("a b.txt"), &None));
         let office = "application/vnd.openxmlformats-officedocument.presentationml.presentation.macroEnabled.12";
-        let long = format!(r#""document":{{"file_id":"d","file_name":"{}.pptm","mime_type":"{office}"}}"#, "x".repeat(99));
+        let long =
+            format!(r#""document":{{"file_id":"d","file_name":"{}.pptm","mime_type":"{office}"}}"#, "x".repeat(99));
         let long = &content(&long).files[0];
         assert!(long.name.as_deref().is_some_and(|name| name.ends_with("x.pptm") && name.len() == 64), "{long:?}");
         assert_eq!(long.media_type.as_deref(), Some(office));

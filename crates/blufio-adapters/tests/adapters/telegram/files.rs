@@ -182,7 +182,10 @@ async fn a_pause_that_the_server_asks_for_is_kept_if_there_is_time() {
     assert_eq!(world.channel.fetch(&file, MIB).await, Ok(WORDS.to_vec()));
     assert_eq!(calls(&world), (2, 1));
     world.server.fault(Fault::on("getFile", Action::RateLimit { retry_after: Some(11) }));
-    assert_eq!(world.channel.fetch(&file, MIB).await, Err(FetchError::Late("Telegram asks to wait for 11 s".to_owned())));
+    assert_eq!(
+        world.channel.fetch(&file, MIB).await,
+        Err(FetchError::Late("Telegram asks to wait for 11 s".to_owned()))
+    );
     assert_eq!(calls(&world), (3, 1), "nobody waits for longer than there is time");
 }
 

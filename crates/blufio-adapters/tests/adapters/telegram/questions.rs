@@ -35,7 +35,8 @@ async fn a_question_has_its_buttons_in_one_row_until_it_is_decided() {
     let world = World::new().await;
     let SendOutcome::Sent(message) = world.channel.send(&asked(&world, route(ANN))).await else { panic!() };
     let shown = world.server.transcript(ANN).remove(0);
-    let expect: Vec<(String, String)> = buttons(&id(), false).into_iter().map(|button| (button.label, button.data)).collect();
+    let expect: Vec<(String, String)> =
+        buttons(&id(), false).into_iter().map(|button| (button.label, button.data)).collect();
     assert_eq!(shown.buttons, [expect]);
     assert!(shown.text.starts_with("May I run write_file?") && shown.text.contains("{\"path\":\"a.txt\"}"));
 

@@ -53,7 +53,14 @@ impl Run<'_> {
             self.steps += 1;
             steps.push(Step { seq: self.steps, at, boot: self.engine.boot, input });
         }
-        let commit = Commit { session: self.session.id, turn: self.number, steps, records, audit: std::mem::take(&mut self.audit), at };
+        let commit = Commit {
+            session: self.session.id,
+            turn: self.number,
+            steps,
+            records,
+            audit: std::mem::take(&mut self.audit),
+            at,
+        };
         hit(Failpoint::StepBeforeCommit);
         let committed = commit_durably(self.engine, &self.session.key, commit).await?;
         hit(Failpoint::StepAfterCommit);
@@ -75,14 +82,16 @@ impl Run<'_> {
     async fn act(&mut self, action: Action, committed: &Committed) {
         match action {
             Action::Call(prompt) => {
-                let (provider, sink) = (self.engine.adapters.provider.clone(), self.live.sink(&self.engine.settings.leaks));
+                let (provider, sink) =
+                    (self.engine.adapters.provider.clone(), self.live.sink(&self.engine.settings.leaks));
                 // What a server says of a failed call is written down and told, and may repeat what was sent to it.
                 let leaks = self.engine.settings.leaks.clone();
                 let clean = move |error: ProviderError| {
                     let message = leaks.redact(&error.message).into_owned();
                     ProviderError { message, ..error }
                 };
-                self.news.push(Box::pin(async move { News::Call(provider.complete(prompt, sink).await.map_err(clean)) }));
+                self.news
+                    .push(Box::pin(async move { News::Call(provider.complete(prompt, sink).await.map_err(clean)) }));
             }
             Action::Refused(failure, model) => {
                 let message = format!("`{model}` is not called: its price is not known");

@@ -120,21 +120,81 @@ pub fn text(lines: usize) -> String {
 }
 
 fn line(text: &mut String, chance: &mut Chance) -> std::fmt::Result {
-    let time = format!("2026-0{}-1{}T0{}:1{}:2{}.{:03}Z", 1 + chance.below(9), chance.below(10), chance.below(10), chance.below(10), chance.below(10), chance.below(1_000));
+    let time = format!(
+        "2026-0{}-1{}T0{}:1{}:2{}.{:03}Z",
+        1 + chance.below(9),
+        chance.below(10),
+        chance.below(10),
+        chance.below(10),
+        chance.below(10),
+        chance.below(1_000)
+    );
     match chance.below(20) {
         0..=6 => write!(text, "{} {}", chance.of(&PROSE), chance.of(&PROSE)),
         7..=10 => write!(text, "{}{}", " ".repeat(chance.below(4) * 4), chance.of(&CODE)),
-        11 => write!(text, "{time} INFO request id={} session=tg:{}:dm status=200 took={}ms path=/v1/items/{}", chance.uuid(), chance.below(9_999_999), chance.below(900), chance.hex(24)),
-        12 => write!(text, "{time} DEBUG cache key={} hit=true etag=\"{}\" size={}", chance.hex(16), chance.hex(40), chance.below(90_000)),
-        13 => write!(text, "commit {}\nparent {}\nindex {}..{} 100644", chance.hex(40), chance.hex(40), chance.hex(7), chance.hex(7)),
-        14 => write!(text, "{}  ./target/release/deps/lib{}-{}.rlib", chance.hex(64), chance.of(&["serde", "tokio", "regex", "secrets"]), chance.hex(16)),
+        11 => write!(
+            text,
+            "{time} INFO request id={} session=tg:{}:dm status=200 took={}ms path=/v1/items/{}",
+            chance.uuid(),
+            chance.below(9_999_999),
+            chance.below(900),
+            chance.hex(24)
+        ),
+        12 => write!(
+            text,
+            "{time} DEBUG cache key={} hit=true etag=\"{}\" size={}",
+            chance.hex(16),
+            chance.hex(40),
+            chance.below(90_000)
+        ),
+        13 => write!(
+            text,
+            "commit {}\nparent {}\nindex {}..{} 100644",
+            chance.hex(40),
+            chance.hex(40),
+            chance.hex(7),
+            chance.hex(7)
+        ),
+        14 => write!(
+            text,
+            "{}  ./target/release/deps/lib{}-{}.rlib",
+            chance.hex(64),
+            chance.of(&["serde", "tokio", "regex", "secrets"]),
+            chance.hex(16)
+        ),
         15 => {
             let length = 90 + chance.below(900);
             write!(text, "<img alt=\"\" src=\"data:image/png;base64,{}\">", STANDARD.encode(chance.bytes(length)))
         }
-        16 => write!(text, "{{\"id\":\"{}\",\"sha256\":\"{}\",\"created\":{},\"tags\":[\"new\",\"blue\"],\"size\":{}}}", chance.uuid(), chance.hex(64), 1_700_000_000 + chance.below(90_000_000), chance.below(9_999)),
-        17 => write!(text, "https://cdn.example.net/assets/{}/{}.js?v={}&utm_source=news&session={}", chance.hex(8), chance.of(&["main", "vendor", "token"]), chance.hex(10), chance.below(99_999)),
-        18 => write!(text, "checksum = \"{}\"\nsource = \"registry+https://index.example.org/\"\n\"integrity\": \"sha512-{}\"", chance.hex(64), STANDARD.encode(chance.bytes(64))),
-        _ => write!(text, "    at com.example.auth.TokenService.refresh(TokenService.java:{}) ~[app-{}.{}.jar:{}]", chance.below(900), chance.below(9), chance.below(90), chance.hex(7)),
+        16 => write!(
+            text,
+            "{{\"id\":\"{}\",\"sha256\":\"{}\",\"created\":{},\"tags\":[\"new\",\"blue\"],\"size\":{}}}",
+            chance.uuid(),
+            chance.hex(64),
+            1_700_000_000 + chance.below(90_000_000),
+            chance.below(9_999)
+        ),
+        17 => write!(
+            text,
+            "https://cdn.example.net/assets/{}/{}.js?v={}&utm_source=news&session={}",
+            chance.hex(8),
+            chance.of(&["main", "vendor", "token"]),
+            chance.hex(10),
+            chance.below(99_999)
+        ),
+        18 => write!(
+            text,
+            "checksum = \"{}\"\nsource = \"registry+https://index.example.org/\"\n\"integrity\": \"sha512-{}\"",
+            chance.hex(64),
+            STANDARD.encode(chance.bytes(64))
+        ),
+        _ => write!(
+            text,
+            "    at com.example.auth.TokenService.refresh(TokenService.java:{}) ~[app-{}.{}.jar:{}]",
+            chance.below(900),
+            chance.below(9),
+            chance.below(90),
+            chance.hex(7)
+        ),
     }
 }

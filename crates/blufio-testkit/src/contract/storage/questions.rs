@@ -13,8 +13,7 @@ use blufio_core::message::{Body, Origin, Part, Role, StopReason};
 use blufio_core::port::{Replay, Storage, StoreError};
 use blufio_core::record::{
     ApprovalView, AuditView, Batch, CallCost, Commit, Decided, DecisionReplies, Draft, Fate, Grant, Item, NewApproval,
-    OutboxMark,
-    OutboxRow, Payload, Query, Record, Rendered, Retention, Taken, ToolRun, ToolState, View,
+    OutboxMark, OutboxRow, Payload, Query, Record, Rendered, Retention, Taken, ToolRun, ToolState, View,
 };
 use blufio_core::session::{CallFacts, Input, Outcome, Timer};
 use blufio_core::time::Timestamp;
@@ -71,7 +70,15 @@ async fn asks(store: &impl Storage, records: Vec<Record>) -> (Boot, SessionId) {
     let (name, input) = (ToolName::new("write"), INPUT.to_owned());
     let said =
         Part { origin: Origin::Model, private: false, body: Body::ToolCall { id: call(), name: name.clone(), input } };
-    let facts = CallFacts { id: call(), name, replay: Replay::Idempotent, fingerprint: 1, refused: None, ask: true, ask_from: None };
+    let facts = CallFacts {
+        id: call(),
+        name,
+        replay: Replay::Idempotent,
+        fingerprint: 1,
+        refused: None,
+        ask: true,
+        ask_from: None,
+    };
     let asked =
         Input::CallDone { stop: StopReason::ToolUse, calls: vec![facts], text: false, content: true, cut: false };
     let mut all = vec![
@@ -175,7 +182,10 @@ pub(super) async fn always_holds_until_it_is_taken_back<S: Storage>(subject: &Su
     let input = Input::Decided { call: call(), verdict: Verdict::Always };
     let go = Commit { steps: vec![step(3, boot, input)], ..commit(session, 1, vec![run(ToolState::Started(boot))]) };
     store.commit(go).await.unwrap();
-    let uses = || Commit { at: Timestamp(AT.0 + 5), ..commit(session, 1, vec![Record::GrantUsed { id: grant.id, call: call() }]) };
+    let uses = || Commit {
+        at: Timestamp(AT.0 + 5),
+        ..commit(session, 1, vec![Record::GrantUsed { id: grant.id, call: call() }])
+    };
     store.commit(uses()).await.unwrap();
     let used = Grant { used_at: Some(Timestamp(AT.0 + 5)), uses: 1, ..expected };
     assert_eq!(grants(&store).await, [used]);

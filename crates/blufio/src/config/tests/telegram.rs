@@ -417,15 +417,30 @@ fn reactions() {
 
 #[test]
 fn the_way_out() {
-    let out = config("search.url = 'https://search.example/'\negress.allow_private = ['NAS.lan:8443', '[::1]:80', '10.0.0.1:1']");
+    let out = config(
+        "search.url = 'https://search.example/'\negress.allow_private = ['NAS.lan:8443', '[::1]:80', '10.0.0.1:1']",
+    );
     assert_eq!(out.search.unwrap().as_str(), "https://search.example");
     let places: Vec<&str> = out.allow_private.iter().map(|place| place.0.as_str()).collect();
     assert_eq!(places, ["10.0.0.1:1", "[::1]:80", "nas.lan:8443"]);
     assert!(out.tools.web_fetch && config("").search.is_none() && config("").allow_private.is_empty());
     assert!(!config("tools.web_fetch = false").tools.web_fetch);
-    for refused in
-        ["nas", "nas:", "nas:0", "nas:99999", "*:80", "*.lan:80", "http://nas:80", "nas:80/", "a@nas:80", "::1", "[::1]", "1.2.3:4", "0x7f.1:80", ""]
-    {
+    for refused in [
+        "nas",
+        "nas:",
+        "nas:0",
+        "nas:99999",
+        "*:80",
+        "*.lan:80",
+        "http://nas:80",
+        "nas:80/",
+        "a@nas:80",
+        "::1",
+        "[::1]",
+        "1.2.3:4",
+        "0x7f.1:80",
+        "",
+    ] {
         errors(&format!("egress.allow_private = ['{refused}']"), &[]);
     }
     errors("egress.allow_private = 'nas:80'", &[]);
