@@ -8,7 +8,7 @@
 //!
 //! The spawner is this binary once more, started before the server has threads, with an empty environment and one socket. For
 //! each call it forks a keeper, which ends everything its program started, whatever that did to get away. Only this crate
-//! names Landlock, seccomp and the C library; the one module with `unsafe` is [`sys`]. What runs, and who allowed it, is not
+//! names Landlock, seccomp and the C library; the one module with `unsafe` is `sys`. What runs, and who allowed it, is not
 //! known here.
 
 #[cfg(target_os = "linux")]
@@ -52,6 +52,13 @@ pub fn end_process(code: u8) -> ! {
     sys::exit(code.into());
     #[cfg(not(target_os = "linux"))]
     std::process::exit(code.into())
+}
+
+/// Gives back the memory of what only the start needed of this program: megabytes, for a server that waits from then on. What
+/// is used again is mapped again, from the page cache.
+pub fn forget_start() {
+    #[cfg(target_os = "linux")]
+    sys::unmap_unchanged_program();
 }
 
 /// The first argument with which this binary is the spawner.

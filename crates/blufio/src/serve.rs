@@ -100,6 +100,7 @@ async fn run(
     let (app, stop) = start(config, secrets, keys, protected, Channels::Configured, listener, spawner).await?;
     tracing::info!(version = crate::cli::VERSION, data_dir = %config.data_dir.display(), "ready to talk");
     notify(&[sd_notify::NotifyState::Ready]);
+    blufio_sandbox::forget_start();
     let failed = tokio::select! {
         () = signals.next() => false,
         () = app.host.failed() => true,

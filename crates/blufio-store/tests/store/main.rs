@@ -71,3 +71,28 @@ async fn contract_encrypted() {
 async fn contract_encrypted_inline() {
     storage::suite(|path| open_encrypted(path, Executor::Inline)).await;
 }
+
+/// All connections of a process share what OpenSSL keeps about its algorithms. If it was built without threads, this ends in a
+/// double free (`.cargo/openssl-perl`).
+#[test]
+fn many_encrypted_databases_are_opened_and_closed_at_the_same_time() {
+    let folder = tempfile::tempdir().unwrap();
+    std::thread::scope(|threads| {
+        for number in 0..8 {
+            let path = folder.path().join(format!("{number}.db"));
+            threads.spawn(move || {
+                let key = DatabaseKey::new([number; 48]);
+                for round in 0..40 {
+                    let database = rusqlite::Connection::open(&path).unwrap();
+                    database.execute_batch(&format!("PRAGMA key = \"x'{}'\"", key.reveal().as_str())).unwrap();
+                    database.execute_batch("CREATE TABLE IF NOT EXISTS t (n INTEGER)").unwrap();
+                    database.execute("INSERT INTO t VALUES (?1)", [round]).unwrap();
+                    drop(database);
+                    let database = blufio_testkit::database::open_with(&path, &key).unwrap();
+                    let rows: i64 = database.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap();
+                    assert_eq!(rows, round + 1, "in {}", path.display());
+                }
+            });
+        }
+    });
+}

@@ -82,7 +82,7 @@ pub enum Colour {
 pub enum Command {
     /// Run the agent with its channels until it is told to stop
     #[command(after_help = "\
-Secrets come from the vault (`blufio vault set`) or, if it has none of that name, from the environment:
+Secrets come from the vault (`blufio vault set`) or, what it has not, from the environment:
   ANTHROPIC_API_KEY     the key of the model's provider; needed
   TELEGRAM_BOT_TOKEN    the bot's token from @BotFather; with it, the Telegram channel starts
   TELEGRAM_WEBHOOK_SECRET
@@ -160,9 +160,9 @@ private chat only: a pairing never opens a group. Groups are listed in the confi
     #[command(
         subcommand,
         after_help = "\
-The agent asks an owner before what it may not do by itself. The question is shown in the owner's private chat, and
-here. It is open for ten minutes; without an answer it counts as a no. ID is what the question shows, or its
-beginning, four symbols at least.
+The agent asks an owner before what it may not do by itself. The question is shown in the owner's
+private chat, and here. It is open for ten minutes; without an answer it counts as a no. ID is
+what the question shows, or its beginning, four symbols at least.
 
 Examples:
   blufio approval list
@@ -173,8 +173,8 @@ Examples:
   blufio approval list --grants             what is always allowed
   blufio approval revoke 3                  ask again before that
 
-An \"always\" holds for the same tool with the same arguments, byte by byte, and for nothing else; it is not
-offered for a program once the conversation has read words of others."
+An \"always\" holds for the same tool with the same arguments, byte by byte, and for nothing else;
+it is not offered for a program once the conversation has read words of others."
     )]
     Approval(Approval),
     /// First steps: folder, root key, recovery code and the two secrets
@@ -183,8 +183,8 @@ Examples:
   blufio init                             asks for what is missing; nothing typed is shown
   ANTHROPIC_API_KEY=… blufio init --yes   asks nothing; takes secrets from the environment
 
-The root key is made outside the data folder. What exists stays as it is, so doing it again is harmless.
---yes prints the recovery code, too: keep it.")]
+The root key is made outside the data folder. What exists stays as it is, so doing it again is
+harmless. --yes prints the recovery code, too: keep it.")]
     Init {
         /// Ask nothing
         #[arg(long)]
@@ -194,8 +194,8 @@ The root key is made outside the data folder. What exists stays as it is, so doi
     #[command(
         subcommand,
         after_help = "\
-Secrets are typed without echo or come from a pipe, never from the command line, which everybody on this
-machine can read. Blufio reads these:
+Secrets are typed without echo or come from a pipe, never from the command line, which everybody
+on this machine can read. Blufio reads these:
   anthropic.api_key         the key of the model
   telegram.bot_token        the bot's token from @BotFather
   telegram.webhook_secret   for [telegram] mode = \"webhook\"
@@ -438,7 +438,7 @@ pub enum Audit {
 #[derive(Debug, Subcommand)]
 pub enum Channel {
     /// Say how a channel is, what waits, what could not be delivered, and what to do about it
-    #[command(after_help = "Without a running server it says what the database knows; the health is unknown then.")]
+    #[command(after_help = "Without a running server it says what the database knows; not whether all is well.")]
     Status {
         /// The channel
         #[arg(value_name = "NAME", default_value = "telegram", value_parser = CHANNELS)]
@@ -446,7 +446,8 @@ pub enum Channel {
     },
     /// Send messages again that could not be delivered
     #[command(after_help = "\
-Without an ID, everything that was given up within the last day goes out again, except to chats that are shut.
+Without an ID, everything that was given up within the last day goes out again, except to chats
+that are shut.
 A message comes together with the other parts of its answer. Questions are never asked again.")]
     Retry {
         /// Only this message, as `channel status` shows it
@@ -482,6 +483,19 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    /// Lines of at most as many columns as help has where its width is unknown: a longer one would be broken in two.
+    #[test]
+    fn help_fits_its_width() {
+        fn look(command: &clap::Command) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in help.lines() {
+                assert!(line.chars().count() <= 100, "{}: {line}", command.get_name());
+            }
+            command.get_subcommands().for_each(look);
+        }
+        look(&Arguments::command());
     }
 
     #[test]

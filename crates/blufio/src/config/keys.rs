@@ -277,7 +277,7 @@ pub const KEYS: &[Key] = &[
         path: "notices.quiet_hours",
         kind: Kind::QuietHours,
         default: Toml(r#""""#),
-        doc: "Hours of every day in which notices wait until the end; answers never wait. They are hours of `agents.main.timezone`. Empty: none.",
+        doc: "Hours of every day in which notices, and questions about what others want, wait until the end; answers and questions about your own wishes never wait. They are hours of `agents.main.timezone`. Empty: none.",
     },
     Key {
         path: "telegram.enabled",
