@@ -170,7 +170,7 @@ impl Demo {
 
     /// A tool that waits for a yes.
     async fn question(&self) -> Result<()> {
-        self.title("4. A tool that asks first: two buttons, and the exact arguments");
+        self.title("4. A tool that asks first: three buttons, and the exact arguments");
         let seen = self.post(r#"note that [tool:write_file {"path":"todo.md","content":"buy milk"}]"#);
         let asked = |state: &State| {
             let transcript = state.transcript(PERSON);
