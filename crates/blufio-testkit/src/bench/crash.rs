@@ -386,7 +386,8 @@ fn writes_file(number: u64) -> bool {
 
 fn text(number: u64) -> String {
     let wish = match number % 10 {
-        1 | 5 => format!("[tool:write_file {{\"path\":\"notes/{number}.txt\",\"content\":\"note {number}\"}}]"),
+        // With spaces, so that the path is a word of the person's: text of others is before the model by then.
+        1 | 5 => format!("[tool:write_file {{ \"path\": \"notes/{number}.txt\", \"content\": \"note {number}\" }}]"),
         3 => "[tool:now] [then:tool:list_files {\"path\":\".\"}]".to_owned(),
         4 | 8 => format!("[long:{LONG_WORDS}]"),
         6 => "[slow:10] [drip:2] [say:a few words that come slowly, one piece after the other, as if somebody typed]"

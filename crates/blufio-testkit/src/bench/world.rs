@@ -76,6 +76,8 @@ impl World {
         setup.model(&messages.base_url(), API_KEY);
         let users: Vec<i64> = (FIRST_USER..).take(plan.chats).collect();
         setup.telegram(&telegram.base_url(), TOKEN, &users);
+        // Everybody may use every tool.
+        setup.set_raw("telegram.owners", format!("{users:?}"));
         if plan.rates {
             setup.set("telegram.rate.mode", "on");
         }
