@@ -255,13 +255,13 @@ impl People {
         let file = if number % 12 == 6 { "text.txt" } else { "picture.png" };
         let wish = match number % 12 {
             0 | 1 => "[describe]".to_owned(),
-            2 => format!("[tool:write_file {{\"path\":\"notes/{number}.txt\",\"content\":\"note {number}\"}}]"),
+            2 => format!("[tool:write_file {{ \"path\": \"notes/{number}.txt\", \"content\": \"note {number}\" }}]"),
             3 => "[tool:now] [then:tool:list_files {\"path\":\".\"}]".to_owned(),
             4 => format!("[long:{LONG_WORDS}]"),
             5 | 11 => "[slow:300] [drip:40] [say:a few words that come slowly, one piece after the other, as if somebody typed \
                   them into a machine of long ago]"
                 .to_owned(),
-            6 | 7 => format!("[tool:send_file {{\"path\":\"{FILES}/{file}\"}}]"),
+            6 | 7 => format!("[tool:send_file {{ \"path\": \"{FILES}/{file}\" }}]"),
             9 => format!("[slow:900] [drip:2] [long:{LONG_WORDS}]"),
             _ => "hello".to_owned(),
         };
