@@ -11,10 +11,10 @@ mod scrub;
 mod text;
 
 use crate::egress::guard::{Host, Target};
-use crate::egress::web::{Carried, Fetched, WebError as ClientError, WebLimits, takes_secrets};
+use crate::egress::web::{Carried, Fetched, WebError as ClientError, WebLimits, takes_secrets, written_origin};
 use crate::egress::{Egress, EgressError, web};
 use blufio_core::leak::Leaks;
-use blufio_core::port::{Clock, Credential, CredentialError, Credentials, Page, Web, WebError};
+use blufio_core::port::{Clock, Credential, CredentialError, Credentials, Hops, Page, Web, WebError};
 use cache::Cache;
 use scrub::Scrub;
 use std::fmt;
@@ -81,8 +81,11 @@ impl WebPages {
     }
 
     // Judged first, so that a remembered page is no way around the rules.
-    fn target(&self, url: &str) -> Result<Target, WebError> {
-        self.client.target(url).map_err(|denied| WebError::Denied(denied.to_string()))
+    fn target(&self, url: &str, hops: &Hops) -> Result<Target, WebError> {
+        self.client.target(url).map_err(|denied| {
+            hops.refuse(written_origin(reqwest::Url::parse(url).ok().as_ref()), &denied);
+            WebError::Denied(denied.to_string())
+        })
     }
 
     async fn room(&self) -> Result<SemaphorePermit<'_>, WebError> {
@@ -94,25 +97,25 @@ impl WebPages {
 }
 
 impl Web for WebPages {
-    async fn fetch(&self, url: &str) -> Result<Arc<Page>, WebError> {
-        let target = self.target(url)?;
+    async fn fetch(&self, url: &str, hops: &Hops) -> Result<Arc<Page>, WebError> {
+        let target = self.target(url, hops)?;
         let key = target.url().as_str().to_owned();
         if let Some(page) = self.cache.get(&key, self.clock.monotonic()) {
             return Ok(page);
         }
         let _room = self.room().await?;
-        let fetched = self.client.get(target).await.map_err(told)?;
+        let fetched = self.client.get(target, hops).await.map_err(told)?;
         let page = Arc::new(page(fetched, None).await?);
         self.cache.put(key, &page, self.clock.monotonic());
         Ok(page)
     }
 
-    async fn fetch_with(&self, url: &str, secret: &str) -> Result<Arc<Page>, WebError> {
+    async fn fetch_with(&self, url: &str, secret: &str, hops: &Hops) -> Result<Arc<Page>, WebError> {
         let refused = |why: CredentialError| WebError::Secret(why.to_string());
         let Some(Secrets { credentials, leaks }) = &self.secrets else {
             return Err(WebError::Secret("there is no vault".to_owned()));
         };
-        let target = self.target(url)?;
+        let target = self.target(url, hops)?;
         if !takes_secrets(&target) {
             return Err(WebError::Secret("a secret is sent over https only".to_owned()));
         }
@@ -131,7 +134,7 @@ impl Web for WebPages {
         let scrub = Scrub::new(&credential, leaks);
         let _room = self.room().await?;
         credentials.used(&credential, &host).await.map_err(refused)?;
-        let fetched = self.client.get_with(target, Some(&carried)).await.map_err(told)?;
+        let fetched = self.client.get_with(target, Some(&carried), hops).await.map_err(told)?;
         let page = Arc::new(page(fetched, Some(&scrub)).await?);
         self.cache.put(key, &page, self.clock.monotonic());
         Ok(page)
@@ -196,6 +199,7 @@ async fn page(fetched: Fetched, scrub: Option<&Scrub>) -> Result<Page, WebError>
             let mut text: String = clean(decoded.chars().filter(|character| text::is_visible(*character)).collect());
             page.cut = text.len() > TEXT_BYTES_MAX;
             text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+            text.shrink_to_fit();
             page.text = Some(text);
         }
     }

@@ -5,6 +5,8 @@
 
 use crate::access::PAIRING_ALPHABET;
 use crate::ids::ApprovalId;
+use crate::limits::{APPROVAL_AGE, APPROVAL_RESTED_TTL, APPROVAL_TTL};
+use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Symbols of an id.
@@ -46,6 +48,15 @@ impl Verdict {
     #[must_use]
     pub fn parse(verb: &str) -> Option<Self> {
         [Self::Allow, Self::Always, Self::Deny].into_iter().find(|verdict| verdict.verb() == verb)
+    }
+}
+
+/// Until when a question is open that is asked `now`; `from`: it is shown only then, to somebody who was not awake.
+#[must_use]
+pub fn open_until(now: Timestamp, from: Option<Timestamp>) -> Timestamp {
+    match from.filter(|from| *from > now) {
+        Some(from) => from.plus(APPROVAL_RESTED_TTL).min(now.plus(APPROVAL_AGE)),
+        None => now.plus(APPROVAL_TTL),
     }
 }
 
@@ -176,6 +187,15 @@ fn longest_run(text: &str, wanted: char) -> usize {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_question_is_open_for_ten_minutes_or_for_hours_of_the_morning_and_never_longer_than_a_day() {
+        let hours = |hours: i64| Timestamp(hours * 3_600_000);
+        assert_eq!(open_until(hours(22), None), Timestamp(22 * 3_600_000 + 600_000));
+        assert_eq!(open_until(hours(22), Some(hours(21))), open_until(hours(22), None), "it waits for nothing");
+        assert_eq!(open_until(hours(22), Some(hours(31))), hours(37));
+        assert_eq!(open_until(hours(8), Some(hours(31))), hours(32), "a day in all");
+    }
 
     #[test]
     fn buttons_lead_back_to_their_question_and_nothing_else_does() {

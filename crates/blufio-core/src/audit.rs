@@ -55,7 +55,10 @@ kinds! {
     VaultChanged = "vault_changed": "A secret was put into the vault or taken out.",
     ConfigLoaded = "config_loaded": "A configuration was taken; its hash.",
     KeyRotated = "key_rotated": "Keys were replaced.",
-    Unlocked = "unlocked": "A person has unlocked what is stored.",
+    Unlocked = "unlocked": "What is stored was opened with a root key; where that came from.",
+    PersonLetIn = "person_let_in": "Somebody may speak to the agent from now on.",
+    OwnerMade = "owner_made": "Somebody may do everything from now on.",
+    PersonRevoked = "person_revoked": "Somebody may not speak to the agent any more.",
     Started = "started": "A process has begun.",
 }
 

@@ -61,6 +61,8 @@ pub enum QuoteKind {
     Reply,
     /// They were passed on.
     Forward,
+    /// They name or describe what came instead of words: a contact, a place, a poll, a file that is not fetched.
+    Shared,
     /// They were said by the agent itself, and the message is an answer to them.
     Own,
 }

@@ -3,11 +3,15 @@
 //! Within an epoch it only grows: a prompt that has shown foreign text shows it until an epoch begins without it.
 
 use crate::access::Principal;
+use crate::ids::ToolName;
 use crate::message::{Body, Origin, Part};
 use crate::policy::Shown;
 use crate::provenance::{OwnWords, Url};
 use crate::record::NeutralMessage;
 use std::collections::BTreeSet;
+
+/// What a tool is called that there is not.
+const UNKNOWN_TOOL: &str = "unknown_tool";
 
 /// What kinds of text are in a prompt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,7 +51,7 @@ impl Exposure {
 pub struct Words {
     /// What the person wrote.
     pub own: OwnWords,
-    /// Addresses in the words of others.
+    /// Addresses in the words of others; not in what a model made of them, or it could first say an address and then go there.
     pub foreign_urls: BTreeSet<Url>,
 }
 
@@ -62,7 +66,7 @@ impl Words {
             let (Body::Text { text } | Body::ToolResult { content: text, .. }) = &part.body else { continue };
             if part.origin == own {
                 self.own.add(text);
-            } else if part.origin.is_foreign() {
+            } else if part.origin.is_others() {
                 self.foreign_urls.extend(Url::all_in(text));
             }
         }
@@ -70,8 +74,8 @@ impl Words {
 }
 
 /// Takes the words of others out of messages, and what a model wrote with such words before it: in their place stands where
-/// they can be read again. What is left shows nothing foreign.
-pub fn clear<'a>(messages: impl IntoIterator<Item = &'a mut NeutralMessage>) {
+/// they can be read again. What is left shows nothing foreign, also no name that a model gave to a tool which is not `known`.
+pub fn clear<'a>(messages: impl IntoIterator<Item = &'a mut NeutralMessage>, known: impl Fn(&ToolName) -> bool) {
     for message in messages {
         let seq = message.seq;
         for part in message.parts.iter_mut().filter(|part| part.origin.is_foreign()) {
@@ -83,7 +87,10 @@ pub fn clear<'a>(messages: impl IntoIterator<Item = &'a mut NeutralMessage>) {
             let handle =
                 format!("[{bytes} bytes of or after words of others; `read_again` with message {seq} shows them]");
             part.body = match std::mem::replace(&mut part.body, Body::Text { text: String::new() }) {
-                Body::ToolCall { id, name, .. } => Body::ToolCall { id, name, input: "{}".to_owned() },
+                Body::ToolCall { id, name, .. } => {
+                    let name = if known(&name) { name } else { ToolName::new(UNKNOWN_TOOL) };
+                    Body::ToolCall { id, name, input: "{}".to_owned() }
+                }
                 Body::ToolResult { id, error, .. } => Body::ToolResult { id, content: handle, error },
                 Body::Text { .. } | Body::Image { .. } | Body::Document { .. } => Body::Text { text: handle },
                 opaque @ Body::Opaque { .. } => opaque,
@@ -97,7 +104,7 @@ pub fn clear<'a>(messages: impl IntoIterator<Item = &'a mut NeutralMessage>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{CallId, MessageSeq, ToolName};
+    use crate::ids::{CallId, MessageSeq};
     use crate::message::Role;
 
     #[test]
@@ -128,7 +135,7 @@ mod tests {
                 parts: vec![Part::text(Origin::Derived, "I obey"), Part::text(Origin::Engine, "[stopped]")],
             },
         ];
-        clear(&mut messages);
+        clear(&mut messages, |name| name.as_str() == "web_fetch");
         let mut exposure = Exposure::default();
         messages.iter().for_each(|message| exposure.add(&message.parts));
         assert_eq!(exposure, Exposure::default());
@@ -146,6 +153,11 @@ mod tests {
         assert!(
             matches!(&result.parts[..], [Part { body: Body::ToolResult { id: answers, .. }, .. }] if *answers == id)
         );
+        let calls = Body::ToolCall { id, name: ToolName::new("obey_me"), input: "{}".into() };
+        let mut message =
+            [NeutralMessage { seq: MessageSeq(5), role: Role::Assistant, parts: vec![of(Origin::Derived, calls)] }];
+        clear(&mut message, |_| false);
+        assert!(!format!("{message:?}").contains("obey"), "{message:?}");
     }
 
     #[test]
@@ -165,6 +177,7 @@ mod tests {
             Part::text(Origin::OwnerVoice, "write to voice@example.org"),
             Part::text(Origin::Person, "write to eve@example.org"),
             Part::text(Origin::Foreign, "see https://shown.example/"),
+            Part::text(Origin::Derived, "see https://said.example/"),
         ];
         let mut words = Words::default();
         words.add(&parts, &Principal::Owner);

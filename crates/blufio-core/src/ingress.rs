@@ -34,9 +34,9 @@ pub fn clean(text: &str) -> Cow<'_, str> {
 /// Not kept, or begins something that is not.
 const fn is_removed(character: char) -> bool {
     matches!(character,
-        '\u{0}'..='\u{8}' | '\u{b}'..='\u{1f}' | '\u{7f}'..='\u{9f}'
-        | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+        '\u{0}'..='\u{8}' | '\u{b}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}'
+        | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+        | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// The rest of an escape sequence (ECMA-48): up to its final byte, or to the end of its string.
@@ -80,6 +80,7 @@ mod tests {
         check("plain ü 😀\n\ttext", "plain ü 😀\n\ttext");
         check("a\u{200b}b\u{202e}c\u{2066}d\u{feff}e", "abcde");
         check("hi\u{e0049}\u{e0067}\u{e006e}\u{e007f}", "hi");
+        check("a\u{e0100}\u{e01ef}b\u{ad}c\u{61c}d", "abcd");
         check("e\u{301}", "é");
         check("a\r\nb\rc", "a\nb\nc");
         check("\u{1b}[31mred\u{1b}[0m", "red");

@@ -54,9 +54,14 @@ pub const PROMPT_FILES_MAX: usize = 90;
 
 /// How long a question to an owner is open. Over: it counts as a no.
 pub const APPROVAL_TTL: Duration = Duration::from_secs(600);
-/// Questions open at once. Full: the call is refused, and the model reads why.
+/// How long a question that waits for the end of the quiet hours is open after it. Over: as above.
+pub const APPROVAL_RESTED_TTL: Duration = Duration::from_secs(6 * 3600);
+/// How long any question is open in all. Over: as above.
+pub const APPROVAL_AGE: Duration = Duration::from_secs(24 * 3600);
+/// Questions open at once about what the owners want, and as many about what all others want. Full: the call is refused, and
+/// the model reads why.
 pub const APPROVALS_OPEN_MAX: u32 = 5;
-/// Questions per hour. Used up: as above.
+/// Questions per hour, counted in the same two ways. Used up: as above.
 pub const APPROVALS_PER_HOUR_MAX: u32 = 20;
 
 /// Turns that run at once, default of `[session] running_turns`. Full: turns wait in the inbox.
@@ -144,6 +149,9 @@ const _: () = assert!(FETCH.as_secs() <= READING.as_secs());
 const _: () = assert!(POLL_SILENCE.as_secs() < POLL_SILENCE_TOLD.as_secs());
 const _: () = assert!(IMAGE_BYTES_MAX as u64 <= ATTACHMENT_BYTES_MAX);
 const _: () = assert!(ATTACHMENT_BYTES_MAX <= ATTACHMENTS_BYTES_MAX);
-const _: () = assert!(APPROVAL_TTL.as_secs() < OUTBOX_AGE.as_secs());
+const _: () = assert!(APPROVAL_TTL.as_secs() < APPROVAL_RESTED_TTL.as_secs());
+const _: () = assert!(APPROVAL_RESTED_TTL.as_secs() < APPROVAL_AGE.as_secs());
+// No question is given up unsent while it is open.
+const _: () = assert!(APPROVAL_AGE.as_secs() <= OUTBOX_AGE.as_secs());
 const _: () = assert!(PROBATION_ATTEMPTS < POISON_ATTEMPTS);
 const _: () = assert!(SESSION_PENDING_MAX < INBOX_PENDING_MAX);

@@ -49,7 +49,13 @@ impl Origin {
     /// Words of others, or such that may follow them, whoever asks; a person's words are others' to an owner only.
     #[must_use]
     pub const fn is_foreign(self) -> bool {
-        matches!(self, Self::Group | Self::Forward | Self::File | Self::Derived | Self::Foreign)
+        self.is_others() || matches!(self, Self::Derived)
+    }
+
+    /// Words of others, none of which a model of ours has chosen.
+    #[must_use]
+    pub const fn is_others(self) -> bool {
+        matches!(self, Self::Group | Self::Forward | Self::File | Self::Foreign)
     }
 }
 

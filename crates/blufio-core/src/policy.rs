@@ -211,6 +211,7 @@ fn denied(tool: &ToolName) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::message::Origin;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -257,7 +258,7 @@ mod tests {
     #[test]
     fn where_others_read_along_a_file_is_opened_by_the_owners_words_alone() {
         let arg_roles = &[("path", ArgRole::Path)];
-        let read = ToolSpec { private: true, foreign: true, arg_roles, ..tool(Replay::Pure, Egress::None) };
+        let read = ToolSpec { private: true, returns: Origin::Derived, arg_roles, ..tool(Replay::Pure, Egress::None) };
         let send = ToolSpec { arg_roles, ..tool(Replay::Idempotent, Egress::Conversation) };
         let (own, foreign_urls) = (own(), BTreeSet::new());
         let facts = |tool, arguments, shown, shared| CallFacts {

@@ -1,14 +1,12 @@
 //! Whether a value is the person's own words.
 //!
-//! A value counts if it is a whole token of something the person wrote, after each kind of token was brought into one form
-//! (mail address, telephone number, web address, path, number), or a run of such tokens. A piece of a token never counts:
-//! who writes `my-bank.example` has not named `bank.example`.
+//! A value counts if it stands, character by character, in something the person wrote, from the beginning of a token to the end
+//! of one; or if it is a token in another spelling of its kind (mail address, telephone number, web address, number). A piece of
+//! a token never counts: who writes `my-bank.example` has not named `bank.example`. Nor does a token with anything added: each
+//! mark after an address would be a bit that somebody else chose.
 
 use serde_json::Value;
 use std::collections::HashSet;
-
-/// Tokens of one value that are looked for in a row. Longer values are nobody's own words.
-const RUN_TOKENS_MAX: usize = 4_096;
 
 /// A web address in one form.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,18 +61,19 @@ fn unopened(text: &str) -> Option<usize> {
 pub struct OwnWords {
     /// Every form of every token.
     forms: HashSet<String>,
-    /// The plain tokens of each text, in order.
-    texts: Vec<Vec<String>>,
+    /// Each text as it is, and with one blank between its words.
+    texts: Vec<String>,
 }
 
 impl OwnWords {
     /// Adds a text that the person wrote.
     pub fn add(&mut self, text: &str) {
-        let tokens: Vec<String> = tokens(text).map(str::to_owned).collect();
-        for token in &tokens {
-            self.forms.extend(forms(token));
+        for token in text.split_whitespace().map(|word| word.trim_matches(AROUND)).filter(|word| !word.is_empty()) {
+            self.forms.extend(spellings(token));
+            self.forms.insert(path(token));
         }
-        self.texts.push(tokens);
+        self.texts.push(text.split_whitespace().collect::<Vec<_>>().join(" "));
+        self.texts.push(text.to_owned());
     }
 
     /// The value, or everything in it, is the person's own. Nothing is nobody's and harms nobody; a bare yes or no has no
@@ -101,28 +100,26 @@ impl OwnWords {
     }
 
     fn holds_text(&self, text: &str) -> bool {
-        let whole = text.trim();
-        if whole.is_empty() || forms(whole).any(|form| self.forms.contains(&form)) {
-            return true;
-        }
-        let wanted: Vec<&str> = tokens(text).take(RUN_TOKENS_MAX + 1).collect();
-        if wanted.is_empty() || wanted.len() > RUN_TOKENS_MAX {
-            return false;
-        }
-        self.texts.iter().any(|own| own.windows(wanted.len()).any(|run| run.iter().eq(wanted.iter())))
+        text.trim().is_empty()
+            || spellings(text).any(|form| self.forms.contains(&form))
+            || self.texts.iter().any(|own| stands_in(text, own))
     }
 }
 
-/// The words of a text without what stands around them.
-fn tokens(text: &str) -> impl Iterator<Item = &str> {
-    text.split_whitespace().map(|word| word.trim_matches(AROUND)).filter(|word| !word.is_empty())
+/// From the beginning of a token to the end of one; what stands around a token may be missing.
+fn stands_in(value: &str, own: &str) -> bool {
+    own.match_indices(value).any(|(at, _)| {
+        let (before, after) = (own.get(..at).unwrap_or_default(), own.get(at + value.len()..).unwrap_or_default());
+        let begins = before.rsplit(char::is_whitespace).next().unwrap_or_default();
+        let ends = after.split(char::is_whitespace).next().unwrap_or_default();
+        begins.chars().chain(ends.chars()).all(|character| AROUND.contains(&character))
+    })
 }
 
-/// Every form of a token: as it is, and in the one spelling of each kind that it can be.
-fn forms(token: &str) -> impl Iterator<Item = String> {
-    let kinds =
-        [Some(format!("t:{token}")), mail(token), address(token), phone(token), number(token), Some(path(token))];
-    kinds.into_iter().flatten()
+/// The one spelling of each kind that a token can be. A whole web address is nothing else.
+fn spellings(token: &str) -> impl Iterator<Item = String> {
+    let others = Url::parse(token).is_none().then(|| [mail(token), phone(token), number(token)]);
+    address(token).into_iter().chain(others.into_iter().flatten().flatten())
 }
 
 fn mail(token: &str) -> Option<String> {
@@ -227,6 +224,32 @@ mod tests {
         check("tell Ann", json!(["Ann", "Eve"]));
         check("yes, true", json!(true));
         check("", json!("x"));
+    }
+
+    #[test]
+    fn nothing_may_be_added_to_a_token() {
+        let check = |text: &str, value: &str| assert!(!own(text).holds(&json!(value)), "{text} / {value}");
+        for more in ["?", "!", "?!;", ".", "/", "//", ")", "“", " please", "?x", "#"] {
+            check("read https://example.org/a", &format!("https://example.org/a{more}"));
+        }
+        check("read https://example.org/a", "https://example.org//a");
+        check("tell Ann and Bob", "Ann  and Bob");
+        check("tell Ann", "Ann!");
+        check("tell Ann", "“Ann”");
+        check("put it into a/b", "a//b");
+    }
+
+    proptest::proptest! {
+        /// Whatever is added, what is sent is what the person wrote.
+        #[test]
+        fn marks_carry_nothing(before in "[ .,;:!?()<>\"'/]{0,3}", after in "[ .,;:!?()<>\"'/]{0,12}") {
+            let words = own("Look at https://example.org/a, please.");
+            let value = format!("{before}https://example.org/a{after}");
+            if words.holds(&json!(value)) {
+                let sent = value.trim().trim_end_matches(',');
+                proptest::prop_assert_eq!(Url::parse(sent), Url::parse("https://example.org/a"), "{}", value);
+            }
+        }
     }
 
     #[test]

@@ -188,8 +188,7 @@ impl Host {
         let known = self.engine.adapters.channels.get(channel).ok_or_else(unknown)?;
         let code = pairing_code(self.engine.adapters.rng.bits());
         let unready = || StoreError::NotFound(format!("the channel `{channel}` does not know yet which account it is"));
-        let (account, address) =
-            known.private_route(1).map(|route| route.account).zip(known.invitation(&code)).ok_or_else(unready)?;
+        let (account, address) = known.account().zip(known.invitation(&code)).ok_or_else(unready)?;
         let link = PairingChange::Link { channel: channel.clone(), account, code, has_owner: self.has_owner() };
         self.engine.adapters.storage.pairing(link, self.engine.adapters.clock.now()).await?;
         Ok(address)
@@ -421,7 +420,7 @@ async fn tell_of_lost_sends(engine: Arc<Engine>, recovered_at: Timestamp) {
     let clock = &engine.adapters.clock;
     for (name, channel) in &engine.adapters.channels {
         // Before that, nobody can be told.
-        while channel.private_route(1).is_none() {
+        while channel.account().is_none() {
             clock.sleep(ACCOUNT_PAUSE).await;
         }
         match engine.adapters.storage.view(Query::Channel(name.clone()), clock.now()).await {

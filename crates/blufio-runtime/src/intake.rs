@@ -12,6 +12,7 @@ use blufio_core::command::{self, Command};
 use blufio_core::content::{Content, Overheard};
 use blufio_core::failpoint::{Failpoint, hit};
 use blufio_core::ids::{ChannelName, InboxId, SessionKey};
+use blufio_core::ingress::clean;
 use blufio_core::limits::INBOUND_TEXT_BYTES_MAX;
 use blufio_core::port::{Boxed, Inbound, InboundKind, Intake, IntakeError, StoreError};
 use blufio_core::record::{
@@ -130,7 +131,7 @@ impl ChannelIntake {
                     Fate::Drop { reason: "unreadable" }
                 }
                 Access::Granted(principal) => {
-                    let text = without_secrets(&self.engine, &principal, Content::words(text)).text;
+                    let text = kept(&self.engine, &principal, Content::words(text)).text;
                     Fate::Edit { session: known(session, sender.chat, rules), message, text }
                 }
                 Access::Overheard { .. } => Fate::Drop { reason: "not_addressed" },
@@ -147,8 +148,7 @@ impl ChannelIntake {
                         fate(&self.engine, message).await
                     }
                     Access::Overheard { keep } => {
-                        let content =
-                            without_secrets(&self.engine, &Principal::Person(sender.user.to_string()), content);
+                        let content = kept(&self.engine, &Principal::Person(sender.user.to_string()), content);
                         Fate::Overhear { session, heard: Overheard { name, text: overheard(content) }, keep }
                     }
                     Access::MayPair => self.stranger(account, sender.user, name, &route, &content.text),
@@ -311,10 +311,10 @@ pub(crate) async fn fate(engine: &Arc<Engine>, message: Message) -> Fate {
         command @ (Some(Command::New | Command::Model(_) | Command::Retry | Command::Timezone(_)) | None) => {
             // Whom a command was addressed to is settled here; text that only looks like one is left as it is.
             let text = if command.is_some() { strip_addressee(content.text) } else { content.text };
-            let content = without_secrets(engine, &principal, Content { text, ..content });
+            let content = kept(engine, &principal, Content { text, ..content });
             let when_full = first(engine.drafts(&route, QUEUE_FULL, None));
             let pending_max = engine.settings.pending_messages;
-            Fate::Queue { session, route, principal, content, album, when_full, pending_max }
+            Fate::Queue { session, route, principal, user, content, album, when_full, pending_max }
         }
     }
 }
@@ -331,15 +331,16 @@ fn known(session: SessionKey, chat: i64, rules: &AccessRules) -> SessionKey {
     SessionKey::new(parts.join(":"))
 }
 
-/// What is kept of a message: no secrets, neither one of ours nor what looks like one. Who sent it is told, if it is an owner.
-fn without_secrets(engine: &Engine, principal: &Principal, mut content: Content) -> Content {
+/// What is kept of a message: nothing that a reader does not see, and no secrets, neither one of ours nor what looks like one. Who
+/// sent one is told, if it is an owner.
+fn kept(engine: &Engine, principal: &Principal, mut content: Content) -> Content {
     let leaks = &engine.settings.leaks;
     let mut found = false;
     for text in std::iter::once(&mut content.text).chain(content.quotes.iter_mut().map(|quote| &mut quote.text)) {
-        if let Cow::Owned(clean) = leaks.redact(text) {
-            *text = clean;
-            found = true;
-        }
+        let seen = clean(text);
+        let redacted = leaks.redact(&seen);
+        found |= matches!(redacted, Cow::Owned(_));
+        *text = redacted.into_owned();
     }
     if found && *principal == Principal::Owner {
         let text = SECRET_SENT.to_owned();

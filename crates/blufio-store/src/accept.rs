@@ -43,6 +43,7 @@ struct New<'a> {
     session: Option<SessionId>,
     route: Option<&'a Route>,
     principal: Option<String>,
+    user: Option<i64>,
     text: &'a str,
     content: Option<String>,
     album: Option<&'a str>,
@@ -69,7 +70,7 @@ fn take(connection: &Connection, batch: &Batch, item: &Item) -> Done<Accepted> {
     let closed = |inbox| Accepted { inbox, new: true, taken: Taken::Closed };
     let chat = |id| Chat { channel: &batch.channel, account: batch.account, id };
     match &item.fate {
-        Fate::Queue { session: key, route, principal, content, album, when_full, pending_max } => {
+        Fate::Queue { session: key, route, principal, user, content, album, when_full, pending_max } => {
             let session = session(connection, key, at)?;
             if waiting(connection, None)? >= INBOX_PENDING_MAX {
                 return Err(StoreError::Full("inbox").into());
@@ -88,6 +89,7 @@ fn take(connection: &Connection, batch: &Batch, item: &Item) -> Done<Accepted> {
                 session: Some(session),
                 route: Some(route),
                 principal: Some(rows::principal_word(principal)),
+                user: Some(*user),
                 text: &content.text,
                 content: rows::content_text(content)?,
                 album: album.as_deref(),
@@ -236,8 +238,8 @@ fn insert(connection: &Connection, batch: &Batch, item: &Item, row: &New<'_>) ->
     rows::change(
         connection,
         "INSERT INTO inbox (channel, account, update_id, fingerprint, state, outcome, session,
-                            chat, thread, reply_to, principal_id, text, answer, raw, at, done_at, content, album)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+                            chat, thread, reply_to, principal_id, text, answer, raw, at, done_at, content, album, user)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
         params![
             batch.channel.as_str(),
             batch.account,
@@ -257,6 +259,7 @@ fn insert(connection: &Connection, batch: &Batch, item: &Item, row: &New<'_>) ->
             if row.waits { None } else { Some(batch.at.0) },
             row.content,
             row.album,
+            row.user,
         ],
     )?;
     Ok(InboxId(connection.last_insert_rowid()))

@@ -1,12 +1,15 @@
 //! Strangers who ask to be let in, and the owner's answers. Every limit is inside the statement that inserts.
 
+use crate::audit;
 use crate::fault::{Done, not_found};
 use crate::rows;
+use blufio_core::audit::{AuditEntry, AuditKind};
 use blufio_core::ids::ChannelName;
 use blufio_core::limits::{PAIRING_PENDING_MAX, PAIRING_REPLIES_MAX, PAIRING_REPLY_WINDOW, PAIRING_TTL};
 use blufio_core::record::{Pairing, PairingChange, PairingRequest};
 use blufio_core::time::Timestamp;
 use rusqlite::{Connection, Row, params};
+use serde_json::json;
 use std::time::Duration;
 
 /// Life of a code from `pairing link`.
@@ -17,6 +20,9 @@ const GUESS_WINDOW: Duration = Duration::from_secs(3_600);
 const GUESSES_PER_USER_MAX: u32 = 5;
 /// Wrong codes per account in the window. Used up: every code is ignored.
 const GUESSES_MAX: u32 = 20;
+
+/// Who answers requests: whoever may use the command line of this installation.
+const BY_COMMAND: &str = "cli";
 
 /// A request. Answered requests stay until they expire, so that they still count against the replies of the window.
 pub(crate) struct Asks<'a> {
@@ -66,7 +72,7 @@ pub(crate) fn decide(connection: &Connection, change: &PairingChange, at: Timest
             let request = answer(connection, code, "approved", at)?;
             let owner = *owner || (!has_owner && !any_owner(connection)?);
             let pairing = Pairing { owner, ..request };
-            let_in(connection, &pairing)?;
+            let_in(connection, &pairing, BY_COMMAND)?;
             Ok(pairing)
         }
         PairingChange::Link { channel, account, code, has_owner } => {
@@ -77,7 +83,8 @@ pub(crate) fn decide(connection: &Connection, change: &PairingChange, at: Timest
     }
 }
 
-fn let_in(connection: &Connection, pairing: &Pairing) -> Done<()> {
+/// Lets somebody in because of what `by` did.
+fn let_in(connection: &Connection, pairing: &Pairing, by: &str) -> Done<()> {
     rows::change(
         connection,
         "INSERT INTO pairings (channel, account, user, name, owner, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -85,7 +92,25 @@ fn let_in(connection: &Connection, pairing: &Pairing) -> Done<()> {
          DO UPDATE SET name = excluded.name, owner = excluded.owner, at = excluded.at",
         params![pairing.channel.as_str(), pairing.account, pairing.user, pairing.name, pairing.owner, pairing.at.0],
     )?;
-    Ok(())
+    let kind = if pairing.owner { AuditKind::OwnerMade } else { AuditKind::PersonLetIn };
+    record(connection, kind, pairing, by, pairing.at)
+}
+
+fn record(connection: &Connection, kind: AuditKind, pairing: &Pairing, by: &str, at: Timestamp) -> Done<()> {
+    let Pairing { channel, account, user, name, .. } = pairing;
+    let entry = AuditEntry {
+        kind,
+        actor: by.to_owned(),
+        session: None,
+        target: person(*user),
+        outcome: "done".to_owned(),
+        detail: json!({ "channel": channel, "account": account, "name": name }),
+    };
+    audit::append(connection, &[entry], at)
+}
+
+fn person(user: i64) -> String {
+    format!("person:{user}")
 }
 
 /// Makes a code that lets in whoever shows it first.
@@ -137,7 +162,7 @@ pub(crate) fn show_link(connection: &Connection, asks: &Asks<'_>, at: Timestamp)
     };
     let owner = may_own && !any_owner(connection)?;
     let pairing = Pairing { channel: channel.clone(), account, user, name: name.to_owned(), owner, at };
-    let_in(connection, &pairing)?;
+    let_in(connection, &pairing, &person(user))?;
     Ok(Some(pairing))
 }
 
@@ -176,6 +201,7 @@ fn revoke(connection: &Connection, user: i64, at: Timestamp) -> Done<Pairing> {
     )?;
     let first = revoked.first().cloned().ok_or_else(|| not_found(format!("user {user} is not paired")))?;
     for pairing in revoked {
+        record(connection, AuditKind::PersonRevoked, &pairing, BY_COMMAND, at)?;
         rows::change(
             connection,
             "UPDATE inbox SET state = 'dropped', outcome = 'revoked', done_at = ?4

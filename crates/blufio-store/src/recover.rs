@@ -26,7 +26,7 @@ pub(crate) fn recover(connection: &Connection, at: Timestamp) -> Done<Recovered>
 }
 
 /// A turn that ran in the last boot and got somewhere starts counting anew. One that ran and got nowhere counts one more,
-/// if the process died. One that did not run stays as it was. Its main row counts for those that joined it. All claims become
+/// if the process died. One that did not run, or waits for an owner, stays as it was. Its main row counts for those that joined it. All claims become
 /// this boot's.
 fn judge_turns(connection: &Connection, last: i64, boot: i64, unclean: bool) -> Done<()> {
     let ran = "id IN (SELECT inbox FROM turns WHERE state = 'running' AND EXISTS (
@@ -35,7 +35,10 @@ fn judge_turns(connection: &Connection, last: i64, boot: i64, unclean: bool) -> 
                    SELECT 1 FROM steps WHERE session = turns.session AND turn = turns.turn AND boot = ?1 AND progress = 1))";
     rows::change(connection, &format!("UPDATE inbox SET attempts = 0 WHERE {progress}"), [last])?;
     if unclean {
-        let sql = format!("UPDATE inbox SET attempts = attempts + 1 WHERE {ran} AND NOT {progress}");
+        let asks = "id IN (SELECT inbox FROM turns WHERE state = 'running' AND EXISTS (
+                        SELECT 1 FROM tool_runs
+                        WHERE session = turns.session AND turn = turns.turn AND state = 'awaiting_approval'))";
+        let sql = format!("UPDATE inbox SET attempts = attempts + 1 WHERE {ran} AND NOT {progress} AND NOT {asks}");
         rows::change(connection, &sql, [last])?;
     }
     let claims = "UPDATE inbox SET claimed_boot = ?1

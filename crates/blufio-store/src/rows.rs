@@ -118,7 +118,7 @@ pub(crate) fn route(row: &Row<'_>, first: usize) -> Done<Route> {
 
 /// The columns that [`inbox_row`] reads.
 pub(crate) const INBOX_COLUMNS: &str =
-    "id, channel, account, chat, thread, reply_to, principal_id, text, attempts, at, content, album";
+    "id, channel, account, chat, thread, reply_to, principal_id, text, attempts, at, content, album, user";
 
 pub(crate) fn inbox_row(row: &Row<'_>) -> Done<InboxRow> {
     let word: String = row.get(6)?;
@@ -126,6 +126,7 @@ pub(crate) fn inbox_row(row: &Row<'_>) -> Done<InboxRow> {
         id: InboxId(row.get(0)?),
         route: route(row, 1)?,
         principal: principal(&word)?,
+        user: row.get(12)?,
         content: content(row.get(10)?, row.get(7)?)?,
         album: row.get(11)?,
         attempts: row.get(8)?,

@@ -22,6 +22,8 @@ use blufio_runtime::{HostStatus, Said};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
 /// The socket's name in the data folder.
@@ -257,9 +259,66 @@ impl Follower {
     }
 }
 
+/// Whose things those of an installation are to be: whoever runs this, or for root whoever owns the data folder.
+pub fn user(data_dir: &Path) -> u32 {
+    match (rustix::process::geteuid().as_raw(), data_dir.metadata()) {
+        (0, Ok(metadata)) => metadata.uid(),
+        (user, _) => user,
+    }
+}
+
+/// Whoever listens at the socket is told secrets, so only this user or root may have made it: nobody else can where the
+/// folder is theirs and not writable for others. Root may speak to the server of any user, and to no other one there.
+fn own(data_dir: &Path) -> Result<(), Failure> {
+    let socket = data_dir.join(SOCKET);
+    let refused = |path: &Path, cause: String, hint: String| {
+        Err(Failure {
+            message: format!("whatever listens at {} is not trusted", socket.display()),
+            cause: Some(format!("{}: {cause}", path.display())),
+            hint: Some(hint),
+            code: Failure::PERMISSION,
+        })
+    };
+    let user = user(data_dir);
+    // A link to the folder counts as well as the folder: whoever owns it decides where it leads.
+    let looks = [
+        (data_dir, data_dir.symlink_metadata()),
+        (data_dir, data_dir.metadata()),
+        (&socket, socket.symlink_metadata()),
+    ];
+    for (path, metadata) in looks {
+        let metadata = match metadata {
+            Ok(metadata) => metadata,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
+            Err(error) => {
+                return refused(path, error.to_string(), "run this as the user who runs the server".to_owned());
+            }
+        };
+        let owner = metadata.uid();
+        if owner != user && owner != 0 {
+            let cause = format!("it belongs to user {owner}, not to user {user}");
+            return refused(path, cause, format!("run this as that user: `sudo -u '#{owner}' blufio …`"));
+        }
+        if metadata.is_dir() && metadata.mode() & 0o022 != 0 {
+            let cause = "others may put another socket there".to_owned();
+            return refused(path, cause, format!("chmod go-w {}", path.display()));
+        }
+        if path == socket && !metadata.file_type().is_socket() {
+            return refused(
+                path,
+                "it is no socket".to_owned(),
+                format!("look what it is, then `rm {}`", path.display()),
+            );
+        }
+    }
+    Ok(())
+}
+
 impl Client {
-    /// A client of the server that keeps its data in `data_dir`, whether or not it runs.
+    /// A client of the server that keeps its data in `data_dir`, whether or not it runs. Refused where somebody else could
+    /// have put a socket there.
     pub fn new(data_dir: &Path) -> Result<Self, Failure> {
+        own(data_dir)?;
         let local = Local::new(&data_dir.join(SOCKET));
         let local = local.map_err(|error| Failure::internal("the HTTP client could not be set up", &error))?;
         Ok(Self { local })

@@ -6,7 +6,7 @@
 
 use crate::config::Environment;
 use crate::config::resolved::{Config, Unlock};
-use crate::config::sources::user_directory;
+use crate::config::sources::{ROOT_KEY, user_directory};
 use crate::doctor::KeyOrigin;
 use crate::failure::Failure;
 use crate::rotation;
@@ -26,8 +26,6 @@ pub const DESCRIPTOR_VARIABLE: &str = "BLUFIO_ROOT_KEY_FD";
 pub const SLOTS: &str = "keyslots.json";
 /// The database's name in the data folder.
 pub const DATABASE: &str = "blufio.db";
-/// The key's name in the configuration folder.
-const ROOT_KEY: &str = "root.key";
 /// The key's name among systemd's credentials.
 const CREDENTIAL: &str = "blufio.root";
 /// Bytes of a key's file. Larger: refused.
@@ -111,7 +109,8 @@ impl Source {
 
     /// The same for `doctor`.
     pub fn origin(&self) -> KeyOrigin {
-        KeyOrigin { words: self.words(), protects: self.protects().to_owned(), weak: *self == Self::Variable }
+        let file = if let Self::File(path) = self { Some(path.clone()) } else { None };
+        KeyOrigin { words: self.words(), protects: self.protects().to_owned(), weak: *self == Self::Variable, file }
     }
 
     /// What that is good for.

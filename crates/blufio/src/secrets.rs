@@ -3,8 +3,9 @@
 use crate::failure::Failure;
 use blufio_core::port::SecretStore;
 use blufio_core::secret::Secret;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 /// Environment variables that hold secrets, with the names under which vault and program know them.
 pub const SECRET_VARIABLES: [(&str, &str); 5] = [
@@ -55,18 +56,24 @@ impl fmt::Debug for EnvSecrets {
 pub struct Secrets {
     vault: BTreeMap<String, Secret>,
     environment: EnvSecrets,
+    handed_out: Mutex<BTreeSet<String>>,
 }
 
 impl Secrets {
     /// Both together.
     pub const fn new(vault: BTreeMap<String, Secret>, environment: EnvSecrets) -> Self {
-        Self { vault, environment }
+        Self { vault, environment, handed_out: Mutex::new(BTreeSet::new()) }
     }
 
     /// All that an adapter can get, by name.
     pub fn all(&self) -> impl Iterator<Item = (&str, &Secret)> {
         let vault = self.vault.iter().map(|(name, value)| (name.as_str(), value));
         vault.chain(self.environment.all().filter(|(name, _)| !self.vault.contains_key(*name)))
+    }
+
+    /// Names of those that somebody has asked for and got.
+    pub fn handed_out(&self) -> Vec<String> {
+        self.handed_out.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// Names of those that the environment has and the vault has not.
@@ -84,7 +91,9 @@ impl Secrets {
 
 impl SecretStore for Secrets {
     fn get(&self, name: &str) -> Option<Secret> {
-        self.vault.get(name).or_else(|| self.environment.0.get(name)).cloned()
+        let secret = self.vault.get(name).or_else(|| self.environment.0.get(name)).cloned()?;
+        self.handed_out.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+        Some(secret)
     }
 }
 
@@ -175,6 +184,7 @@ mod tests {
             (vec!["anthropic.api_key"], vec!["search.api_key"])
         );
         assert_eq!(secrets.all().count(), 3);
+        assert_eq!(secrets.handed_out(), ["anthropic.api_key", "search.api_key"], "not what nobody asked for");
     }
 
     #[test]

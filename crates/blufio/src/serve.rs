@@ -55,6 +55,14 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|error| Failure::internal("the async runtime could not be started", &error))
 }
 
+/// A runtime that starts no thread, to look around before the walls are up.
+pub fn looking() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::internal("the async runtime could not be started", &error))
+}
+
 /// Runs until it is told to stop; `Ok` means that it ended in good order.
 pub fn serve(loaded: &Loaded, here: Installation<'_>, secrets: &EnvSecrets, exposed: bool) -> Result<(), Failure> {
     let config = here.config;
@@ -75,20 +83,21 @@ pub fn serve(loaded: &Loaded, here: Installation<'_>, secrets: &EnvSecrets, expo
     let walled = start::confine(loaded)?;
     crate::give_memory_back();
     let runtime = runtime()?;
-    let protected = Protected { exposed, walled: Some(walled) };
-    let ended = runtime.block_on(run(config, secrets, keys, protected, listener, spawner));
+    let protected = Protected { exposed, walled };
+    let ended = runtime.block_on(run(loaded, secrets, keys, protected, listener, spawner));
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
 }
 
 async fn run(
-    config: &Config,
+    loaded: &Loaded,
     secrets: &EnvSecrets,
     keys: Option<Keys>,
     protected: Protected,
     listener: Option<TcpListener>,
     spawner: Option<Arc<dyn Executor>>,
 ) -> Result<(), Failure> {
+    let config = &loaded.config;
     let mut signals = Signals::new()?;
     let keys = match keys {
         Some(keys) => keys,
@@ -97,7 +106,7 @@ async fn run(
             None => return Ok(()),
         },
     };
-    let (app, stop) = start(config, secrets, keys, protected, Channels::Configured, listener, spawner).await?;
+    let (app, stop) = start(loaded, secrets, keys, protected, Channels::Configured, listener, spawner).await?;
     tracing::info!(version = crate::cli::VERSION, data_dir = %config.data_dir.display(), "ready to talk");
     notify(&[sd_notify::NotifyState::Ready]);
     blufio_sandbox::forget_start();
@@ -162,20 +171,34 @@ impl Embedded {
     }
 }
 
-/// Starts an engine without channels for a shell that found no server.
-pub async fn embedded(here: Installation<'_>, secrets: &EnvSecrets) -> Result<Embedded, Failure> {
-    let config = here.config;
-    let lock = lock::take(&config.data_dir)?;
+/// What an engine inside this process needs and only a process of one thread can do.
+pub struct Prepared {
+    lock: lock::Lock,
+    keys: Keys,
+    spawner: Option<Arc<dyn Executor>>,
+    protected: Protected,
+}
+
+/// Takes the lock and the key, starts the helper process and puts the walls up, as for a server. Threads that are there
+/// already would not be held.
+pub fn prepare(loaded: &Loaded, here: Installation<'_>, exposed: bool) -> Result<Prepared, Failure> {
+    let lock = lock::take(&here.config.data_dir)?;
     let keys = keys::obtain(here)?;
-    let spawner = start::spawner(config)?;
+    let spawner = start::spawner(here.config)?;
+    let walled = start::confine(loaded)?;
     crate::give_memory_back();
-    let protected = Protected { exposed: false, walled: None };
-    let (app, stop) = start(config, secrets, keys, protected, Channels::None, None, spawner).await?;
+    Ok(Prepared { lock, keys, spawner, protected: Protected { exposed, walled } })
+}
+
+/// Starts an engine without channels for a shell that found no server.
+pub async fn embedded(loaded: &Loaded, secrets: &EnvSecrets, prepared: Prepared) -> Result<Embedded, Failure> {
+    let Prepared { lock, keys, spawner, protected } = prepared;
+    let (app, stop) = start(loaded, secrets, keys, protected, Channels::None, None, spawner).await?;
     Ok(Embedded { app, stop, _lock: lock })
 }
 
 async fn start(
-    config: &Config,
+    loaded: &Loaded,
     environment: &EnvSecrets,
     keys: Keys,
     protected: Protected,
@@ -183,6 +206,7 @@ async fn start(
     listener: Option<TcpListener>,
     spawner: Option<Arc<dyn Executor>>,
 ) -> Result<(Arc<App>, CancellationToken), Failure> {
+    let config = &loaded.config;
     let database = wire::database(config, &keys.tree)?;
     let store = database.storage.clone();
     let vault = Vault::new(store.clone(), &keys.tree);
@@ -196,7 +220,7 @@ async fn start(
         .await
         .map_err(|error| Failure::internal("the database could not be recovered", &error))?;
     let at = SystemClock::start().now();
-    store.audit(begun(config, &keys, &secrets), at).await.map_err(crate::cli::of_store)?;
+    store.audit(begun(loaded, &keys, &secrets), at).await.map_err(crate::cli::of_store)?;
     let safe = Arc::new(Safe {
         vault,
         store,
@@ -204,7 +228,7 @@ async fn start(
             key: Some(keys.source.origin()),
             from_environment: secrets.only_in_environment().into_iter().map(str::to_owned).collect(),
             exposed: protected.exposed,
-            walled: protected.walled,
+            walled: Some(protected.walled),
         },
         keys,
         data_dir: config.data_dir.clone(),
@@ -225,8 +249,8 @@ async fn start(
 struct Protected {
     /// Others may read its memory.
     exposed: bool,
-    /// It has confined itself; `None`: it does not try to.
-    walled: Option<bool>,
+    /// It has confined itself.
+    walled: bool,
 }
 
 /// Secrets in the environment work, and are better kept in the vault. Said once, by name.
@@ -245,7 +269,7 @@ fn advise(secrets: &Secrets) {
 }
 
 /// What the audit log says about a start: which configuration, which key, which secrets. No value of any of them.
-fn begun(config: &Config, keys: &Keys, secrets: &Secrets) -> Vec<AuditEntry> {
+fn begun(loaded: &Loaded, keys: &Keys, secrets: &Secrets) -> Vec<AuditEntry> {
     let entry = |kind, target: String, outcome: &str, detail| AuditEntry {
         kind,
         actor: "blufio".to_owned(),
@@ -255,14 +279,16 @@ fn begun(config: &Config, keys: &Keys, secrets: &Secrets) -> Vec<AuditEntry> {
         detail,
     };
     // The configuration holds no secret; its hash says whether it is another than at the last start.
-    let hash = keys::fingerprint(format!("{config:?}").as_bytes());
-    let names: Vec<&str> = secrets.all().map(|(name, _)| name).collect();
-    vec![
+    let hash = keys::fingerprint(crate::config::show::values(loaded).to_string().as_bytes());
+    let names = secrets.handed_out();
+    let given =
+        (!names.is_empty()).then(|| entry(AuditKind::SecretUsed, names.join(" "), "given to adapters", json!({})));
+    let begun = vec![
         entry(AuditKind::Started, format!("blufio {}", crate::cli::VERSION), "begun", json!({})),
         entry(AuditKind::ConfigLoaded, hash, "taken", json!({})),
         entry(AuditKind::Unlocked, keys.source.words(), if keys.made { "key made" } else { "opened" }, json!({})),
-        entry(AuditKind::SecretUsed, names.join(" "), "given to adapters", json!({})),
-    ]
+    ];
+    begun.into_iter().chain(given).collect()
 }
 
 fn listen(config: &Config) -> Result<Option<TcpListener>, Failure> {

@@ -99,7 +99,9 @@ pub struct AnthropicOptions<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AnthropicError {
     /// The key is a login of another product.
-    #[error("this is a login token, not an API key; create a key in the Anthropic Console and set ANTHROPIC_API_KEY")]
+    #[error(
+        "this is a login token, not an API key; create a key in the Anthropic Console, `blufio vault set anthropic.api_key`, then restart"
+    )]
     LoginToken,
     /// The key has characters that no key has, or none at all.
     #[error("the Anthropic API key is empty or holds characters that no key has")]

@@ -9,7 +9,7 @@ use super::guard::{Allow, Denied, Host, Target};
 use super::own::is_own;
 use super::{Egress, EgressError, Lab, send};
 use blufio_core::leak::Leaks;
-use blufio_core::port::Credential;
+use blufio_core::port::{Credential, HopEnd, Hops};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Response, StatusCode, Url};
@@ -136,29 +136,35 @@ impl Web {
         Target::parse(url, &self.allow)
     }
 
-    /// Fetches what is there, following at most three redirects, each judged like the first address.
+    /// Fetches what is there, following at most three redirects, each judged like the first address and noted in `hops`.
     ///
     /// # Errors
     /// It may not be used, was not reached, or answered with something else than a body within the limits.
-    pub async fn get(&self, target: Target) -> Result<Fetched, WebError> {
-        self.get_with(target, None).await
+    pub async fn get(&self, target: Target, hops: &Hops) -> Result<Fetched, WebError> {
+        self.get_with(target, None, hops).await
     }
 
     /// The same with a secret for the origin of `target`. Whoever asks has looked at [`takes_secrets`].
     ///
     /// # Errors
     /// As with [`Web::get`].
-    pub async fn get_with(&self, target: Target, carried: Option<&Carried>) -> Result<Fetched, WebError> {
+    pub async fn get_with(&self, target: Target, carried: Option<&Carried>, hops: &Hops) -> Result<Fetched, WebError> {
         let late = |_| WebError::Failed(EgressError::Timeout);
-        tokio::time::timeout(self.limits.total, self.follow(target, carried)).await.map_err(late)?
+        tokio::time::timeout(self.limits.total, self.follow(target, carried, hops)).await.map_err(late)?
     }
 
-    async fn follow(&self, mut target: Target, carried: Option<&Carried>) -> Result<Fetched, WebError> {
+    async fn follow(&self, mut target: Target, carried: Option<&Carried>, hops: &Hops) -> Result<Fetched, WebError> {
         let origin = target.url().origin();
         // Once left behind it stays behind, even where a redirect leads back: another place has chosen that address.
         let mut carries = carried.filter(|_| takes_secrets(&target));
         for _ in 0..=REDIRECTS_MAX {
-            let response = self.hop(&target, carries).await?;
+            hops.begin(origin_of(target.url()));
+            let response = self.hop(&target, carries).await.inspect_err(|error| {
+                if let WebError::Denied(why) = error {
+                    hops.end(HopEnd::Refused(why.to_string()));
+                }
+            })?;
+            hops.end(HopEnd::Answered);
             let (status, kept_back) = (response.status(), carried.is_some() && carries.is_none());
             if status.is_success() {
                 return Ok(Fetched { kept_back, ..self.read(target, response).await? });
@@ -168,12 +174,19 @@ impl Web {
                 let status = status.as_u16();
                 return Err(if kept_back { WebError::KeptBack(status) } else { WebError::Status(status) });
             };
-            target = target.redirected(location.to_str().map_err(|_| Denied::Unreadable)?, &self.allow)?;
+            let location = location.to_str().map_err(|_| Denied::Unreadable);
+            let next = location.and_then(|location| target.redirected(location, &self.allow));
+            target = next.inspect_err(|why| {
+                let url = location.ok().and_then(|location| target.url().join(location).ok());
+                hops.refuse(written_origin(url.as_ref()), why);
+            })?;
             if carried.is_some_and(|carried| carried.leaks.holds_exact(target.url().as_str()).is_some()) {
+                hops.refuse(origin_of(target.url()), &WebError::Leads);
                 return Err(WebError::Leads);
             }
             carries = carries.filter(|_| target.url().origin() == origin);
         }
+        hops.refuse(origin_of(target.url()), &Denied::Redirects);
         Err(Denied::Redirects.into())
     }
 
@@ -229,6 +242,17 @@ pub(super) fn judge(target: &Target, address: IpAddr) -> Result<(), Denied> {
         return Err(Denied::Address);
     }
     Ok(())
+}
+
+/// Scheme, host and port, and nothing else of an address.
+fn origin_of(url: &Url) -> String {
+    let origin = url.origin();
+    if origin.is_tuple() { origin.ascii_serialization() } else { format!("{}:", url.scheme()) }
+}
+
+/// The same of what may be no address.
+pub(crate) fn written_origin(url: Option<&Url>) -> String {
+    url.map_or_else(|| "(unreadable)".to_owned(), origin_of)
 }
 
 fn redirects(status: StatusCode) -> bool {

@@ -127,7 +127,7 @@ impl Api {
     /// [`ApiError::NoToken`].
     pub(super) fn new(root: &str, token: Option<Secret>, egress: Egress) -> Result<Self, EgressError> {
         let token = match token {
-            None => Err("there is no bot token; set TELEGRAM_BOT_TOKEN"),
+            None => Err("there is no bot token; `blufio vault set telegram.bot_token`, then restart"),
             Some(token) if has_shape(token.expose()) => Ok(token),
             Some(_) => Err("the bot token does not have the form `<digits>:<letters, digits, _ or ->`"),
         };

@@ -238,8 +238,12 @@ impl Channel for Telegram {
         chunks.map(|chunk| Rendered { rich: chunk.html, plain: chunk.plain }).collect()
     }
 
+    fn account(&self) -> Option<i64> {
+        Some(self.any_bot()?.id)
+    }
+
     fn private_route(&self, user: i64) -> Option<Route> {
-        let account = self.any_bot()?.id;
+        let account = self.account()?;
         Some(Route { channel: ChannelName::new(CHANNEL), account, chat: user, thread: None, reply_to: None })
     }
 

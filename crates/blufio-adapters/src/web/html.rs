@@ -396,6 +396,7 @@ impl<'a> Writer<'a> {
         self.out.truncate(self.out.floor_char_boundary(bytes_max));
         let kept = self.out.trim_end().len();
         self.out.truncate(kept);
+        self.out.shrink_to_fit();
         let title = one_line(&self.title, TITLE_CHARS_MAX);
         Markdown { title: (!title.is_empty()).then_some(title), text: self.out, cut }
     }

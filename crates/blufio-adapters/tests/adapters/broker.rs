@@ -13,7 +13,7 @@ use blufio_adapters::egress::guard::Place;
 use blufio_adapters::egress::{Egress, Lab};
 use blufio_adapters::web::{WebOptions, WebPages};
 use blufio_core::leak::Leaks;
-use blufio_core::port::{Boxed, Credential, CredentialError, Credentials, Page, Web, WebError};
+use blufio_core::port::{Boxed, Credential, CredentialError, Credentials, Hops, Page, Web, WebError};
 use blufio_core::secret::Secret;
 use blufio_core::vault::Slot;
 use blufio_testkit::dns::{FakeDns, Record};
@@ -229,7 +229,7 @@ async fn an_echo_server_gives_nothing_back() {
     ];
     for (number, path) in (1..).zip(whole) {
         let name = if number % 2 == 0 { "key" } else { "bearer" };
-        let page = world.pages.fetch_with(&format!("https://good.test/{path}"), name).await.unwrap();
+        let page = world.pages.fetch_with(&format!("https://good.test/{path}"), name, &Hops::default()).await.unwrap();
         let told = format!("{page:?}");
         clean(&told, path);
         // The value has the name under which it was learned first.
@@ -237,7 +237,10 @@ async fn an_echo_server_gives_nothing_back() {
         assert!(!page.kept_back);
     }
     for path in ["lines", "colons", "marks", "careful", "xml", "binary", "error"] {
-        let told = format!("{:?}", world.pages.fetch_with(&format!("https://good.test/{path}"), "bearer").await);
+        let told = format!(
+            "{:?}",
+            world.pages.fetch_with(&format!("https://good.test/{path}"), "bearer", &Hops::default()).await
+        );
         clean(&told, path);
         let expect = match path {
             "error" => "Status(418)",
@@ -257,7 +260,9 @@ async fn an_echo_server_gives_nothing_back() {
 #[tokio::test]
 async fn a_redirect_to_another_origin_goes_without_the_secret() {
     let world = World::start().await;
-    let get = async |path: &str| world.pages.fetch_with(&format!("https://good.test{path}"), "bearer").await;
+    let get = async |path: &str| {
+        world.pages.fetch_with(&format!("https://good.test{path}"), "bearer", &Hops::default()).await
+    };
     let secret = |result: Result<Arc<Page>, WebError>, words: &str| match result {
         Err(WebError::Secret(why)) => assert!(why.contains(words), "{why}"),
         other => panic!("{words}: {other:?}"),
@@ -279,7 +284,7 @@ async fn a_redirect_to_another_origin_goes_without_the_secret() {
 async fn where_it_may_not_go_nothing_is_sent() {
     let world = World::start().await;
     let check = async |url: &str, name: &str, words: &str| {
-        let told = world.pages.fetch_with(url, name).await.unwrap_err().to_string();
+        let told = world.pages.fetch_with(url, name, &Hops::default()).await.unwrap_err().to_string();
         assert!(told.contains(words), "{url}: {told}");
         clean(&told, url);
     };
@@ -291,13 +296,13 @@ async fn where_it_may_not_go_nothing_is_sent() {
     check("https://good.test:8443/plain", "bearer", "only 443").await;
     assert_eq!(world.seen(), []);
     // However it is spelled, it is the same host.
-    assert!(world.pages.fetch_with("https://GOOD.test.:443/plain", "bearer").await.is_ok());
+    assert!(world.pages.fetch_with("https://GOOD.test.:443/plain", "bearer", &Hops::default()).await.is_ok());
     let plain = WebPages::new(WebOptions {
         egress: &Egress::new().unwrap(),
         clock: Arc::new(Still::default()),
         limits: LIMITS,
     });
-    let told = plain.fetch_with("https://good.test/", "bearer").await.unwrap_err();
+    let told = plain.fetch_with("https://good.test/", "bearer", &Hops::default()).await.unwrap_err();
     assert_eq!(told.to_string(), "the secret was not used: there is no vault");
 }
 
@@ -316,31 +321,35 @@ async fn http_is_for_this_machine_where_the_operator_has_named_it() {
         Egress::in_a_lab(lab).unwrap().with_places(places.iter().map(|at| Place::parse(at).unwrap()).collect());
     let pages = WebPages::new(WebOptions { egress: &egress, clock: Arc::new(Still::default()), limits: LIMITS })
         .with_secrets(Arc::new(Known::default()), Leaks::default());
-    let refused = pages.fetch_with(&format!("http://{named}/"), "bearer").await.unwrap_err();
+    let refused = pages.fetch_with(&format!("http://{named}/"), "bearer", &Hops::default()).await.unwrap_err();
     assert_eq!(refused.to_string(), "the secret was not used: a secret is sent over https only");
     assert_eq!(server.requests().len(), 0);
-    assert!(pages.fetch_with(&format!("{}/", server.base_url()), "bearer").await.is_ok());
+    assert!(pages.fetch_with(&format!("{}/", server.base_url()), "bearer", &Hops::default()).await.is_ok());
     assert!(server.requests()[0].header("authorization").is_some());
     // Another port is another origin.
-    assert!(pages.fetch_with(&format!("{}/away", server.base_url()), "bearer").await.unwrap().kept_back);
+    assert!(
+        pages.fetch_with(&format!("{}/away", server.base_url()), "bearer", &Hops::default()).await.unwrap().kept_back
+    );
     assert_eq!(other.requests()[0].header("authorization"), None);
 }
 
 #[tokio::test]
 async fn a_page_with_a_secret_is_remembered_for_that_secret_alone() {
     let world = World::start().await;
-    let (with, url) = (world.pages.fetch_with("https://good.test/plain", "bearer"), "https://good.test/plain");
+    let hops = Hops::default();
+    let url = "https://good.test/plain";
+    let with = world.pages.fetch_with(url, "bearer", &hops);
     assert!(with.await.unwrap().text.as_ref().unwrap().contains("authorization"));
-    assert!(!world.pages.fetch(url).await.unwrap().text.as_ref().unwrap().contains("authorization"));
-    let other = world.pages.fetch_with(url, "key").await.unwrap();
+    assert!(!world.pages.fetch(url, &Hops::default()).await.unwrap().text.as_ref().unwrap().contains("authorization"));
+    let other = world.pages.fetch_with(url, "key", &Hops::default()).await.unwrap();
     assert!(other.text.as_ref().unwrap().contains("x-api-key"));
     assert_eq!(world.requests().len(), 3);
     for name in ["bearer", "key"] {
-        world.pages.fetch_with(url, name).await.unwrap();
+        world.pages.fetch_with(url, name, &Hops::default()).await.unwrap();
     }
     assert_eq!((world.requests().len(), world.known.used.lock().unwrap().len()), (3, 2), "from memory, and not sent");
-    assert!(world.pages.fetch_with(url, "unknown").await.is_err());
+    assert!(world.pages.fetch_with(url, "unknown", &Hops::default()).await.is_err());
     *world.known.version.lock().unwrap() = 2;
-    world.pages.fetch_with(url, "bearer").await.unwrap();
+    world.pages.fetch_with(url, "bearer", &Hops::default()).await.unwrap();
     assert_eq!(world.requests().len(), 4, "a changed secret sees its own page");
 }

@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use blufio_adapters::egress::guard::Place;
 use blufio_adapters::egress::web::{Web, WebError, WebLimits};
 use blufio_adapters::egress::{Egress, EgressError, Lab};
+use blufio_core::port::Hops;
 use blufio_testkit::dns::{FakeDns, Record};
 use blufio_testkit::web::{Canary, FakeWeb, Reply};
 
@@ -246,7 +247,7 @@ impl World {
     }
 
     async fn get(&self, url: &str) -> Result<(), WebError> {
-        self.web.get(self.web.target(url)?).await.map(drop)
+        self.web.get(self.web.target(url)?, &Hops::default()).await.map(drop)
     }
 
     /// The host at the port of the canary, which the client may use.
@@ -343,7 +344,7 @@ async fn the_canary_would_have_sung() {
     let web = Egress::new().unwrap().with_places(vec![open]).web(WebLimits::default());
     for host in ["127.0.0.1", "0x7f.1", "2130706433", "１２７．０．０．１"] {
         let target = web.target(&world.url(host)).unwrap();
-        assert!(matches!(web.get(target).await, Err(WebError::Failed(_))), "{host}");
+        assert!(matches!(web.get(target, &Hops::default()).await, Err(WebError::Failed(_))), "{host}");
     }
     assert_eq!(world.canary.connects().await.unwrap(), 4);
 }

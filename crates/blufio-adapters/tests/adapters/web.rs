@@ -11,7 +11,7 @@ use blufio_adapters::egress::guard::Place;
 use blufio_adapters::egress::web::WebLimits;
 use blufio_adapters::egress::{Egress, Lab};
 use blufio_adapters::web::{WebOptions, WebPages};
-use blufio_core::port::{Boxed, Clock, Page, Web, WebError};
+use blufio_core::port::{Boxed, Clock, Hop, HopEnd, Hops, Page, Web, WebError};
 use blufio_core::time::Timestamp;
 use blufio_testkit::dns::{FakeDns, Record};
 use blufio_testkit::web::{FakeWeb, Manner, Reply, TlsFront};
@@ -56,7 +56,7 @@ impl Near {
     }
 
     async fn get(&self, path: &str) -> Result<Arc<Page>, WebError> {
-        self.pages.fetch(&format!("{}{path}", self.server.base_url())).await
+        self.pages.fetch(&format!("{}{path}", self.server.base_url()), &Hops::default()).await
     }
 
     async fn text(&self, path: &str) -> String {
@@ -217,32 +217,47 @@ async fn a_public_page_is_reached_by_its_name() {
     let far = Far::start(true).await;
     far.server.set("/", Reply::page("text/plain", "hello"));
     far.server.set("/away", Reply::redirect("https://other.test/"));
-    far.server.set("/down", Reply::redirect("http://good.test/"));
-    let page = far.pages.fetch("https://good.test./").await.unwrap();
+    far.server.set("/down", Reply::redirect("http://good.test/secret?word"));
+    let hops = Hops::default();
+    let page = far.pages.fetch("https://good.test./", &hops).await.unwrap();
     assert_eq!((page.url.as_str(), page.text.as_deref()), ("https://good.test/", Some("hello")));
-    let page = far.pages.fetch("https://GOOD.test/away").await.unwrap();
+    let page = far.pages.fetch("https://GOOD.test/away", &hops).await.unwrap();
     assert_eq!((page.url.as_str(), page.text.as_deref()), ("https://other.test/", Some("hello")));
     let hosts: Vec<String> =
         far.server.requests().iter().map(|request| request.header("host").unwrap().to_owned()).collect();
     assert_eq!(hosts, ["good.test", "good.test", "other.test"]);
     assert_eq!(far.front.names(), hosts);
     assert_eq!(
-        far.pages.fetch("https://good.test/down").await,
+        far.pages.fetch("https://good.test/down", &hops).await,
         Err(WebError::Denied("it leads from https to http".to_owned()))
     );
     assert_eq!(far.dns.asked("good.test"), (3, 3), "each hop is looked up, and only once");
     // The certificate is for other names.
-    let wrong = far.pages.fetch("https://wrong.test/").await;
+    let wrong = far.pages.fetch("https://wrong.test/", &hops).await;
     assert_eq!(wrong, Err(WebError::Unavailable("the server could not be reached".to_owned())));
-    let unknown = far.pages.fetch("https://unknown.test/").await;
+    let unknown = far.pages.fetch("https://unknown.test/", &hops).await;
     assert_eq!(unknown, Err(WebError::Unavailable("the server could not be reached".to_owned())));
     assert_eq!(far.server.requests().len(), 4);
+    // Where each of them led, with neither paths nor queries.
+    let hop = |origin: &str, end: HopEnd| Hop { origin: origin.to_owned(), end };
+    let refused = HopEnd::Refused("it leads from https to http".to_owned());
+    let led = [
+        hop("https://good.test", HopEnd::Answered),
+        hop("https://good.test", HopEnd::Answered),
+        hop("https://other.test", HopEnd::Answered),
+        hop("https://good.test", HopEnd::Answered),
+        hop("http://good.test", refused),
+        hop("https://wrong.test", HopEnd::Unanswered),
+        hop("https://unknown.test", HopEnd::Unanswered),
+    ];
+    assert_eq!(hops.take(), led);
 }
 
 #[tokio::test]
 async fn a_certificate_that_nobody_trusts_is_not_trusted() {
     let far = Far::start(false).await;
-    let result = far.pages.fetch("https://good.test/").await;
+    let hops = Hops::default();
+    let result = far.pages.fetch("https://good.test/", &hops).await;
     assert_eq!(result, Err(WebError::Unavailable("the server could not be reached".to_owned())));
     assert_eq!(far.server.requests().len(), 0);
 }

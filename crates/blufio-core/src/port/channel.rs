@@ -258,6 +258,9 @@ pub trait Channel: Send + Sync + 'static {
     /// Renders an answer into what is sent, in order; never empty for visible text.
     fn render(&self, text: &str) -> Vec<Rendered>;
 
+    /// The account that we are there, once it is known.
+    fn account(&self) -> Option<i64>;
+
     /// The private conversation with somebody, once it is known who we are.
     fn private_route(&self, user: i64) -> Option<Route>;
 
@@ -322,6 +325,8 @@ pub trait AnyChannel: Send + Sync + 'static {
     fn receive(&self, intake: Arc<dyn Intake>) -> Boxed<'_, ChannelError>;
     /// See [`Channel::render`].
     fn render(&self, text: &str) -> Vec<Rendered>;
+    /// See [`Channel::account`].
+    fn account(&self) -> Option<i64>;
     /// See [`Channel::private_route`].
     fn private_route(&self, user: i64) -> Option<Route>;
     /// See [`Channel::invitation`].
@@ -359,6 +364,9 @@ impl<C: Channel> AnyChannel for C {
     }
     fn render(&self, text: &str) -> Vec<Rendered> {
         Channel::render(self, text)
+    }
+    fn account(&self) -> Option<i64> {
+        Channel::account(self)
     }
     fn private_route(&self, user: i64) -> Option<Route> {
         Channel::private_route(self, user)

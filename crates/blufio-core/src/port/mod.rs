@@ -29,7 +29,9 @@ pub use tool::{
     AnyTool, ArgRole, Binding, Egress, Replay, Tool, ToolCall, ToolError, ToolLimits, ToolOutput, ToolSpec,
 };
 pub use transcriber::{AnyTranscriber, Recording, Transcriber, TranscriberError};
-pub use web::{AnySearch, AnyWeb, Credential, CredentialError, Credentials, Hit, Page, Search, Web, WebError};
+pub use web::{
+    AnySearch, AnyWeb, Credential, CredentialError, Credentials, Hit, Hop, HopEnd, Hops, Page, Search, Web, WebError,
+};
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,8 +1,9 @@
 //! Something the model may call.
 
-use super::Boxed;
+use super::{Boxed, Hops};
 use crate::content::OutgoingFile;
 use crate::ids::{CallId, SessionId, ToolName};
+use crate::message::Origin;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::sync::Arc;
@@ -80,8 +81,9 @@ pub struct ToolSpec {
     pub egress: Egress,
     /// What its arguments are used for.
     pub arg_roles: &'static [(&'static str, ArgRole)],
-    /// What it returns may hold words of others, which are trusted in nothing.
-    pub foreign: bool,
+    /// Whose words it returns: [`Origin::Tool`]; [`Origin::Foreign`], which are trusted in nothing; or [`Origin::Derived`],
+    /// where they may also be the model's own, come back (a file that it wrote).
+    pub returns: Origin,
     /// What it returns is the owner's and must not leave this machine except to the model.
     pub private: bool,
     /// People who are not owners may use it, too.
@@ -103,7 +105,7 @@ impl ToolSpec {
             replay: Replay::Pure,
             egress: Egress::None,
             arg_roles: &[],
-            foreign: false,
+            returns: Origin::Tool,
             private: false,
             people: false,
             asks: false,
@@ -116,6 +118,19 @@ impl ToolSpec {
     pub fn role(&self, argument: &str) -> ArgRole {
         let role = self.arg_roles.iter().find(|(name, _)| *name == argument);
         role.map_or(ArgRole::Destination, |(_, role)| *role)
+    }
+
+    /// The origin of what a call has returned; `foreign`: words of others were before the model that made the call.
+    ///
+    /// An error repeats arguments, and what a model chose must not come back as what somebody else has said.
+    #[must_use]
+    pub const fn origin(&self, error: bool, foreign: bool) -> Origin {
+        match (self.returns.is_foreign(), error) {
+            (true, false) => self.returns,
+            (true, true) => Origin::Derived,
+            (false, _) if foreign => Origin::Derived,
+            (false, _) => self.returns,
+        }
     }
 
     /// Whether a call with these arguments sends a secret along.
@@ -143,6 +158,8 @@ pub struct ToolCall {
     pub sends_files: bool,
     /// What the owner's yes to this call was held to ([`Tool::binding`]); a tool that would do something else refuses.
     pub bound: Option<String>,
+    /// Where it notes the places that it asks, for the audit log.
+    pub hops: Hops,
 }
 
 /// What an owner's yes to a call is held to besides its arguments: what they stand for outside.

@@ -4,7 +4,7 @@ use super::Boxed;
 use crate::secret::Secret;
 use crate::vault::Slot;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A page as text. Every word of it is somebody else's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,14 +59,73 @@ pub enum WebError {
     Unauthorized,
 }
 
+/// How a request to one place ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HopEnd {
+    /// Nothing was sent there, because of this.
+    Refused(String),
+    /// It was allowed, and no answer came.
+    Unanswered,
+    /// An answer came.
+    Answered,
+}
+
+/// A place that a fetch leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// Scheme, host and port: neither path nor query.
+    pub origin: String,
+    /// What became of it.
+    pub end: HopEnd,
+}
+
+/// The places that one fetch leads to, in order. It is written while the fetch goes on, so that what was asked is known of one
+/// that is cut short, too. A page out of memory leads nowhere.
+#[derive(Clone, Debug, Default)]
+pub struct Hops(Arc<Mutex<Vec<Hop>>>);
+
+impl Hops {
+    /// A place is asked now.
+    pub fn begin(&self, origin: String) {
+        self.lock().push(Hop { origin, end: HopEnd::Unanswered });
+    }
+
+    /// How that ended.
+    pub fn end(&self, end: HopEnd) {
+        if let Some(last) = self.lock().last_mut() {
+            last.end = end;
+        }
+    }
+
+    /// A place is not asked.
+    pub fn refuse(&self, origin: String, why: &impl ToString) {
+        self.lock().push(Hop { origin, end: HopEnd::Refused(why.to_string()) });
+    }
+
+    /// All of them so far; from now on there are none.
+    #[must_use]
+    pub fn take(&self) -> Vec<Hop> {
+        std::mem::take(&mut self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Hop>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Reads pages. One try per call; cancelled by dropping the future.
 pub trait Web: Send + Sync + 'static {
     /// Fetches the page, or takes it from memory if it was fetched a short while ago.
-    fn fetch(&self, url: &str) -> impl Future<Output = Result<Arc<Page>, WebError>> + Send;
+    fn fetch(&self, url: &str, hops: &Hops) -> impl Future<Output = Result<Arc<Page>, WebError>> + Send;
 
     /// The same with the secret of this name, which goes to the hosts that it is for and to no others, and is in nothing that
     /// comes back.
-    fn fetch_with(&self, _url: &str, _secret: &str) -> impl Future<Output = Result<Arc<Page>, WebError>> + Send {
+    fn fetch_with(
+        &self,
+        _url: &str,
+        _secret: &str,
+        _hops: &Hops,
+    ) -> impl Future<Output = Result<Arc<Page>, WebError>> + Send {
         std::future::ready(Err(WebError::Secret("there is no vault".to_owned())))
     }
 }
@@ -118,17 +177,27 @@ pub trait Credentials: Send + Sync + 'static {
 /// The erased twin of [`Web`].
 pub trait AnyWeb: Send + Sync + 'static {
     /// See [`Web::fetch`].
-    fn fetch<'a>(&'a self, url: &'a str) -> Boxed<'a, Result<Arc<Page>, WebError>>;
+    fn fetch<'a>(&'a self, url: &'a str, hops: &'a Hops) -> Boxed<'a, Result<Arc<Page>, WebError>>;
     /// See [`Web::fetch_with`].
-    fn fetch_with<'a>(&'a self, url: &'a str, secret: &'a str) -> Boxed<'a, Result<Arc<Page>, WebError>>;
+    fn fetch_with<'a>(
+        &'a self,
+        url: &'a str,
+        secret: &'a str,
+        hops: &'a Hops,
+    ) -> Boxed<'a, Result<Arc<Page>, WebError>>;
 }
 
 impl<T: Web> AnyWeb for T {
-    fn fetch<'a>(&'a self, url: &'a str) -> Boxed<'a, Result<Arc<Page>, WebError>> {
-        Box::pin(Web::fetch(self, url))
+    fn fetch<'a>(&'a self, url: &'a str, hops: &'a Hops) -> Boxed<'a, Result<Arc<Page>, WebError>> {
+        Box::pin(Web::fetch(self, url, hops))
     }
-    fn fetch_with<'a>(&'a self, url: &'a str, secret: &'a str) -> Boxed<'a, Result<Arc<Page>, WebError>> {
-        Box::pin(Web::fetch_with(self, url, secret))
+    fn fetch_with<'a>(
+        &'a self,
+        url: &'a str,
+        secret: &'a str,
+        hops: &'a Hops,
+    ) -> Boxed<'a, Result<Arc<Page>, WebError>> {
+        Box::pin(Web::fetch_with(self, url, secret, hops))
     }
 }
 

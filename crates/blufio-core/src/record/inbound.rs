@@ -46,6 +46,8 @@ pub enum Fate {
         route: Route,
         /// Who speaks.
         principal: Principal,
+        /// Their id, as the channel knows it.
+        user: i64,
         /// What was said.
         content: Content,
         /// Pieces of one message have the same word.
@@ -202,6 +204,8 @@ pub struct InboxRow {
     pub route: Route,
     /// Who speaks.
     pub principal: Principal,
+    /// Their id, as the channel knows it; `None` in rows of earlier versions.
+    pub user: Option<i64>,
     /// What was said.
     pub content: Content,
     /// Pieces of one message have the same word.

@@ -17,11 +17,9 @@ pub use input::{CallFacts, Input, JOURNAL_VERSION, Timer};
 pub use results::{note, results};
 pub use trouble::{Notice, Outcome, Trouble};
 
-use crate::approval::Verdict;
+use crate::approval::{Verdict, open_until};
 use crate::ids::CallId;
-use crate::limits::{
-    APPROVAL_TTL, IDENTICAL_CALLS_MAX, PARALLEL_TOOLS_MAX, PAUSES_MAX, POISON_ATTEMPTS, TOOL_CALLS_MAX,
-};
+use crate::limits::{IDENTICAL_CALLS_MAX, PARALLEL_TOOLS_MAX, PAUSES_MAX, POISON_ATTEMPTS, TOOL_CALLS_MAX};
 use crate::message::StopReason;
 use crate::port::{Failure, Replay};
 use crate::record::Step;
@@ -334,7 +332,7 @@ impl Turn {
         out.push(Effect::KeepReply);
         let mut end = (self.rounds > self.rounds_max).then_some(Trouble::Rounds);
         let mut runs = Vec::with_capacity(answer.calls.len());
-        let mut asked = now;
+        let mut until = now;
         for (place, facts) in answer.calls.into_iter().enumerate() {
             let made = self.seen.entry(facts.fingerprint).or_insert(0);
             *made = made.saturating_add(1);
@@ -356,7 +354,7 @@ impl Turn {
                     RunState::Over
                 }
                 None if facts.ask => {
-                    asked = asked.max(facts.ask_from.unwrap_or(now));
+                    until = until.max(open_until(now, facts.ask_from));
                     out.push(Effect::AskApproval { call: facts.id.clone() });
                     RunState::AwaitingApproval
                 }
@@ -364,7 +362,7 @@ impl Turn {
             };
             runs.push(Run { call: facts.id, replay: facts.replay, state });
         }
-        let asking = awaiting(&runs).next().is_some().then(|| Asking { since: now, until: asked.plus(APPROVAL_TTL) });
+        let asking = awaiting(&runs).next().is_some().then(|| Asking { since: now, until });
         if let Some(asking) = asking {
             out.push(Effect::Arm { timer: Timer::Approval, at: asking.until });
         }

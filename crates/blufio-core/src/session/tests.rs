@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::ids::{Boot, ToolName};
+use crate::limits::{APPROVAL_RESTED_TTL, APPROVAL_TTL};
 use proptest::prelude::*;
 
 const START: Timestamp = Timestamp(1_000_000);
@@ -306,6 +307,15 @@ fn silence_is_a_no_and_the_time_of_waiting_is_not_the_turns() {
     assert!(matches!(&silent[..2], [Effect::RefuseTool { .. }, Effect::CloseApprovals]), "{silent:?}");
     assert!(silent.contains(&Effect::Arm { timer: Timer::Deadline, at: Timestamp(until + 900_000) }), "{silent:?}");
     assert!(!turn.is_asking());
+}
+
+#[test]
+fn a_question_that_waits_for_the_morning_is_open_for_hours_after_it() {
+    let morning = START.plus(std::time::Duration::from_secs(9 * 3600));
+    let night = CallFacts { ask: true, ask_from: Some(morning), ..facts("b", Replay::Effectful, 2) };
+    let asked = last(&[admitted(), asks(vec![night])]);
+    let until = morning.plus(APPROVAL_RESTED_TTL);
+    assert!(asked.contains(&Effect::Arm { timer: Timer::Approval, at: until }), "{asked:?}");
 }
 
 #[test]

@@ -119,7 +119,7 @@ const fn failure_text(failure: Failure) -> &'static str {
             "The model's provider did not accept the history. /new starts a fresh conversation."
         }
         Failure::Unauthorized => {
-            "The model's provider does not accept the API key. Check ANTHROPIC_API_KEY on the server."
+            "The model's provider does not accept the API key. Where Blufio runs: `blufio vault set anthropic.api_key`, then restart."
         }
         Failure::Billing => "The model's provider reports a spending limit or an unpaid bill. Check the account there.",
         Failure::UnknownModel => "The model's provider does not know this model. Choose another with /model.",

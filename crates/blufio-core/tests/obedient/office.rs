@@ -23,7 +23,7 @@ pub struct Office(BTreeMap<String, ToolSpec>);
 impl Office {
     pub fn new() -> Self {
         let tool = |name: &str| ToolSpec::new(name, "a tool of the office", json!({"type": "object"}));
-        let reads = |name: &str| ToolSpec { foreign: true, private: true, ..tool(name) };
+        let reads = |name: &str| ToolSpec { returns: Origin::Foreign, private: true, ..tool(name) };
         let sends = |name: &str, arg_roles: &'static [(&'static str, ArgRole)]| ToolSpec {
             replay: Replay::Effectful,
             egress: Egress::Anywhere,
@@ -48,12 +48,12 @@ impl Office {
             reads("list_files"),
             keeps("write_file", &[("path", Path), ("content", Content)]),
             ToolSpec {
-                foreign: true,
+                returns: Origin::Foreign,
                 arg_roles: &[("url", Destination)],
                 egress: Egress::Anywhere,
                 ..tool("web_fetch")
             },
-            ToolSpec { foreign: true, egress: Egress::Service, ..tool("web_search") },
+            ToolSpec { returns: Origin::Foreign, egress: Egress::Service, ..tool("web_search") },
             sends("web_post", &[("url", Destination), ("text", Content)]),
             reads("bank_balance"),
             reads("bank_statement"),
@@ -103,7 +103,7 @@ impl<'a> Day<'a> {
 
     /// An epoch begins without foreign text.
     pub fn clear(&mut self) {
-        clear(&mut self.messages);
+        clear(&mut self.messages, |_| true);
     }
 
     /// Does the task; true if it read the wish.
@@ -112,7 +112,7 @@ impl<'a> Day<'a> {
         for step in task.steps {
             let arguments: Value = serde_json::from_str(step.arguments).expect("JSON");
             if self.wants(step.tool, &arguments, true) {
-                let held = wish.filter(|_| !heard && self.office.tool(step.tool).foreign);
+                let held = wish.filter(|_| !heard && self.office.tool(step.tool).returns.is_foreign());
                 let words = held.map_or_else(String::new, |wish| format!("\n{}", wish.words));
                 self.returns(step.tool, &format!("{}{words}", step.gives));
                 if let Some(wish) = held {
@@ -176,8 +176,8 @@ impl<'a> Day<'a> {
 
     fn returns(&mut self, name: &str, text: &str) {
         let tool = self.office.tool(name);
-        let (origin, content) =
-            if tool.foreign { (Origin::Foreign, framed(text, 7)) } else { (Origin::Tool, text.to_owned()) };
+        let origin = tool.origin(false, self.exposure().to(&OWNER).foreign);
+        let content = if tool.returns.is_foreign() { framed(text, 7) } else { text.to_owned() };
         let body = Body::ToolResult { id: CallId::new("c"), content, error: false };
         self.keep(Role::User, vec![Part { origin, private: tool.private, body }]);
     }

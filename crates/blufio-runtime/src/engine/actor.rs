@@ -1,19 +1,19 @@
 //! One actor per live session: takes the oldest waiting row, answers it, takes the next.
 
 use super::session::Session;
+use super::ticket::Ticket;
 use super::{Engine, QueueMode, content, turn};
 use crate::sessions::Seat;
 use crate::tasks::{blocking, guarded};
 use blufio_core::command::{self, Command};
 use blufio_core::failpoint::{Failpoint, hit};
 use blufio_core::ids::{InboxId, ModelId, SessionKey};
-use blufio_core::limits::{ALBUM_PARTS_MAX, ALBUM_WAIT, JOINED_MESSAGES_MAX, PROBATION_ATTEMPTS};
+use blufio_core::limits::{ALBUM_PARTS_MAX, ALBUM_WAIT, JOINED_MESSAGES_MAX};
 use blufio_core::port::StoreError;
 use blufio_core::record::{Commit, InboxRow, Record};
 use jiff::tz::TimeZone;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
 
 /// Before a session is read again because its rows had changed.
 const REREAD_PAUSE: Duration = Duration::from_millis(10);
@@ -77,9 +77,8 @@ async fn live(
     let mut unopened = panics > 0;
     if let Some(running) = running {
         unopened = false;
-        let (permit, _) = admit(engine, running.inbox.attempts).await;
-        turn::resume(engine, &mut session, seat, running, panics).await?;
-        drop(permit);
+        let (ticket, _) = Ticket::take(engine, running.inbox.attempts).await;
+        turn::resume(engine, &mut session, (seat, ticket), running, panics).await?;
     }
     loop {
         if engine.is_draining() {
@@ -188,7 +187,7 @@ async fn open_turn(
     rows: Vec<InboxRow>,
 ) -> Result<(), StoreError> {
     let (Some(first), Some(last)) = (rows.first(), rows.iter().map(|row| row.id).max()) else { return Ok(()) };
-    let (permit, waited) = admit(engine, first.attempts).await;
+    let (ticket, waited) = Ticket::take(engine, first.attempts).await;
     // A stop of something else's turn does not count: a newer message may interrupt what this one waited for.
     let mine = last.max(seat.passed);
     if engine.is_draining() || *seat.stop.borrow() > mine {
@@ -200,7 +199,7 @@ async fn open_turn(
     }
     let overheard = engine.adapters.storage.overheard(session.id, last).await?;
     let reading = tokio::select! {
-        reading = content::read(engine, &rows, &overheard) => reading,
+        reading = content::read(engine, session, &rows, &overheard) => reading?,
         () = turn::show_reading(engine, session, &rows) => return Ok(()),
         stopped = stopped(&mut seat.stop, mine) => {
             tracing::debug!(session = %session.key, stopped, "stopped while files were fetched");
@@ -209,12 +208,10 @@ async fn open_turn(
         () = engine.draining() => return Ok(()),
     };
     if reading.usable {
-        turn::begin(engine, session, seat, rows, reading.parts).await?;
+        turn::begin(engine, session, (seat, ticket), rows, reading.parts).await
     } else {
-        say(engine, session, &rows, reading.notes.join("\n\n")).await?;
+        say(engine, session, &rows, reading.notes.join("\n\n")).await
     }
-    drop(permit);
-    Ok(())
 }
 
 /// The rows still wait, as they were read.
@@ -328,18 +325,4 @@ async fn close(
         dispatcher.poke(&row.route);
     }
     Ok(())
-}
-
-/// Waits until one more turn may run; true if it had to. A row that was running when the process died runs alone.
-async fn admit(engine: &Arc<Engine>, attempts: u32) -> (Option<OwnedSemaphorePermit>, bool) {
-    let alone = attempts >= PROBATION_ATTEMPTS;
-    let permits = if alone { u32::try_from(engine.settings.running_turns.max(1)).unwrap_or(1) } else { 1 };
-    if let Ok(permit) = engine.permits.clone().try_acquire_many_owned(permits) {
-        return (Some(permit), false);
-    }
-    let permit = tokio::select! {
-        permit = engine.permits.clone().acquire_many_owned(permits) => permit.ok(),
-        () = engine.draining() => None,
-    };
-    (permit, true)
 }

@@ -8,10 +8,10 @@ use blufio_core::access::Principal;
 use blufio_core::approval::{self, Question, Verdict};
 use blufio_core::content::OutgoingFile;
 use blufio_core::ids::{CallId, SessionId, TurnNumber};
-use blufio_core::limits::{APPROVAL_TTL, APPROVALS_OPEN_MAX, APPROVALS_PER_HOUR_MAX};
+use blufio_core::limits::{APPROVALS_OPEN_MAX, APPROVALS_PER_HOUR_MAX};
 use blufio_core::policy::{POLICY_VERSION, Rule};
 use blufio_core::port::StoreError;
-use blufio_core::record::{Decided, NewApproval, Payload, Query, Record, Rendered, Route, ToolRun, View};
+use blufio_core::record::{ApprovalView, Decided, NewApproval, Payload, Query, Record, Rendered, Route, ToolRun, View};
 use blufio_core::session::Input;
 use blufio_core::time::Timestamp;
 use serde_json::json;
@@ -20,31 +20,49 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// The questions of the last hour, by when they were asked (monotonic clock).
-#[derive(Default)]
-pub(crate) struct Questions(Mutex<VecDeque<Duration>>);
+/// Whose wishes a question is about. Each kind has its own share of the owners' attention, so that nobody else can use up
+/// what is the owners' own, and all others together cannot ask without end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asker {
+    Owner,
+    Other,
+}
 
-impl Questions {
-    fn asked(&self, now: Duration) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(now);
-    }
-
-    fn left(&self, now: Duration) -> u32 {
-        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while asked.front().is_some_and(|at| now.saturating_sub(*at) >= Duration::from_secs(3_600)) {
-            asked.pop_front();
-        }
-        APPROVALS_PER_HOUR_MAX.saturating_sub(u32::try_from(asked.len()).unwrap_or(u32::MAX))
+impl Asker {
+    fn of(principal: &Principal) -> Self {
+        if *principal == Principal::Owner { Self::Owner } else { Self::Other }
     }
 }
 
-/// How many questions may be asked now.
-pub(super) async fn questions_left(engine: &Engine) -> Result<u32, StoreError> {
+/// The questions of the last hour, by when they were asked (monotonic clock).
+#[derive(Default)]
+pub(crate) struct Questions(Mutex<VecDeque<(Duration, Asker)>>);
+
+impl Questions {
+    fn asked(&self, asker: Asker, now: Duration) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back((now, asker));
+    }
+
+    fn left(&self, asker: Asker, now: Duration) -> u32 {
+        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while asked.front().is_some_and(|(at, _)| now.saturating_sub(*at) >= Duration::from_secs(3_600)) {
+            asked.pop_front();
+        }
+        let asked = asked.iter().filter(|(_, by)| *by == asker).count();
+        APPROVALS_PER_HOUR_MAX.saturating_sub(u32::try_from(asked).unwrap_or(u32::MAX))
+    }
+}
+
+/// How many questions may be asked now about what this principal wants.
+pub(super) async fn questions_left(engine: &Engine, principal: &Principal) -> Result<u32, StoreError> {
+    let asker = Asker::of(principal);
+    let owners = super::consent::actor(&Principal::Owner);
+    let same = |open: &&ApprovalView| (open.asked_by == owners) == (asker == Asker::Owner);
     let open = match engine.adapters.storage.view(Query::Approvals, engine.adapters.clock.now()).await? {
-        View::Approvals(open) => u32::try_from(open.len()).unwrap_or(u32::MAX),
+        View::Approvals(open) => u32::try_from(open.iter().filter(same).count()).unwrap_or(u32::MAX),
         _ => return Err(StoreError::Broken("the store answered another question".to_owned())),
     };
-    let left = engine.questions.left(engine.adapters.clock.monotonic());
+    let left = engine.questions.left(asker, engine.adapters.clock.monotonic());
     Ok(APPROVALS_OPEN_MAX.saturating_sub(open).min(left))
 }
 
@@ -96,7 +114,7 @@ impl Run<'_> {
         if !chunks.is_empty() {
             self.records.push(Record::Outbox { drafts: chunks, first_sending: false });
         }
-        let expires = self.now().max(not_before).plus(APPROVAL_TTL);
+        let expires = approval::open_until(self.now(), self.ask_from);
         let call = call.clone();
         self.records.push(Record::Approval(NewApproval {
             id,
@@ -108,7 +126,7 @@ impl Run<'_> {
             not_before,
             expires,
         }));
-        self.engine.questions.asked(self.engine.adapters.clock.monotonic());
+        self.engine.questions.asked(Asker::of(&self.row.principal), self.engine.adapters.clock.monotonic());
         self.actions.push(Action::Ask(text));
         self.poke_all = true;
     }
@@ -150,24 +168,17 @@ impl Run<'_> {
 
     /// The private conversation of the owner who is asked: the one who wrote this message, else the first there is.
     fn owners_route(&self) -> Option<Route> {
-        let here = &self.row.route;
-        let own = self.row.principal == Principal::Owner;
-        let channels = &self.engine.adapters.channels;
-        if own
-            && channels.get(&here.channel).and_then(|channel| channel.private_route(here.chat)).is_some_and(|route| {
-                // A group is nobody's private conversation.
-                route.chat == here.chat && here.chat > 0
-            })
-        {
-            return Some(Route { reply_to: None, ..here.clone() });
+        let (channels, here) = (&self.engine.adapters.channels, &self.row.route);
+        let writer = self.row.user.filter(|_| self.row.principal == Principal::Owner);
+        if let Some(private) = writer.and_then(|user| channels.get(&here.channel)?.private_route(user)) {
+            // Written there: in the same topic.
+            let same = private.chat == here.chat;
+            return Some(if same { Route { reply_to: None, ..here.clone() } } else { private });
         }
-        let on =
-            |(name, channel): (&blufio_core::ids::ChannelName, &std::sync::Arc<dyn blufio_core::port::AnyChannel>)| {
-                let account = channel.private_route(1)?.account;
-                let owner = self.engine.rules(name, account).all_owners().first().copied()?;
-                channel.private_route(owner)
-            };
-        channels.iter().find_map(on)
+        channels.iter().find_map(|(name, channel)| {
+            let owners = self.engine.rules(name, channel.account()?).all_owners();
+            channel.private_route(*owners.first()?)
+        })
     }
 }
 

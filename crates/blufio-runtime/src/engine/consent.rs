@@ -16,7 +16,7 @@ use blufio_core::ids::{CallId, GrantId, ToolName};
 use blufio_core::ingress::framed;
 use blufio_core::message::{Body, Origin, Part};
 use blufio_core::policy::{CallFacts, Decision, FOREIGN_FETCHES_MAX, POLICY_VERSION, Rule, decide, is_grantable};
-use blufio_core::port::{AnyTool, Egress, Replay, StoreError, ToolCall};
+use blufio_core::port::{AnyTool, Egress, Hops, Replay, StoreError, ToolCall};
 use blufio_core::record::{Grant, Record, ToolRun};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -180,6 +180,7 @@ impl Run<'_> {
             zone: self.session.zone.clone().or_else(|| self.engine.settings.timezone.clone()),
             sends_files: self.engine.dispatchers.contains_key(&self.row.route.channel),
             bound: None,
+            hops: Hops::default(),
         }
     }
 
@@ -254,24 +255,31 @@ impl Run<'_> {
 
     /// The origin of what the model writes now.
     pub(super) fn model_origin(&self) -> Origin {
-        let exposed = self.session.exposed.unwrap_or_default();
-        if exposed.to(&self.row.principal).foreign { Origin::Derived } else { Origin::Model }
+        // What nobody has looked at may hold anything.
+        let foreign = self.session.exposed.is_none_or(|exposed| exposed.to(&self.row.principal).foreign);
+        if foreign { Origin::Derived } else { Origin::Model }
     }
 
     /// Marks what a round's tools returned that others may have written, or that is the owner's.
-    pub(super) fn label(&self, results: &mut [Part]) {
+    pub(super) async fn label(&mut self, results: &mut [Part]) -> Result<(), StoreError> {
+        let foreign = self.session.exposure(self.engine).await?.to(&self.row.principal).foreign;
         for part in results {
-            let Body::ToolResult { id, content, .. } = &mut part.body else { continue };
+            let Body::ToolResult { id, content, error } = &mut part.body else { continue };
             let run = self.tools.iter().find(|run| run.call == *id);
-            let Some(tool) = run.and_then(|run| self.engine.tools.get(&run.name)) else { continue };
+            let Some(tool) = run.and_then(|run| self.engine.tools.get(&run.name)) else {
+                // There is no such tool, and its name was the model's choice.
+                part.origin = if foreign { Origin::Derived } else { part.origin };
+                continue;
+            };
             // What a service says to the owner's secret is the owner's.
             let with_secret = run.and_then(|run| serde_json::from_str(&run.input).ok());
             part.private = tool.spec().private || with_secret.is_some_and(|input| tool.spec().uses_secret(&input));
-            if tool.spec().foreign {
-                part.origin = Origin::Foreign;
+            part.origin = tool.spec().origin(*error, foreign);
+            if tool.spec().returns.is_foreign() {
                 *content = framed(content, self.engine.adapters.rng.bits());
             }
         }
+        Ok(())
     }
 }
 
@@ -297,7 +305,7 @@ fn sha256(text: &str) -> String {
 }
 
 /// As the audit log names who acts.
-fn actor(principal: &Principal) -> String {
+pub(super) fn actor(principal: &Principal) -> String {
     match principal {
         Principal::Owner => "owner".to_owned(),
         Principal::Person(id) => format!("person:{id}"),

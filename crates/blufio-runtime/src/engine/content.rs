@@ -4,6 +4,7 @@
 //! never ends the turn.
 
 use super::Engine;
+use super::session::Session;
 use crate::media::image::{self, ImageLimits};
 use crate::media::{pdf, text};
 use crate::tasks::blocking;
@@ -16,7 +17,7 @@ use blufio_core::limits::{
     SHOWN_FILES_BYTES_MAX, VOICE_SECONDS_MAX,
 };
 use blufio_core::message::{Body, Origin, Part};
-use blufio_core::port::{AnyChannel, AnyTranscriber, BlobError, Clock, FetchError, Recording};
+use blufio_core::port::{AnyChannel, AnyTranscriber, BlobError, Clock, FetchError, Recording, StoreError};
 use blufio_core::record::InboxRow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +45,12 @@ pub(super) struct Reading {
 }
 
 /// Reads messages that are answered together, with what was overheard before them.
-pub(super) async fn read(engine: &Arc<Engine>, rows: &[InboxRow], overheard: &[Overheard]) -> Reading {
+pub(super) async fn read(
+    engine: &Arc<Engine>,
+    session: &Session,
+    rows: &[InboxRow],
+    overheard: &[Overheard],
+) -> Result<Reading, StoreError> {
     let mut reading = Reading::default();
     if !overheard.is_empty() {
         let lines: Vec<String> = overheard.iter().map(|heard| attributed(&heard.name, &heard.text)).collect();
@@ -54,14 +60,14 @@ pub(super) async fn read(engine: &Arc<Engine>, rows: &[InboxRow], overheard: &[O
     let mut until = engine.adapters.clock.monotonic().saturating_add(READING);
     let pictures = rows.iter().flat_map(|row| &row.content.files).filter(|file| file.kind == FileKind::Photo).count();
     for row in rows {
-        words(engine, &mut reading, row);
+        words(engine, session, &mut reading, row).await?;
         let channel = engine.adapters.channels.get(&row.route.channel);
         for file in &row.content.files {
             match channel {
                 Some(channel) => {
                     let clock = &engine.adapters.clock;
                     let before = clock.monotonic();
-                    let Ok(_one) = engine.files.acquire().await else { return reading };
+                    let Ok(_one) = engine.files.acquire().await else { return Ok(reading) };
                     // Others' files take none of this message's time.
                     until = until.saturating_add(clock.monotonic().saturating_sub(before));
                     let left = until.saturating_sub(clock.monotonic());
@@ -79,30 +85,43 @@ pub(super) async fn read(engine: &Arc<Engine>, rows: &[InboxRow], overheard: &[O
     }
     if reading.usable {
         for note in &reading.notes {
-            reading.parts.push(Part::text(Origin::Engine, format!("[{note}]")));
+            // It may hold the name of a file.
+            let origin = if rows.iter().any(has_names) { Origin::File } else { Origin::Engine };
+            reading.parts.push(Part::text(origin, format!("[{note}]")));
         }
     }
-    reading
+    Ok(reading)
+}
+
+/// The sender or somebody else has named a file of it.
+fn has_names(row: &InboxRow) -> bool {
+    row.content.files.iter().any(|file| file.name.is_some())
 }
 
 /// The words of a message; also what they answer or pass on.
-fn words(engine: &Engine, reading: &mut Reading, row: &InboxRow) {
+async fn words(engine: &Engine, session: &Session, reading: &mut Reading, row: &InboxRow) -> Result<(), StoreError> {
     let Content { text, speaker, quotes, .. } = &row.content;
     for Quote { kind, from, text } in quotes {
         let (origin, head) = match kind {
             QuoteKind::Reply => (Origin::Forward, format!("[This answers what “{from}” said:]")),
             QuoteKind::Forward => (Origin::Forward, format!("[Passed on; “{from}” said:]")),
-            QuoteKind::Own => (Origin::Model, "[This answers what you said:]".to_owned()),
+            QuoteKind::Shared => (Origin::Forward, "[The person shared this:]".to_owned()),
+            QuoteKind::Own => {
+                // Only what stands in the prompt anyway adds nothing; the rest may follow words of others.
+                let origin = if session.says(engine, text).await? { Origin::Model } else { Origin::Derived };
+                (origin, "[This answers what you said:]".to_owned())
+            }
         };
         let said = if origin.is_foreign() { engine.framed(&head, text) } else { format!("{head}\n{text}") };
         reading.parts.push(Part::text(origin, said));
-        reading.usable |= *kind == QuoteKind::Forward;
+        reading.usable |= matches!(kind, QuoteKind::Forward | QuoteKind::Shared);
     }
     if !text.trim().is_empty() {
         let said = speaker.as_ref().map_or_else(|| text.clone(), |speaker| attributed(speaker, text));
         reading.parts.push(Part::text(own_words(&row.principal), said));
         reading.usable = true;
     }
+    Ok(())
 }
 
 /// Words with the name of who said them. Only a first line begins with a name, so nobody speaks for somebody else by breaking
@@ -237,7 +256,7 @@ async fn document(engine: &Engine, file: &FileRef, bytes: Vec<u8>, reading: &mut
                 "[The person sent the file “{}”, {size} bytes, {claimed}, SHA-256 {attachment}. Its content is not readable to you.]",
                 file.label()
             );
-            reading.show(Part::text(Origin::Engine, text));
+            reading.show(Part::text(if file.forwarded.is_some() { Origin::Forward } else { Origin::File }, text));
         }
         Some(Err(error)) => reading.missing(file, &error.to_string()),
         None => reading.missing(file, "the process is ending"),

@@ -7,6 +7,7 @@ mod consent;
 mod content;
 mod live;
 mod session;
+mod ticket;
 mod toolwork;
 mod turn;
 
@@ -159,7 +160,7 @@ pub(crate) struct Engine {
     /// The system text and the tools as they are sent in a new epoch.
     pub system: Shared,
     pub rendered_tools: Shared,
-    /// One permit per running turn; a row on probation takes all of them.
+    /// One permit per running turn; see [`ticket`].
     permits: Arc<Semaphore>,
     /// No new work: what runs may finish.
     draining: AtomicBool,
@@ -251,7 +252,7 @@ impl Engine {
     pub fn for_owners(&self, text: &str) -> Vec<(ChannelName, Vec<Draft>)> {
         let on = |(name, channel): (&ChannelName, &Arc<dyn AnyChannel>)| {
             // Until it is known which account this is, nobody can be told.
-            let account = channel.private_route(1).map(|route| route.account)?;
+            let account = channel.account()?;
             let owners = self.rules(name, account).all_owners();
             let routes = owners.into_iter().filter_map(|owner| channel.private_route(owner));
             Some((name.clone(), routes.flat_map(|route| self.drafts(&route, text, None)).collect()))

@@ -135,8 +135,24 @@ impl Session {
             return Ok(Vec::new());
         }
         let mut stored = engine.adapters.storage.parts(self.id, first).await?;
-        clear(stored.iter_mut().filter(|message| message.seq <= self.cleared));
+        let known = |name: &_| engine.tools.contains_key(name);
+        clear(stored.iter_mut().filter(|message| message.seq <= self.cleared), known);
         Ok(stored)
+    }
+
+    /// The model has said this in the prompt as it stands, without words of others before it. Only letters and digits are
+    /// compared, since channels show Markdown in their own way.
+    pub async fn says(&self, engine: &Engine, text: &str) -> Result<bool, StoreError> {
+        let plain = |text: &str| text.chars().filter(|one| one.is_alphanumeric()).collect::<String>();
+        let wanted = plain(text);
+        let mut said = String::new();
+        for part in self.shown(engine, self.first()).await?.iter().flat_map(|message| &message.parts) {
+            if let (Origin::Model, Body::Text { text }) = (part.origin, &part.body) {
+                said += &plain(text);
+                said.push('\n');
+            }
+        }
+        Ok(!wanted.is_empty() && said.contains(&wanted))
     }
 
     /// The first message of the prompt.

@@ -7,7 +7,7 @@ use crate::tasks::guarded;
 use blufio_core::ids::{CallId, SessionId, ToolName};
 use blufio_core::limits::TOOL_OUTPUT_BYTES_MAX;
 use blufio_core::message::{Body, Part};
-use blufio_core::port::{Boxed, Replay, ToolCall, ToolError, ToolOutput};
+use blufio_core::port::{Boxed, Hops, Replay, ToolCall, ToolError, ToolOutput};
 use blufio_core::record::{ToolRun, ToolState};
 use blufio_core::session::CallFacts;
 use blufio_core::time::Timestamp;
@@ -66,12 +66,14 @@ pub(super) struct Place {
     /// The time zone that the person chose.
     pub zone: Option<String>,
     pub sends_files: bool,
+    /// Where it notes the places that it asks.
+    pub hops: Hops,
 }
 
 /// Runs a tool within its limits. Whatever goes wrong is for the model to read, and never ends the turn.
 pub(super) fn run_tool(engine: &Arc<Engine>, run: ToolRun, place: Place) -> Boxed<'static, News> {
     let (tool, clock) = (engine.tools.get(&run.name).cloned(), engine.adapters.clock.clone());
-    let Place { session, key, zone, sends_files } = place;
+    let Place { session, key, zone, sends_files, hops } = place;
     let zone = zone.or_else(|| engine.settings.timezone.clone());
     let leaks = engine.settings.leaks.clone();
     Box::pin(async move {
@@ -97,6 +99,7 @@ pub(super) fn run_tool(engine: &Arc<Engine>, run: ToolRun, place: Place) -> Boxe
             zone,
             sends_files,
             bound: run.bound.clone(),
+            hops,
         };
         let done = tokio::select! {
             done = guarded("tool", tool.run(call)) => done,

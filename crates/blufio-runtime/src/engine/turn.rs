@@ -12,6 +12,7 @@ pub(super) use acting::Action;
 use super::consent::{Judged, Judgement};
 use super::live::{LiveText, Previews};
 use super::session::{Room, Session};
+use super::ticket::Ticket;
 use super::toolwork::{call_facts, digest};
 use super::{Engine, QueueMode, asking, booking};
 use crate::sessions::Seat;
@@ -21,7 +22,7 @@ use blufio_core::event::EventKind;
 use blufio_core::failpoint::{Failpoint, hit};
 use blufio_core::ids::{CallId, CallNumber, InboxId, ModelId, TurnNumber};
 use blufio_core::message::{Body, Part, Role, visible_text};
-use blufio_core::port::{Boxed, Failure, PreviewOutcome, Prompt, ProviderError, Replay, Reply, StoreError};
+use blufio_core::port::{Boxed, Failure, Hops, PreviewOutcome, Prompt, ProviderError, Replay, Reply, StoreError};
 use blufio_core::record::{CallCost, InboxRow, OpenCall, Record, RunningTurn, ToolRun, ToolState};
 use blufio_core::session::{Effect, Input, Note, Outcome, Timer, Trouble, Turn, note, results};
 use blufio_core::time::Timestamp;
@@ -29,7 +30,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 /// How long an unfinished preview may hold up the answer.
 const PREVIEW_WAIT: Duration = Duration::from_secs(2);
@@ -46,6 +47,8 @@ pub(super) enum News {
     Preview { outcome: PreviewOutcome, text: watch::Receiver<String> },
     /// The typing sign is gone.
     TypingOver,
+    /// It may run again.
+    Ticket(Option<OwnedSemaphorePermit>),
 }
 
 /// A turn being run.
@@ -85,6 +88,9 @@ pub(super) struct Run<'a> {
     retry_at: Option<Duration>,
     approval_at: Option<Duration>,
     deadline_at: Duration,
+    ticket: Ticket,
+    /// The places that running calls ask.
+    hops: Vec<(CallId, Hops)>,
 }
 
 /// Shows that somebody is at work while files are fetched, before there is a turn; never ends.
@@ -101,7 +107,7 @@ pub(super) async fn show_reading(engine: &Engine, session: &Session, rows: &[Inb
 pub(super) async fn begin(
     engine: &Arc<Engine>,
     session: &mut Session,
-    seat: &mut Seat,
+    (seat, ticket): (&mut Seat, Ticket),
     rows: Vec<InboxRow>,
     parts: Vec<Part>,
 ) -> Result<(), StoreError> {
@@ -111,7 +117,7 @@ pub(super) async fn begin(
     let epoch = session.refresh(engine, &parts).await?;
     let deadline = engine.adapters.clock.now().plus(settings.turn_deadline);
     session.last_turn = session.last_turn.next();
-    let mut run = Run::new(engine, session, row);
+    let mut run = Run::new(engine, session, row, ticket);
     for also in rows {
         // The answer goes to the last of them.
         run.joined.push(also.id);
@@ -132,7 +138,8 @@ pub(super) async fn begin(
 /// Closes a row whose turn could not even be opened without a panic.
 pub(super) async fn give_up(engine: &Arc<Engine>, session: &mut Session, row: InboxRow) -> Result<(), StoreError> {
     session.last_turn = session.last_turn.next();
-    let mut run = Run::new(engine, session, row);
+    let ticket = Ticket::new(engine, row.attempts);
+    let mut run = Run::new(engine, session, row, ticket);
     let deadline = run.now();
     run.records.push(Record::TurnOpened { inbox: run.row.id, also: Vec::new(), deadline });
     run.finish(Outcome::Error(Trouble::Internal), None).await;
@@ -143,7 +150,7 @@ pub(super) async fn give_up(engine: &Arc<Engine>, session: &mut Session, row: In
 pub(super) async fn resume(
     engine: &Arc<Engine>,
     session: &mut Session,
-    seat: &mut Seat,
+    (seat, ticket): (&mut Seat, Ticket),
     running: RunningTurn,
     panics: u32,
 ) -> Result<(), StoreError> {
@@ -152,7 +159,7 @@ pub(super) async fn resume(
         || engine.settings.queue == QueueMode::Interrupt
             && !engine.adapters.storage.waiting(session.id, 1).await?.is_empty();
     let attempts = running.inbox.attempts;
-    let mut run = Run::new(engine, session, running.inbox);
+    let mut run = Run::new(engine, session, running.inbox, ticket);
     if running.last_inbox > run.row.id {
         run.joined.push(running.last_inbox);
     }
@@ -161,7 +168,8 @@ pub(super) async fn resume(
     run.call = running.last_call;
     run.tools = running.tools;
     run.placeholder = running.placeholder;
-    run.said = running.said.iter().map(|parts| visible_text(parts)).filter(|text| !text.is_empty()).collect();
+    let said = running.said.iter().map(|parts| visible_text(parts)).filter(|text| !text.is_empty());
+    run.said = said.map(|text| run.speakable(text)).collect();
     if panics > 1 {
         // Rendering what was said may be what panics.
         run.said.clear();
@@ -189,7 +197,7 @@ pub(super) async fn resume(
 }
 
 impl<'a> Run<'a> {
-    fn new(engine: &'a Arc<Engine>, session: &'a mut Session, row: InboxRow) -> Self {
+    fn new(engine: &'a Arc<Engine>, session: &'a mut Session, row: InboxRow, ticket: Ticket) -> Self {
         let live = LiveText::new(session.key.clone(), row.id, engine.hub.clone(), String::new());
         let previews = Previews::new(engine, &row);
         Self {
@@ -219,6 +227,8 @@ impl<'a> Run<'a> {
             retry_at: None,
             approval_at: None,
             deadline_at: Duration::MAX,
+            ticket,
+            hops: Vec::new(),
         }
     }
 
@@ -254,6 +264,10 @@ impl<'a> Run<'a> {
             self.take_decisions().await?;
         }
         while self.turn.outcome().is_none() {
+            if self.turn.is_asking() && self.is_quiet() {
+                self.ticket.give_back();
+            }
+            let waits = self.ticket.is_queued();
             let wait = self.next_timer();
             let clock = self.engine.adapters.clock.clone();
             let mine = self.last_inbox().max(seat.passed);
@@ -265,10 +279,10 @@ impl<'a> Run<'a> {
                     }
                     self.apply(Input::Stop).await?;
                 }
-                () = seat.decided.notified() => self.take_decisions().await?,
+                () = seat.decided.notified(), if !waits => self.go_on().await?,
                 Some(news) = self.news.next() => self.take(news).await?,
                 Some(news) = showing(&mut self.showing) => self.take(news).await?,
-                () = clock.sleep(wait) => self.ring().await?,
+                () = clock.sleep(wait), if !waits => self.go_on().await?,
                 () = self.engine.draining(), if self.is_quiet() => return Ok(()),
             }
         }
@@ -278,6 +292,19 @@ impl<'a> Run<'a> {
     /// Nothing is on its way that would be lost by ending the process now.
     fn is_quiet(&self) -> bool {
         self.open.is_none() && self.tools.iter().all(|run| !matches!(run.state, ToolState::Started(_)))
+    }
+
+    /// An answer may be there, or a timer has rung; what follows may cost what only a running turn may use.
+    async fn go_on(&mut self) -> Result<(), StoreError> {
+        if !self.ticket.is_held() {
+            let queue = self.ticket.queue();
+            self.news.push(Box::pin(async move { News::Ticket(queue.await) }));
+            return Ok(());
+        }
+        if self.turn.is_asking() {
+            self.take_decisions().await?;
+        }
+        self.ring().await
     }
 
     fn next_timer(&self) -> Duration {
@@ -314,6 +341,7 @@ impl<'a> Run<'a> {
             News::Tool(call, state, files) => {
                 hit(Failpoint::ToolAfterRun);
                 self.send_files(files);
+                self.record_egress(&call);
                 let error = !matches!(state, ToolState::Done { error: false, .. });
                 if let Some(name) = self.set_tool(&call, state) {
                     self.live.publish(EventKind::ToolDone { tool: name, error });
@@ -322,6 +350,10 @@ impl<'a> Run<'a> {
             }
             News::Preview { outcome, text } => self.previewed(outcome, text).await,
             News::TypingOver => Ok(()),
+            News::Ticket(held) => {
+                self.ticket.keep(held);
+                self.go_on().await
+            }
         }
     }
 
@@ -348,7 +380,7 @@ impl<'a> Run<'a> {
     async fn answered(&mut self, reply: Reply) -> Result<(), StoreError> {
         self.judge(&reply.parts).await?;
         let asks = self.judged.iter().any(|judged| matches!(judged.judgement, Judgement::Ask(_)));
-        let left = if asks { asking::questions_left(self.engine).await? } else { 0 };
+        let left = if asks { asking::questions_left(self.engine, &self.row.principal).await? } else { 0 };
         self.ask_from = if asks { asking::rested(self.engine, &self.row.principal).await } else { None };
         let calls = call_facts(self.engine, &reply.parts, &self.judged, (left, self.ask_from));
         let input = Input::CallDone {
@@ -467,6 +499,7 @@ impl<'a> Run<'a> {
                 self.set_tool(&call, ToolState::Done { content: why, error: true });
             }
             Effect::ForgetTool { call } => {
+                self.record_egress(&call);
                 let begun = self.tools.iter().any(|run| run.call == call && matches!(run.state, ToolState::Started(_)));
                 let content = "not run: Blufio was restarted before it began".to_owned();
                 let state = if begun { ToolState::Unknown } else { ToolState::Done { content, error: true } };
@@ -476,7 +509,7 @@ impl<'a> Run<'a> {
                 let round = self.turn.round();
                 let runs: Vec<ToolRun> = self.tools.iter().filter(|run| run.round == round).cloned().collect();
                 let mut parts = results(&runs, last);
-                self.label(&mut parts);
+                self.label(&mut parts).await?;
                 parts.extend(self.steer().await?);
                 let record = self.session.append(self.engine, Role::User, parts);
                 self.records.extend(record);
@@ -620,7 +653,9 @@ impl<'a> Run<'a> {
         let round = self.tools.iter().map(|run| run.round).max();
         let runs: Vec<ToolRun> = self.tools.iter().filter(|run| Some(run.round) == round).cloned().collect();
         if runs.iter().any(|run| !matches!(run.state, ToolState::Done { .. } | ToolState::Unknown)) {
-            let record = self.session.append(self.engine, Role::User, results(&runs, false));
+            let mut parts = results(&runs, false);
+            self.label(&mut parts).await?;
+            let record = self.session.append(self.engine, Role::User, parts);
             self.records.extend(record);
         }
         let record = self.session.append(self.engine, Role::Assistant, note(Note::Error));

@@ -6,6 +6,7 @@
 
 use super::{arguments, blocking, spec};
 use blufio_core::limits::{TOOL_OUTPUT_BYTES_MAX, TOOL_SHOWN_BYTES_MAX};
+use blufio_core::message::Origin;
 use blufio_core::port::{
     AnyTool, ArgRole, Binding, EXEC_ARGS_BYTES_MAX, EXEC_ARGS_MAX, EXEC_TIME_MAX, Ended, ExecError, ExecOutcome,
     ExecRequest, Executor, Prepared, Replay, Tool, ToolCall, ToolError, ToolLimits, ToolOutput, ToolSpec,
@@ -69,7 +70,7 @@ pub fn tool(executor: Arc<dyn Executor>) -> Arc<dyn AnyTool> {
     // What the other arguments mean, only the program knows: they count as destinations.
     let spec = spec("exec", description, schema, Replay::Effectful, &[("cwd", ArgRole::Path)]);
     let limits = ToolLimits { time: EXEC_TIME_MAX + SPARE, output_bytes: TOOL_OUTPUT_BYTES_MAX };
-    let spec = ToolSpec { foreign: true, private: true, asks: true, limits, ..spec };
+    let spec = ToolSpec { returns: Origin::Derived, private: true, asks: true, limits, ..spec };
     Arc::new(Exec { spec, executor })
 }
 
@@ -184,6 +185,7 @@ mod tests {
             zone: Some("Europe/Berlin".to_owned()),
             sends_files: false,
             bound: bound.map(str::to_owned),
+            hops: blufio_core::port::Hops::default(),
         }
     }
 
@@ -220,7 +222,7 @@ mod tests {
     fn an_owner_is_asked_before_every_call() {
         let tool = tool(Arc::new(Echo { hash: "a", discarded: 0 }));
         let spec = tool.spec();
-        assert!(spec.asks && spec.foreign && spec.private && !spec.people);
+        assert!(spec.asks && spec.returns == Origin::Derived && spec.private && !spec.people);
         assert_eq!(
             (spec.replay, spec.role("program"), spec.role("args")),
             (Replay::Effectful, ArgRole::Destination, ArgRole::Destination)

@@ -5,6 +5,7 @@
 
 use super::{arguments, spec};
 use blufio_core::limits::TOOL_SHOWN_BYTES_MAX;
+use blufio_core::message::Origin;
 use blufio_core::port::{
     AnyTool, AnyWeb, ArgRole, Egress, Page, Replay, Tool, ToolCall, ToolError, ToolLimits, ToolOutput, ToolSpec,
     WebError,
@@ -69,7 +70,7 @@ pub(super) fn tool(web: Arc<dyn AnyWeb>) -> Arc<dyn AnyTool> {
     let roles = &[("url", ArgRole::Destination), ("offset", ArgRole::Selector), ("secret", ArgRole::Credential)];
     let spec = ToolSpec {
         egress: Egress::Anywhere,
-        foreign: true,
+        returns: Origin::Foreign,
         people: true,
         limits: ToolLimits { time: TIME, ..ToolLimits::default() },
         ..spec("web_fetch", description, schema, Replay::Pure, roles)
@@ -90,8 +91,8 @@ impl Tool for Fetch {
         }
         let page = match secret.as_deref().map(str::trim).filter(|name| !name.is_empty()) {
             // What stands for a secret elsewhere is understood where it can mean only one thing.
-            Some(name) => self.web.fetch_with(url, placeholder(name).unwrap_or(name)).await,
-            None => self.web.fetch(url).await,
+            Some(name) => self.web.fetch_with(url, placeholder(name).unwrap_or(name), &call.hops).await,
+            None => self.web.fetch(url, &call.hops).await,
         };
         let page = page.map_err(told)?;
         tell(&page, offset).map(ToolOutput::from)
@@ -160,6 +161,7 @@ fn tell(page: &Page, offset: usize) -> Result<String, ToolError> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use blufio_core::port::Hops;
 
     fn page(text: &str) -> Page {
         Page {
@@ -177,11 +179,11 @@ mod tests {
     struct Nobody;
 
     impl blufio_core::port::Web for Nobody {
-        async fn fetch(&self, url: &str) -> Result<Arc<Page>, WebError> {
+        async fn fetch(&self, url: &str, _hops: &Hops) -> Result<Arc<Page>, WebError> {
             Err(WebError::Denied(format!("asked for {url}")))
         }
 
-        async fn fetch_with(&self, url: &str, secret: &str) -> Result<Arc<Page>, WebError> {
+        async fn fetch_with(&self, url: &str, secret: &str, _hops: &Hops) -> Result<Arc<Page>, WebError> {
             Err(WebError::Secret(format!("{secret} for {url}")))
         }
     }
@@ -191,8 +193,8 @@ mod tests {
         let tool = tool(Arc::new(Nobody));
         let spec = tool.spec();
         assert_eq!(
-            (spec.replay, spec.egress, spec.foreign, spec.private),
-            (Replay::Pure, Egress::Anywhere, true, false)
+            (spec.replay, spec.egress, spec.returns, spec.private),
+            (Replay::Pure, Egress::Anywhere, Origin::Foreign, false)
         );
         assert_eq!((spec.role("url"), spec.role("offset")), (ArgRole::Destination, ArgRole::Selector));
         assert_eq!(spec.role("secret"), ArgRole::Credential);
@@ -207,6 +209,7 @@ mod tests {
             zone: None,
             sends_files: false,
             bound: None,
+            hops: Hops::default(),
         };
         let refused = tool.run(call(json!({"url": " https://a.example "}))).await.unwrap_err();
         assert_eq!(refused.to_string(), "this address is not fetched: asked for https://a.example");

@@ -23,6 +23,7 @@ mod tests;
 
 pub use workspace::sweep_temporary;
 
+use blufio_core::message::Origin;
 use blufio_core::port::{
     AnySearch, AnyStorage, AnyTool, AnyWeb, ArgRole, Blobs, Clock, Executor, Replay, Tool, ToolCall, ToolError,
     ToolOutput, ToolSpec,
@@ -126,7 +127,7 @@ fn spec(
     ToolSpec { replay, arg_roles, ..ToolSpec::new(name, description, schema) }
 }
 
-/// As [`spec`], for a tool that shows the owner's files, which may hold words of others.
+/// As [`spec`], for a tool that shows the owner's files or the conversation, which may hold words of others and of the model.
 fn file_spec(
     name: &str,
     description: &'static str,
@@ -134,7 +135,7 @@ fn file_spec(
     replay: Replay,
     arg_roles: &'static [(&'static str, ArgRole)],
 ) -> ToolSpec {
-    ToolSpec { foreign: true, private: true, ..spec(name, description, schema, replay, arg_roles) }
+    ToolSpec { returns: Origin::Derived, private: true, ..spec(name, description, schema, replay, arg_roles) }
 }
 
 /// The arguments as the tool's own type.

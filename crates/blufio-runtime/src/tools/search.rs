@@ -3,6 +3,7 @@
 use super::fetch::told;
 use super::{arguments, spec};
 use blufio_core::limits::TOOL_SHOWN_BYTES_MAX;
+use blufio_core::message::Origin;
 use blufio_core::port::{
     AnySearch, AnyTool, ArgRole, Egress, Hit, Replay, Tool, ToolCall, ToolError, ToolOutput, ToolSpec,
 };
@@ -38,7 +39,7 @@ pub(super) fn tool(search: Arc<dyn AnySearch>) -> Arc<dyn AnyTool> {
     });
     let spec = ToolSpec {
         egress: Egress::Service,
-        foreign: true,
+        returns: Origin::Foreign,
         people: true,
         ..spec("web_search", description, schema, Replay::Pure, &[("query", ArgRole::Content)])
     };

@@ -402,6 +402,7 @@ async fn outputs(
         zone,
         sends_files,
         bound: None,
+        hops: blufio_core::port::Hops::default(),
     })
     .await
 }

@@ -13,6 +13,9 @@ CREATE TABLE vault (
     created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- The channel's id of who wrote it.
+ALTER TABLE inbox ADD COLUMN user INTEGER;
+
 CREATE TABLE vault_header (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     bytes BLOB NOT NULL

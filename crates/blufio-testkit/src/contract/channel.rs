@@ -157,6 +157,7 @@ async fn best_effort(channel: &dyn AnyChannel, outside: &dyn Outside) {
     channel.answer_press("no such press", "words").await;
     let private = channel.private_route(route.chat).expect("by now it is known which account this is");
     assert_eq!((private.account, private.chat, private.thread), (route.account, route.chat, None));
+    assert_eq!(channel.account(), Some(route.account));
     assert!(channel.invitation("CODE2345").is_none_or(|address| address.contains("CODE2345")));
     let name = channel.name();
     assert_eq!(name, route.channel);

@@ -48,7 +48,7 @@ pub struct Arguments {
 /// Options of all commands.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// Configuration file [default: ./blufio.toml, ~/.config/blufio/blufio.toml, /etc/blufio/blufio.toml]
+    /// Configuration file [default: ~/.config/blufio/blufio.toml, /etc/blufio/blufio.toml]
     #[arg(long, global = true, value_name = "PATH", help_heading = "Global options")]
     pub config: Option<PathBuf>,
     /// Folder for the database, the control socket and the lock [default: ~/.local/share/blufio]
@@ -240,8 +240,8 @@ Examples:
   uptime | blufio channel send -1001234567890 -
 
 Common troubles:
-  the token is refused       copy it again from @BotFather (/mybots, API Token), set
-                             TELEGRAM_BOT_TOKEN, restart
+  the token is refused       copy it again from @BotFather (/mybots, API Token), keep it with
+                             `blufio vault set telegram.bot_token`, restart
   another program fetches    stop it, since only one program can use a bot; or make a bot of
   the bot's messages         your own with /newbot
   the bot was blocked        the person has to write to it again, or choose Restart in the chat

@@ -29,13 +29,13 @@ const DEAD_ROWS_MAX: usize = 20;
 const CURES: &[(&[&str], &str)] = &[
     (
         &["there is no bot token"],
-        "Get a token from @BotFather on Telegram (/newbot), set TELEGRAM_BOT_TOKEN to it where `blufio serve` starts, and \
-         restart that.",
+        "Get a token from @BotFather on Telegram (/newbot), keep it with `blufio vault set telegram.bot_token`, then \
+         restart `blufio serve`.",
     ),
     (
         &["refuses the bot token", "token is refused", "bot token does not have the form"],
-        "The token is wrong. Copy it from @BotFather on Telegram (/mybots, then API Token) into TELEGRAM_BOT_TOKEN, and \
-         restart `blufio serve`.",
+        "The token is wrong. Copy it from @BotFather on Telegram (/mybots, then API Token), keep it with `blufio vault set \
+         telegram.bot_token`, then restart `blufio serve`.",
     ),
     (
         &["another program receives"],
@@ -311,7 +311,7 @@ mod tests {
         let cases = [
             (failed("telegram refuses the bot token"), "Copy it from @BotFather"),
             (failed("the bot token is refused"), "Copy it from @BotFather"),
-            (failed("there is no bot token; set TELEGRAM_BOT_TOKEN"), "(/newbot)"),
+            (failed("there is no bot token; `blufio vault set telegram.bot_token`, then restart"), "(/newbot)"),
             (failed("the webhook has no secret of 1-256 letters, digits, _ or -"), "TELEGRAM_WEBHOOK_SECRET"),
             (degraded("another program receives this bot's updates"), "Stop it"),
             (degraded("a webhook is set for this bot"), "/revoke"),

@@ -79,7 +79,7 @@ fn carry_out(arguments: &Arguments, context: &Context, screen: &Screen) -> Resul
     match &arguments.command {
         Command::Config(_) => Ok(()),
         Command::Serve => crate::serve::serve(&loaded, here, &context.secrets, context.exposed),
-        Command::Shell(command) => shell::run(command, &loaded, here, &context.secrets, screen),
+        Command::Shell(command) => shell::run(command, &loaded, here, &context.secrets, context.exposed, screen),
         Command::Status => status::run(here, screen),
         Command::Session(command) => sessions::run(command, here, screen),
         Command::Pairing(command) => pairing::run(command, here, screen),

@@ -112,10 +112,7 @@ fn counts(store: &StoreStatus, questions: usize, rows: &mut Vec<(&str, String)>)
         format!("{} to be answered, {} to be sent{oldest}", store.inbox_pending, store.outbox_pending),
     ));
     if questions > 0 {
-        rows.push((
-            "questions",
-            format!("{questions} wait for an owner's answer: `blufio shell -m /approve` lists them"),
-        ));
+        rows.push(("questions", format!("{questions} wait for an owner's answer: `blufio approval list` shows them")));
     }
     for (chat, reason) in &store.outbox_dead {
         rows.push(("not delivered", format!("chat {chat}: {}", one_line(reason, REASON_CHARS))));

@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use super::kind::Problem;
 use super::raw::{Raw, RawMode, RawTelegram};
 use super::resolved::{DmPolicy, Listen, RateMode};
+use super::sources::real;
 
 /// A finding about a key in relation to others; the loader adds where it was set.
 #[derive(Debug)]
@@ -27,8 +28,8 @@ pub struct Findings {
     pub warnings: Vec<Finding>,
 }
 
-/// Judges the relations between keys.
-pub fn judge(raw: &Raw) -> Findings {
+/// Judges the relations between keys. `guarded` are files that the agent must not reach.
+pub fn judge(raw: &Raw, guarded: &[PathBuf]) -> Findings {
     let mut found = Findings::default();
     if raw.session.running_turns > raw.session.live_sessions {
         let message = format!("must not be more than `session.live_sessions` ({})", raw.session.live_sessions);
@@ -37,15 +38,8 @@ pub fn judge(raw: &Raw) -> Findings {
             problem: Problem::new(message).hint("each running turn needs its session in memory"),
         });
     }
-    if lexical(&raw.storage.data_dir).starts_with(lexical(&raw.agents.main.workspace)) {
-        let problem =
-            Problem::new("must not contain the data directory").hint("the agent's tools could change its own database");
-        found.errors.push(Finding { key: "agents.main.workspace", problem });
-    }
-    let beside = |file: &PathBuf| {
-        let file = lexical(file);
-        file.starts_with(lexical(&raw.storage.data_dir)) || file.starts_with(lexical(&raw.agents.main.workspace))
-    };
+    judge_workspace(raw, guarded, &mut found.errors);
+    let beside = |file: &PathBuf| contains(&raw.storage.data_dir, file) || contains(&raw.agents.main.workspace, file);
     if raw.security.root_key_file.as_ref().is_some_and(beside) {
         let problem = Problem::new("must not lie in the data directory or the workspace")
             .hint("a copy of what it locks would carry the key along");
@@ -66,6 +60,27 @@ pub fn judge(raw: &Raw) -> Findings {
     }
     judge_people(&raw.telegram, &mut found.warnings);
     found
+}
+
+/// The agent's tools may change everything below the workspace.
+fn judge_workspace(raw: &Raw, guarded: &[PathBuf], errors: &mut Vec<Finding>) {
+    let workspace = &raw.agents.main.workspace;
+    let mut refuse = |problem| errors.push(Finding { key: "agents.main.workspace", problem });
+    if contains(workspace, &raw.storage.data_dir) {
+        refuse(
+            Problem::new("must not contain the data directory").hint("the agent's tools could change its own database"),
+        );
+    } else if let Some(file) = guarded.iter().find(|file| contains(workspace, file)) {
+        refuse(
+            Problem::new(format!("must not contain `{}`", file.display()))
+                .hint("the agent's tools could change what guards it; name a folder that is there for the agent alone"),
+        );
+    }
+}
+
+/// Whether a path is a folder or lies below it, as both are written or as both really are.
+fn contains(folder: &Path, path: &Path) -> bool {
+    lexical(path).starts_with(lexical(folder)) || real(path).starts_with(real(folder))
 }
 
 fn judge_webhook(raw: &Raw, errors: &mut Vec<Finding>) {
@@ -109,7 +124,7 @@ fn judge_people(telegram: &RawTelegram, warnings: &mut Vec<Finding>) {
     }
 }
 
-/// An absolute path with `..` taken literally. Enough to catch a mistake; the tools open files beneath a directory handle.
+/// An absolute path with `..` taken literally.
 fn lexical(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
     for component in path.components() {

@@ -18,7 +18,7 @@ use super::keys::{self, DefaultValue, KEYS, Key, SHORT_VARIABLES};
 use super::kind::{Kind, Problem, Step, user_id};
 use super::raw::Raw;
 use super::resolved::resolve;
-use super::sources::{ConfigFile, Located, absolute_path, default_data_dir, locate};
+use super::sources::{ConfigFile, Located, absolute_path, default_data_dir, guarded_files, locate};
 use super::{Environment, Loaded, Origin, Overrides, Setting, Settings};
 
 /// Syntax errors that are shown; later ones mostly follow from the first.
@@ -51,7 +51,7 @@ pub fn load_located(located: Located, cli: &Overrides, env: &Environment) -> Res
     // Every value was checked, so a failure here means that the table of keys and the raw form disagree.
     let raw = Raw::deserialize(nested(&settings))
         .map_err(|error| Diagnostic::error(error.message().to_owned(), Place::Nowhere))?;
-    let findings = judge(&raw);
+    let findings = judge(&raw, &guarded_files(&located, env));
     let diagnose = |finding: Finding, severity| {
         let place = settings.get(finding.key).map_or(Place::Nowhere, |setting| Place::of(&setting.origin, file));
         Diagnostic { severity, ..refused(finding.key, finding.problem, place) }

@@ -35,7 +35,7 @@ mod tests;
 pub struct Environment {
     /// Environment variables by name. Only `BLUFIO_*`, `XDG_*` and `STATE_DIRECTORY` are looked at.
     pub vars: BTreeMap<String, String>,
-    /// The working directory; absolute.
+    /// The working directory, where relative paths of the command line start; absolute.
     pub cwd: PathBuf,
     /// The home directory of the user, if there is one; absolute.
     pub home: Option<PathBuf>,

@@ -68,6 +68,11 @@ fn origin(origin: &Origin) -> Value {
     }
 }
 
+/// The value of every key, wherever it came from: equal exactly if the program behaves alike.
+pub fn values(loaded: &Loaded) -> Value {
+    loaded.settings.iter().map(|(path, setting)| (*path, json!(setting.value))).collect()
+}
+
 fn describe(loaded: &Loaded, origin: &Origin) -> String {
     match origin {
         Origin::Default => "default".to_owned(),
@@ -120,7 +125,7 @@ const INTRODUCTION: &str = "\
 This page is generated from the table of keys in `crates/blufio/src/config/keys.rs`; a test compares them, and
 `BLUFIO_BLESS=1 cargo test --release -p blufio config` writes the page anew.
 
-Nothing has to be configured: every key has a default, and secrets come from the environment.
+Nothing has to be configured: every key has a default, and secrets come from the vault or the environment.
 
 ## Where values come from
 
@@ -129,27 +134,29 @@ Later sources win over earlier ones:
 1. the defaults below;
 2. one file in TOML, at most 1 MiB. The first that exists is taken whole, files are not merged:
    - the one named by `--config` or `BLUFIO_CONFIG`; it is an error if that is missing;
-   - `./blufio.toml`;
    - `$XDG_CONFIG_HOME/blufio/blufio.toml`, by default `~/.config/blufio/blufio.toml`;
    - `/etc/blufio/blufio.toml`;
 3. environment variables `BLUFIO_SECTION__KEY`, with two underscores for each dot, as in `BLUFIO_AGENTS__MAIN__MODEL`. The
    value is read as TOML (`25`, `true`, `[123456789]`), and as plain text where it is none or where a string is wanted. A
    name that belongs to no key is an error. `BLUFIO_DATA_DIR` and `BLUFIO_LOG` are short for two of them and win over those;
-4. the option `--data-dir`.
+4. the options `--data-dir` and `--root-key-file`.
+
+The working directory is not looked into: a file that came with somebody else's folder must not decide where keys are sent.
 
 A relative path starts at the directory of the file it is written in, else at the working directory. `~/` is the home
 directory.
 
 ## Secrets
 
-Secrets are not configuration. They are environment variables, and a token or key in the file is refused:
+Secrets are not configuration, and a token or key in the file is refused. `blufio vault set NAME` keeps them encrypted; what
+the vault has not is taken from an environment variable, and where both have one the vault's is used:
 
-- `ANTHROPIC_API_KEY`: the key of the model's server;
-- `TELEGRAM_BOT_TOKEN`: the token of the bot;
-- `TELEGRAM_WEBHOOK_SECRET`: with `telegram.mode = \"webhook\"` only; 32 to 256 of `A-Z a-z 0-9 _ -`, chosen by you, as
+- `anthropic.api_key` (`ANTHROPIC_API_KEY`): the key of the model's server;
+- `telegram.bot_token` (`TELEGRAM_BOT_TOKEN`): the token of the bot;
+- `telegram.webhook_secret` (`TELEGRAM_WEBHOOK_SECRET`): with `telegram.mode = \"webhook\"` only; 32 to 256 of `A-Z a-z 0-9 _ -`, chosen by you, as
   `openssl rand -hex 32` makes them. Telegram sends it along, so that nobody else can;
-- `TRANSCRIPTION_API_KEY`: the key of the server in `transcription.url`, if it wants one;
-- `SEARCH_API_KEY`: the key of the server in `search.url`, if it wants one.
+- `transcription.api_key` (`TRANSCRIPTION_API_KEY`): the key of the server in `transcription.url`, if it wants one;
+- `search.api_key` (`SEARCH_API_KEY`): the key of the server in `search.url`, if it wants one.
 
 ## Checking
 

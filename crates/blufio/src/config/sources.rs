@@ -1,6 +1,7 @@
 //! Which configuration file is read, and its text; and where the data directory lies when nobody says.
 //!
-//! The first file that exists is taken whole; files are not merged. The meaning of the text is not this module's business.
+//! The first file that exists is taken whole; files are not merged. The working folder is not looked into: whoever wrote
+//! what lies there would decide where the keys are sent. The meaning of the text is not this module's business.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,6 +11,9 @@ use super::diagnostic::{ConfigErrors, Diagnostic, Place};
 use super::keys::CONFIG_FILE_BYTES_MAX;
 use super::kind::Problem;
 use super::{Environment, Origin, Overrides};
+
+/// The root key's name in the configuration folder.
+pub const ROOT_KEY: &str = "root.key";
 
 /// The files that were looked for.
 #[derive(Debug, Clone)]
@@ -112,10 +116,32 @@ pub fn absolute_path(text: &str, base: &Path, home: Option<&Path>) -> Result<Str
 }
 
 fn default_files(env: &Environment) -> Vec<PathBuf> {
-    let mut files = vec![env.cwd.join("blufio.toml")];
+    let mut files = Vec::new();
     files.extend(user_directory(env).map(|directory| directory.join("blufio.toml")));
     files.push(PathBuf::from("/etc/blufio/blufio.toml"));
     files
+}
+
+/// What decides about the agent and must stay out of its reach: the configuration, taken or not yet written, and the usual
+/// place of the root key.
+pub fn guarded_files(located: &Located, env: &Environment) -> Vec<PathBuf> {
+    let taken = located.file.iter().map(|file| file.path.clone());
+    let key = user_directory(env).map(|directory| directory.join(ROOT_KEY));
+    taken.chain(default_files(env)).chain(key).collect()
+}
+
+/// A path without symbolic links, as far as it exists; what does not exist yet is taken as it is written.
+pub fn real(path: &Path) -> PathBuf {
+    let mut missing = Vec::new();
+    let mut there = path;
+    loop {
+        if let Ok(found) = there.canonicalize() {
+            return missing.iter().rev().fold(found, |path, name| path.join(name));
+        }
+        let (Some(parent), Some(name)) = (there.parent(), there.file_name()) else { return path.to_owned() };
+        missing.push(name);
+        there = parent;
+    }
 }
 
 /// The folder of this user's configuration, outside the data directory; `None` without a home directory.

@@ -311,7 +311,7 @@ fn first_file_that_exists_is_taken_whole() {
     fs::create_dir_all(home.join(".config/blufio")).unwrap();
     fs::create_dir_all(&cwd).unwrap();
     let user_file = home.join(".config/blufio/blufio.toml");
-    let here = cwd.join("blufio.toml");
+    fs::write(cwd.join("blufio.toml"), "agents.main.model = 'planted'").unwrap();
     fs::write(&user_file, "log.level = 'debug'\nagents.main.model = 'user'").unwrap();
 
     let mut env = Environment { vars: BTreeMap::new(), cwd: cwd.clone(), home: Some(home) };
@@ -320,25 +320,48 @@ fn first_file_that_exists_is_taken_whole() {
     let states: Vec<_> =
         loaded.located.candidates.iter().map(|candidate| (candidate.path.as_path(), candidate.state)).collect();
     let system = Path::new("/etc/blufio/blufio.toml");
-    assert_eq!(
-        states,
-        [
-            (here.as_path(), CandidateState::Missing),
-            (&user_file, CandidateState::Taken),
-            (system, CandidateState::Skipped)
-        ]
-    );
-
-    fs::write(&here, "agents.main.model = 'here'").unwrap();
-    let loaded = load(&Overrides::default(), &env).unwrap();
-    assert_eq!(loaded.config.agent.model, "here");
-    assert_eq!(loaded.settings["log.level"].origin, Origin::Default);
+    assert_eq!(states, [(user_file.as_path(), CandidateState::Taken), (system, CandidateState::Skipped)]);
 
     fs::write(cwd.join("asked.toml"), "agents.main.model = 'asked'").unwrap();
     env.vars.insert("BLUFIO_CONFIG".to_owned(), "asked.toml".to_owned());
-    assert_eq!(load(&Overrides::default(), &env).unwrap().config.agent.model, "asked");
+    let loaded = load(&Overrides::default(), &env).unwrap();
+    assert_eq!(loaded.config.agent.model, "asked");
+    assert_eq!(loaded.settings["log.level"].origin, Origin::Default);
     let by_option = Overrides { config: Some(user_file), ..Overrides::default() };
     assert_eq!(load(&by_option, &env).unwrap().config.agent.model, "user");
+}
+
+#[test]
+fn the_workspace_holds_nothing_that_guards_the_agent() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path().join("home");
+    let own = home.join(".config/blufio");
+    fs::create_dir_all(own.join("agent")).unwrap();
+    std::os::unix::fs::symlink(&home, directory.path().join("link")).unwrap();
+    let asked = directory.path().join("asked/blufio.toml");
+    fs::create_dir_all(asked.parent().unwrap()).unwrap();
+    let check = |workspace: &Path, holds: Option<&str>| {
+        fs::write(&asked, format!("agents.main.workspace = {workspace:?}\nstorage.data_dir = '/nowhere/data'"))
+            .unwrap();
+        let env = Environment { vars: BTreeMap::new(), cwd: PathBuf::from("/"), home: Some(home.clone()) };
+        let loaded = load(&Overrides { config: Some(asked.clone()), ..Overrides::default() }, &env);
+        let said = loaded.err().map(|errors| errors.to_string());
+        let expected = holds.map(|file| format!("`agents.main.workspace` must not contain `{file}"));
+        match (&said, &expected) {
+            (Some(said), Some(expected)) => assert!(said.contains(expected), "{said}"),
+            _ => assert_eq!(said, expected, "{}", workspace.display()),
+        }
+    };
+    let user_file = own.join("blufio.toml");
+    let user_file = user_file.to_str();
+    check(&home, user_file);
+    check(&own, user_file);
+    check(&directory.path().join("link"), user_file);
+    check(&directory.path().join("link/.config/blufio"), user_file);
+    check(asked.parent().unwrap(), asked.to_str());
+    check(&own.join("agent"), None);
+    check(&home.join("agent"), None);
+    check(Path::new("/etc/blufio"), Some("/etc/blufio/blufio.toml"));
 }
 
 #[test]

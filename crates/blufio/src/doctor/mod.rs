@@ -3,6 +3,7 @@
 //! The facts come in; looking for them is the command's business. Nothing here can show a secret, since none comes in.
 
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// How something stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -14,6 +15,8 @@ pub enum State {
     Off,
     /// Something must be done.
     Act,
+    /// It could not be looked at.
+    Unknown,
 }
 
 /// One finding.
@@ -51,6 +54,9 @@ pub struct KeyOrigin {
     pub protects: String,
     /// It is the environment.
     pub weak: bool,
+    /// The file, if it is one.
+    #[serde(default)]
+    pub file: Option<PathBuf>,
 }
 
 /// How the record of actions stands.
@@ -64,6 +70,8 @@ pub enum Record {
     Broken(String),
     /// Without the root key it cannot be looked at.
     Locked,
+    /// Something else is in the way of looking at it.
+    Unknown(Trouble),
 }
 
 /// Something that cannot be used.
@@ -80,18 +88,22 @@ pub struct Trouble {
 pub struct Facts {
     /// A server runs.
     pub running: bool,
-    /// What it says; without one, what this process would be.
-    pub service: Service,
+    /// What it says, or why it does not; without a server, what this process would be.
+    pub service: Result<Service, Trouble>,
     /// Why there is a key and it cannot be used.
     pub key_trouble: Option<Trouble>,
     /// Why the vault cannot be used.
     pub vault_trouble: Option<Trouble>,
-    /// There is a recovery code.
-    pub recovery: bool,
+    /// There is a recovery code; or why that cannot be seen.
+    pub recovery: Result<bool, Trouble>,
     /// The database is encrypted; `None`: there is none yet.
     pub encrypted: Option<bool>,
     /// Files and folders that others may use, with the command that changes that.
     pub open_files: Vec<(String, String)>,
+    /// Files and folders that could not be looked at.
+    pub unseen_files: Vec<String>,
+    /// There is a file with the root key, and it was looked at.
+    pub key_file: bool,
     /// Version of the kernel's Landlock; `None`: it has none.
     pub landlock: Option<u32>,
     /// The kernel can filter system calls.
@@ -117,26 +129,31 @@ pub fn checks(facts: &Facts) -> Vec<Check> {
 
 fn key(facts: &Facts) -> Check {
     let name = "root key";
-    match (&facts.key_trouble, &facts.service.key) {
-        (Some(trouble), _) => trouble.check(name, "`blufio vault unlock` takes the recovery code"),
-        (None, None) => off(name, "there is none yet; the first start or `blufio init` makes it"),
-        (None, Some(origin)) if origin.weak => act(
+    if let Some(trouble) = &facts.key_trouble {
+        return trouble.check(name, "`blufio vault unlock` takes the recovery code");
+    }
+    match facts.service.as_ref().map(|service| &service.key) {
+        Err(trouble) => trouble.unknown(name),
+        Ok(None) => off(name, "there is none yet; the first start or `blufio init` makes it"),
+        Ok(Some(origin)) if origin.weak => act(
             name,
             format!("{}: {}", origin.words, origin.protects),
             "put it into a file of mode 600 and name that with --root-key-file, or use a systemd credential",
         ),
-        (None, Some(origin)) => on(name, format!("{}: {}", origin.words, origin.protects)),
+        Ok(Some(origin)) => on(name, format!("{}: {}", origin.words, origin.protects)),
     }
 }
 
 fn recovery(facts: &Facts) -> Check {
     let name = "recovery code";
-    match (facts.recovery, &facts.service.key) {
-        (true, _) => on(name, "there is one; with it, a lost root key is no loss".to_owned()),
-        (false, None) if facts.key_trouble.is_none() => {
+    let no_key = facts.key_trouble.is_none() && facts.service.as_ref().is_ok_and(|service| service.key.is_none());
+    match &facts.recovery {
+        Err(trouble) => trouble.unknown(name),
+        Ok(true) => on(name, "there is one; with it, a lost root key is no loss".to_owned()),
+        Ok(false) if no_key => {
             act(name, "there is none yet".to_owned(), "`blufio init` makes the root key and the code")
         }
-        (false, _) => act(
+        Ok(false) => act(
             name,
             "there is none: if the root key is lost, so is everything that is stored".to_owned(),
             "`blufio vault recovery` makes one",
@@ -162,7 +179,15 @@ fn secrets(facts: &Facts) -> Check {
     if let Some(trouble) = &facts.vault_trouble {
         return trouble.check(name, "restore the database from a backup");
     }
-    let from = &facts.service.from_environment;
+    let from = match &facts.service {
+        Err(trouble) => return trouble.unknown(name),
+        Ok(service) => &service.from_environment,
+    };
+    if from.is_empty() && facts.key_trouble.is_some() {
+        let says = "none comes from the environment; the vault cannot be looked at without the root key";
+        return Trouble { says: says.to_owned(), fix: Some("see what is said about the root key".to_owned()) }
+            .unknown(name);
+    }
     if from.is_empty() {
         return on(name, "none comes from the environment; the vault has what there is".to_owned());
     }
@@ -175,8 +200,13 @@ fn secrets(facts: &Facts) -> Check {
 
 fn files(facts: &Facts) -> Check {
     let name = "files";
+    if facts.open_files.is_empty() && !facts.unseen_files.is_empty() {
+        let says = format!("{} could not be looked at", facts.unseen_files.join(", "));
+        return Trouble { says, fix: Some("run this as the user who runs the server".to_owned()) }.unknown(name);
+    }
     if facts.open_files.is_empty() {
-        return on(name, "nobody else may read the data folder, the key or change the configuration".to_owned());
+        let key = if facts.key_file { " and the key's file" } else { "" };
+        return on(name, format!("nobody else may read the data folder{key} or change the configuration"));
     }
     let (files, fixes): (Vec<&str>, Vec<&str>) =
         facts.open_files.iter().map(|(file, fix)| (file.as_str(), fix.as_str())).unzip();
@@ -185,29 +215,36 @@ fn files(facts: &Facts) -> Check {
 
 fn memory(facts: &Facts) -> Check {
     let name = "memory";
-    if facts.service.exposed {
+    let service = match &facts.service {
+        Err(trouble) => return trouble.unknown(name),
+        Ok(service) => service,
+    };
+    if service.exposed {
         let fix = "look why the system refuses it: setrlimit(RLIMIT_CORE) or prctl(PR_SET_DUMPABLE)";
         return act(name, "other programs of the user may be able to read it".to_owned(), fix);
     }
-    on(name, "no core dumps, and no other program of the user can read it".to_owned())
+    let who = if facts.running { "" } else { "as far as this command can tell for a server: " };
+    on(name, format!("{who}no core dumps, and no other program of the user can read it"))
 }
 
 fn walls(facts: &Facts) -> Check {
     let name = "walls";
-    match (facts.landlock, facts.service.walled) {
+    let walled = facts.service.as_ref().map(|service| service.walled);
+    match (facts.landlock, walled) {
         (None, _) => act(
             name,
             "this kernel has no Landlock, so a bug in the server could reach every file of its user".to_owned(),
             "use Linux 5.13 or newer with `landlock` among its security modules, and a user of its own for Blufio",
         ),
-        (Some(_), Some(false)) => act(
+        (Some(_), Err(trouble)) => trouble.unknown(name),
+        (Some(_), Ok(Some(false))) => act(
             name,
             "the running server has not confined itself".to_owned(),
             "restart it; its log says why if it happens again",
         ),
-        (Some(version), walled) => {
+        (Some(version), Ok(walled)) => {
             let seccomp = if facts.seccomp { " and seccomp" } else { "" };
-            let now = if walled.is_some() { "the server can" } else { "a server can" };
+            let now = if walled.is_some() { "the server can" } else { "none runs; a server that starts can" };
             on(name, format!("{now} touch its own files only, and start nothing (Landlock {version}{seccomp})"))
         }
     }
@@ -215,8 +252,26 @@ fn walls(facts: &Facts) -> Check {
 
 fn exec(facts: &Facts) -> Check {
     let name = "programs";
-    match (facts.exec, facts.exec_weak) {
-        (false, _) => off(name, "the agent cannot run any ([tools.exec] enabled = false)"),
+    if !facts.exec {
+        return off(name, "the agent cannot run any ([tools.exec] enabled = false)");
+    }
+    let landlock = facts.landlock.is_some();
+    if !facts.seccomp || !(landlock || facts.exec_weak) {
+        let missing = if facts.seccomp { "Landlock" } else { "seccomp" };
+        return act(
+            name,
+            format!("they are switched on, and none will run: this kernel has no {missing} to confine them"),
+            "set [tools.exec] enabled = false, or use a kernel that has it",
+        );
+    }
+    match (landlock, facts.exec_weak) {
+        (false, _) => act(
+            name,
+            "the agent may run programs, each after an owner's yes, and this kernel has no Landlock to confine them: they can \
+             read and change what the user can"
+                .to_owned(),
+            "remove [tools.exec] allow_weak, unless this machine is there for nothing else",
+        ),
         (true, true) => act(
             name,
             "the agent may run programs, each after an owner's yes, even where they cannot be confined".to_owned(),
@@ -251,6 +306,7 @@ fn record(facts: &Facts) -> Check {
         Record::None => off(name, "nothing is in it yet"),
         Record::Locked => off(name, "without the root key it cannot be looked at"),
         Record::Whole(entries) => on(name, format!("whole, {entries} entries")),
+        Record::Unknown(trouble) => trouble.unknown(name),
         Record::Broken(what) => {
             act(name, what.clone(), "somebody has changed the database: `blufio audit verify` says where")
         }
@@ -258,6 +314,10 @@ fn record(facts: &Facts) -> Check {
 }
 
 impl Trouble {
+    fn unknown(&self, name: &'static str) -> Check {
+        Check { name, state: State::Unknown, says: self.says.clone(), fix: self.fix.clone() }
+    }
+
     fn check(&self, name: &'static str, otherwise: &str) -> Check {
         act(name, self.says.clone(), self.fix.as_deref().unwrap_or(otherwise))
     }
@@ -281,15 +341,17 @@ mod tests {
     use super::*;
 
     fn good() -> Facts {
-        let origin = KeyOrigin { words: "the file k".into(), protects: "much".into(), weak: false };
+        let origin = KeyOrigin { words: "the file k".into(), protects: "much".into(), weak: false, file: None };
         Facts {
             running: true,
-            service: Service { key: Some(origin), walled: Some(true), ..Service::default() },
+            service: Ok(Service { key: Some(origin), walled: Some(true), ..Service::default() }),
             key_trouble: None,
             vault_trouble: None,
-            recovery: true,
+            recovery: Ok(true),
             encrypted: Some(true),
             open_files: Vec::new(),
+            unseen_files: Vec::new(),
+            key_file: true,
             landlock: Some(5),
             seccomp: true,
             exec: false,
@@ -304,10 +366,47 @@ mod tests {
         Some(Trouble { says: "gone".into(), fix: None })
     }
 
+    fn service(facts: &mut Facts) -> &mut Service {
+        facts.service.as_mut().unwrap()
+    }
+
     #[test]
     fn what_is_well_needs_nothing() {
-        let states: Vec<_> = checks(&good()).into_iter().filter(|check| check.state == State::Act).collect();
+        let wrong = |check: &Check| matches!(check.state, State::Act | State::Unknown);
+        let states: Vec<_> = checks(&good()).into_iter().filter(wrong).collect();
         assert_eq!(states, []);
+    }
+
+    #[test]
+    fn what_could_not_be_looked_at_is_not_called_well() {
+        let check = |names: &[&str], change: fn(&mut Facts)| {
+            let mut facts = good();
+            change(&mut facts);
+            let found = checks(&facts).into_iter().filter(|check| check.state == State::Unknown);
+            assert_eq!(found.map(|check| check.name).collect::<Vec<_>>(), names);
+        };
+        let silent = |facts: &mut Facts| facts.service = Err(gone().unwrap());
+        check(&["root key", "secrets", "memory", "walls"], silent);
+        check(&["secrets"], |facts| facts.key_trouble = gone());
+        check(&["recovery code"], |facts| facts.recovery = Err(gone().unwrap()));
+        check(&["files"], |facts| facts.unseen_files.push("a".into()));
+        check(&["audit log"], |facts| facts.record = Record::Unknown(gone().unwrap()));
+    }
+
+    #[test]
+    fn programs_are_confined_only_where_the_kernel_can() {
+        let says = |landlock: Option<u32>, seccomp: bool, exec_weak: bool| {
+            checks(&Facts { landlock, seccomp, exec: true, exec_weak, ..good() })
+                .into_iter()
+                .find(|check| check.name == "programs")
+                .map(|check| check.says)
+                .unwrap()
+        };
+        assert!(says(Some(5), true, false).contains("confined, but"));
+        for nothing in [says(None, true, false), says(Some(5), false, true), says(None, false, false)] {
+            assert!(nothing.contains("none will run") && !nothing.contains("after an owner's yes"), "{nothing}");
+        }
+        assert!(says(None, true, true).contains("no Landlock to confine them"));
     }
 
     #[test]
@@ -319,17 +418,17 @@ mod tests {
             assert_eq!(found.iter().map(|check| check.name).collect::<Vec<_>>(), [name]);
             assert!(found[0].fix.as_ref().is_some_and(|fix| !fix.is_empty()));
         };
-        check("root key", |facts| facts.service.key.as_mut().unwrap().weak = true);
+        check("root key", |facts| service(facts).key.as_mut().unwrap().weak = true);
         check("root key", |facts| facts.key_trouble = gone());
         check("secrets", |facts| facts.vault_trouble = gone());
-        check("recovery code", |facts| facts.recovery = false);
-        check("recovery code", |facts| (facts.recovery, facts.service.key) = (false, None));
+        check("recovery code", |facts| facts.recovery = Ok(false));
+        check("recovery code", |facts| (facts.recovery, service(facts).key) = (Ok(false), None));
         check("database", |facts| facts.encrypted = Some(false));
-        check("secrets", |facts| facts.service.from_environment.push("anthropic.api_key".into()));
+        check("secrets", |facts| service(facts).from_environment.push("anthropic.api_key".into()));
         check("files", |facts| facts.open_files.push(("a".into(), "chmod 600 a".into())));
-        check("memory", |facts| facts.service.exposed = true);
+        check("memory", |facts| service(facts).exposed = true);
         check("walls", |facts| facts.landlock = None);
-        check("walls", |facts| facts.service.walled = Some(false));
+        check("walls", |facts| service(facts).walled = Some(false));
         check("programs", |facts| facts.exec = true);
         check("network", |facts| facts.private_places.push("10.0.0.1:80".into()));
         check("audit log", |facts| facts.record = Record::Broken("entry 3 was changed".into()));

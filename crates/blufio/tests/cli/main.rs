@@ -5,6 +5,7 @@
 
 mod approvals;
 mod channels;
+mod doctor;
 mod keys;
 mod looks;
 mod people;

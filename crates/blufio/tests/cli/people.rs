@@ -25,6 +25,16 @@ fn listed(place: &Place) -> (Vec<Value>, Vec<Value>) {
     (all("paired", "user"), all("requests", "code"))
 }
 
+/// What the audit log says about people, oldest first.
+fn recorded(place: &Place) -> Vec<String> {
+    let lines = place.run(&["audit", "list", "--json"]).json();
+    let text = |line: &Value, key: &str| line[key].as_str().unwrap_or_default().to_owned();
+    let lines = lines.as_array().expect("a list").iter().rev();
+    let about =
+        lines.filter(|line| ["owner_made", "person_let_in", "person_revoked"].contains(&text(line, "kind").as_str()));
+    about.map(|line| format!("{} {} by {}", text(line, "kind"), text(line, "target"), text(line, "actor"))).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_server_lets_people_in_and_out_at_once() {
     let (api, bot) = (model().await, telegram().await);
@@ -51,6 +61,7 @@ async fn a_running_server_lets_people_in_and_out_at_once() {
     assert!(revoked.contains("may not speak to the agent any more"), "{revoked}");
     place.run(&["pairing", "revoke", "501"]).bad(1, &["user 501 is not paired"]);
     assert_eq!(listed(&place), (vec![], vec![]));
+    assert_eq!(recorded(&place), ["owner_made person:501 by cli", "person_revoked person:501 by cli"]);
     server.stop();
     assert_eq!(bot.violations(), [""; 0]);
 }
@@ -69,6 +80,11 @@ async fn without_a_server_the_database_is_asked() {
     assert_eq!(place.run(&["pairing", "approve", &bob, "--json"]).json()["owner"], false);
     assert_eq!(listed(&place), (vec![json!(ANN), json!(BOB)], vec![]));
     place.run(&["pairing", "revoke", "502"]).good();
+    assert_eq!(
+        recorded(&place),
+        ["owner_made person:501 by cli", "person_let_in person:502 by cli", "person_revoked person:502 by cli"]
+    );
+    assert!(place.run(&["audit", "verify"]).good().contains("whole"));
     place.run(&["pairing", "reject", "NOSUCHCODE"]).bad(1, &["no pairing request with this code", "hint: "]);
 
     let server = place.serve();
@@ -103,6 +119,7 @@ async fn a_link_lets_in_whoever_opens_it_first() {
     bot.wait_for_bot_messages(ANN, 2, SOON).await;
     assert!(bot.transcript(BOB).iter().all(|message| !message.from_bot), "a used code gets no answer");
     assert_eq!(listed(&place), (vec![json!(ANN)], vec![]), "it was used");
+    assert_eq!(recorded(&place), ["owner_made person:501 by person:501"]);
     let text = place.run(&["pairing", "link"]).good();
     assert!(text.starts_with("https://t.me/") && text.contains("valid for 10 minutes, once"), "{text}");
     assert!(!text.contains(code), "every link is another one");

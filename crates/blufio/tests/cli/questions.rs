@@ -92,7 +92,7 @@ async fn open_questions_are_counted() {
     let (shell, id) = asked(&place, &["shell", "-m", "what time is it?", "--json"]);
     assert_eq!(place.run(&["status", "--json"]).json()["open_questions"], 1);
     let text = place.run(&["status"]).good();
-    assert!(text.contains("1 wait for an owner's answer: `blufio shell -m /approve`"), "{text}");
+    assert!(text.contains("1 wait for an owner's answer: `blufio approval list` shows them"), "{text}");
     let answer = place.run(&["shell", "-m", &format!("/approve {id} ok"), "--json"]).json();
     assert_eq!((&answer["outcome"], &answer["text"]), (&"decision".into(), &"Allowed.".into()));
     let out: serde_json::Value = serde_json::from_str(&shell.end().out).expect("JSON");

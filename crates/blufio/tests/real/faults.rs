@@ -59,7 +59,7 @@ async fn the_fallback_model_answers_when_the_first_stays_away() {
 async fn trouble_that_stays_is_told_and_the_next_message_works() {
     let cases = [
         (status(400, "invalid_request_error"), "refused the request"),
-        (status(401, "authentication_error"), "ANTHROPIC_API_KEY"),
+        (status(401, "authentication_error"), "blufio vault set anthropic.api_key, then restart"),
         (status(402, "billing_error"), "spending limit or an unpaid bill"),
         (status(404, "not_found_error"), "does not know this model"),
         (status(413, "request_too_large"), "too long for the model"),

@@ -9,7 +9,7 @@ use blufio_testkit::botapi::{Action, ChatKind, Fault as BotFault, Post, VisibleM
 use blufio_testkit::messages::Script;
 use serde_json::json;
 
-use crate::support::{ANN, BOB, BOT, SOON, World};
+use crate::support::{ANN, BOB, BOT, CAT, SOON, World};
 
 /// A group that is served.
 const TEAM: i64 = -1_000_000_000_100;
@@ -17,6 +17,8 @@ const TEAM: i64 = -1_000_000_000_100;
 const STRANGER: i64 = 1_009;
 /// A call that has to be asked for.
 const WRITE: &str = r#"[tool:write_file {"path":"a.txt","content":"written"}]"#;
+
+const FULL: &str = "too many questions are open or were asked this hour";
 
 pub const ALLOWED: &str = "Allowed.";
 pub const DENIED: &str = "Denied.";
@@ -128,6 +130,11 @@ pub async fn over(world: &World, message: i64, words: &str) -> VisibleMessage {
 
 fn written(world: &World) -> Option<String> {
     std::fs::read_to_string(world.workspace().join("a.txt")).ok()
+}
+
+/// So many calls that have to be asked for.
+fn writes(count: u8) -> String {
+    (1..=count).map(|n| format!(r#"[tool:write_file {{"path":"{n}.txt","content":"{n}"}}]"#)).collect()
 }
 
 #[tokio::test]
@@ -437,16 +444,31 @@ async fn the_owner_is_asked_in_private_about_what_others_and_groups_want() {
 }
 
 #[tokio::test]
+async fn of_two_owners_the_one_who_wrote_is_asked() {
+    let mut world = prepare().await;
+    world.telegram.add_group(TEAM, "the team", ChatKind::Supergroup { forum: false }, &[ANN, BOB]);
+    world.telegram.open_private(ANN);
+    world.telegram.open_private(BOB);
+    let owners = format!("[{ANN}, {BOB}]");
+    world.set(&[("telegram.groups", &format!("{{ {TEAM} = {{}} }}")), ("telegram.owners", &owners)]);
+    world.run().await;
+    for (number, user) in [(1, BOB), (2, ANN)] {
+        world.write(Post::new(TEAM, user, &format!("{BOT} {WRITE} #{number}")));
+        let asked = world.hear(user, "May I run").await;
+        world.stored("SELECT count(*) FROM approvals WHERE state = 'pending' AND message_id IS NULL", 0).await;
+        assert_eq!((world.count(ANN, "May I"), world.count(BOB, "May I")), (number - 1, 1), "owner {user} wrote");
+        assert_eq!(press(&world, user, asked.message_id, user, &asked.buttons[0][0].1).await, ALLOWED);
+        world.hear(TEAM, &format!("answer #{number}")).await;
+    }
+    finish(world).await;
+}
+
+#[tokio::test]
 async fn no_more_than_five_questions_are_open() {
     let world = start().await;
-    let calls: String = (1..=6).map(|n| format!(r#"[tool:write_file {{"path":"{n}.txt","content":"{n}"}}]"#)).collect();
-    world.say(ANN, &format!("{calls} #1"));
+    world.say(ANN, &format!("{} #1", writes(6)));
     let asked = questions(&world, 5).await;
     assert_eq!(asked.len(), 5);
-    // Somebody else's call is refused as well, and its turn does not wait.
-    let refused = "too many questions are open or were asked this hour";
-    let said = world.ask(BOB, &format!("{WRITE} #2"), "answer #2").await;
-    assert!(said.text.contains(refused), "{}", said.text);
     for (place, question) in asked.iter().enumerate() {
         let (data, words) = if place == 2 { (&question.deny, DENIED) } else { (&question.allow, ALLOWED) };
         assert_eq!(press(&world, ANN, question.message, ANN, data).await, words);
@@ -454,15 +476,37 @@ async fn no_more_than_five_questions_are_open() {
     }
     let said = world.hear(ANN, "answer #1").await;
     assert_eq!(said.text.matches("The tool write_file said").count(), 6, "{}", said.text);
-    assert_eq!((said.text.matches(refused).count(), said.text.matches("the owner said no").count()), (1, 1));
+    assert_eq!((said.text.matches(FULL).count(), said.text.matches("the owner said no").count()), (1, 1));
     let there = (1..=6).filter(|n| world.workspace().join(format!("{n}.txt")).exists()).collect::<Vec<_>>();
     assert_eq!(there.len(), 4, "{there:?}");
     assert_eq!(questions(&world, 5).await, []);
     // There is room again.
-    world.say(BOB, &format!("{WRITE} #3"));
+    world.say(ANN, &format!("{WRITE} #3"));
     let question = questions(&world, 6).await.pop().unwrap();
     press(&world, ANN, question.message, ANN, &question.allow).await;
-    world.hear(BOB, "answer #3").await;
+    world.hear(ANN, "answer #3").await;
+    finish(world).await;
+}
+
+#[tokio::test]
+async fn what_others_want_uses_up_none_of_the_owners_own_questions() {
+    let world = start().await;
+    world.telegram.open_private(ANN);
+    world.say(BOB, &format!("{} #1", writes(5)));
+    let asked = questions(&world, 5).await;
+    // All others share their five, and whoever is refused does not wait.
+    let said = world.ask(CAT, &format!("{WRITE} #2"), "answer #2").await;
+    assert!(said.text.contains(FULL), "{}", said.text);
+    world.say(ANN, &format!("{WRITE} #3"));
+    let question = questions(&world, 6).await.pop().unwrap();
+    assert_eq!(press(&world, ANN, question.message, ANN, &question.allow).await, ALLOWED);
+    world.hear(ANN, "answer #3").await;
+    assert_eq!((written(&world).as_deref(), world.sql(OPEN)), (Some("written"), 5));
+    assert_eq!(press(&world, ANN, asked[0].message, ANN, &asked[0].deny).await, DENIED);
+    world.say(CAT, &format!("{WRITE} #4"));
+    let question = questions(&world, 7).await.pop().unwrap();
+    assert_eq!(press(&world, ANN, question.message, ANN, &question.allow).await, ALLOWED);
+    world.hear(CAT, "answer #4").await;
     finish(world).await;
 }
 
@@ -504,6 +548,41 @@ async fn waiting_for_an_owner_costs_no_time_of_the_turn_and_holds_up_nobody() {
     assert_eq!(press(&world, ANN, question.message, ANN, &question.allow).await, ALLOWED);
     world.hear(ANN, "answer #1").await;
     assert_eq!(written(&world).as_deref(), Some("written"));
+    finish(world).await;
+}
+
+/// The answer may take a night, so the place of a running turn is somebody else's until it comes; and then it is waited for.
+#[tokio::test]
+async fn a_turn_that_waits_for_a_yes_leaves_its_place_to_others() {
+    let mut world = prepare().await;
+    world.set(&[("session.running_turns", "1")]);
+    world.run().await;
+    world.say(ANN, &format!("{WRITE} #1"));
+    let first = question(&world).await;
+    world.ask(BOB, "#2", "answer #2").await;
+    world.say(BOB, "#3 [slow:1000]");
+    world.prompted("#3").await;
+    assert_eq!(press(&world, ANN, first.message, ANN, &first.allow).await, ALLOWED);
+    world.hear(ANN, "answer #1").await;
+    assert_eq!(written(&world).as_deref(), Some("written"));
+    let decided = "(SELECT max(at) FROM steps WHERE input LIKE '%decided%')";
+    let over = "(SELECT max(closed_at) FROM turns WHERE principal_id <> 'owner')";
+    assert_eq!(world.sql(&format!("SELECT {decided} >= {over}")), 1, "one turn at a time");
+
+    // A stop does not wait for the place.
+    world.say(ANN, &format!("{WRITE} #4"));
+    let second = questions(&world, 2).await.pop().unwrap();
+    world.say(BOB, "#5 [slow:2000]");
+    world.prompted("#5").await;
+    assert_eq!(press(&world, ANN, second.message, ANN, &second.allow).await, ALLOWED);
+    let asked = Instant::now();
+    world.ask(ANN, "/stop", "Stopped.").await;
+    world.stored("SELECT count(*) FROM turns WHERE outcome = 'stopped'", 1).await;
+    assert!(asked.elapsed().as_millis() < 1_000, "stopped after {:?}", asked.elapsed());
+    world.hear(BOB, "answer #5").await;
+    assert_eq!(world.sql("SELECT sum(starts) FROM tool_runs"), 1);
+    // Nor is the place lost.
+    world.ask(ANN, "#6", "answer #6").await;
     finish(world).await;
 }
 

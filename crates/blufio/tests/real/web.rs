@@ -85,6 +85,67 @@ async fn what_was_not_opened_is_refused_in_words_and_never_connected_to() {
 }
 
 #[tokio::test]
+async fn where_fetches_led_is_in_the_audit_log() {
+    let web = FakeWeb::start().await.unwrap();
+    let own = web.base_url();
+    web.set("/page", Reply::page("text/plain", "hello"));
+    web.set("/there", Reply::redirect("/page?from=there"));
+    web.set("/away", Reply::redirect("https://169.254.169.254/latest/meta-data/?key"));
+    web.set("/loop", Reply::redirect("/loop"));
+    let world = start(&web).await;
+    let urls = [
+        format!("{own}/page?private=words"),
+        format!("{own}/page?private=words"),
+        format!("{own}/there#private"),
+        format!("{own}/away"),
+        format!("{own}/loop"),
+        "https://user:private@example.org/".to_owned(),
+        "https://10.0.0.1/private".to_owned(),
+        "private words".to_owned(),
+    ];
+    for (number, url) in (1..).zip(urls) {
+        world.ask(ANN, &format!("#{number} {}", fetch(&url)), &format!("answer #{number}")).await;
+    }
+    let fetched = || (own.clone(), "fetched".to_owned(), Value::Null);
+    let refused = |origin: &str, why: &str| (origin.to_owned(), "refused".to_owned(), json!(why));
+    let private =
+        "the address is this machine's or belongs to a private or reserved network, not to the public internet";
+    let expected = [
+        // The second time it comes out of memory.
+        fetched(),
+        fetched(),
+        fetched(),
+        fetched(),
+        refused("https://169.254.169.254", private),
+        fetched(),
+        fetched(),
+        fetched(),
+        fetched(),
+        refused(&own, "it redirects too often"),
+        refused("https://example.org", "it carries a user name or a password"),
+        refused("https://10.0.0.1", private),
+        refused("(unreadable)", "it is no valid address; write https://host/path"),
+    ];
+    let log = world.read("/v1/audit?limit=1000").await;
+    let mut lines: Vec<Value> =
+        log.as_array().unwrap().iter().filter(|line| line["kind"] == "egress").cloned().collect();
+    lines.sort_by_key(|line| line["seq"].as_u64());
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let led: Vec<_> = lines
+        .iter()
+        .map(|line| (text(&line["target"]), text(&line["outcome"]), line["detail"]["why"].clone()))
+        .collect();
+    assert_eq!(led, expected, "{lines:?}");
+    for line in &lines {
+        assert_eq!((&line["actor"], &line["detail"]["tool"]), (&json!("owner"), &json!("web_fetch")), "{line}");
+        assert!(!line.to_string().contains("private=") && !line.to_string().contains("latest"), "{line}");
+    }
+    let (status, verdict) = world.post("/v1/audit/verify", &json!({})).await;
+    assert_eq!((status, &verdict["trouble"]), (200, &Value::Null), "{verdict}");
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn the_web_is_searched_where_a_service_is_configured() {
     let service = FakeWeb::start().await.unwrap();
     let hits =

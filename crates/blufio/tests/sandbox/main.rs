@@ -67,6 +67,7 @@ impl World {
             zone: None,
             sends_files: false,
             bound: None,
+            hops: blufio_core::port::Hops::default(),
         }
     }
 

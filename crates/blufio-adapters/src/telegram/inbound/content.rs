@@ -4,7 +4,7 @@
 
 use super::super::entities::to_markdown;
 use super::super::wire::{Me, Message};
-use super::describe::{describe, number, text};
+use super::describe::{Description, describe, number, text};
 use super::plain::{file_name, label, line, plain};
 use super::quotes::{answered, passed_on};
 use blufio_core::content::{Content, FileKind, FileRef, Quote, QuoteKind};
@@ -18,16 +18,21 @@ const MEDIA_TYPE_CHARACTERS_MAX: usize = 255;
 pub(super) fn of(message: &Message, body: &RawValue, bot: &Me) -> Content {
     let mut files = files(message);
     let mut said = words(message);
+    let mut quotes = Vec::new();
+    quotes.extend(answered(message, bot));
+    let from = passed_on(message);
     if files.is_empty()
         && message.text.is_none()
         && let Ok(whole) = serde_json::from_str::<Value>(body.get())
-        && let Some(description) = describe(&whole)
+        && let Some(Description { text, others }) = describe(&whole)
     {
-        said = if said.is_empty() { description } else { format!("{said}\n{description}") };
+        if others && from.is_none() {
+            quotes.push(Quote { kind: QuoteKind::Shared, from: String::new(), text });
+        } else {
+            said = if said.is_empty() { text } else { format!("{said}\n{text}") };
+        }
     }
-    let mut quotes = Vec::new();
-    quotes.extend(answered(message, bot));
-    if let Some(from) = passed_on(message) {
+    if let Some(from) = from {
         files.iter_mut().for_each(|file| file.forwarded = Some(from.clone()));
         // Not the sender's words, so no command is looked for in them.
         let text = plain(&std::mem::take(&mut said));
@@ -105,6 +110,16 @@ mod tests {
         check(r#""text":"x","poll":{"question":"?"}"#, "x");
         check(r#""something_of_2030":{}"#, "");
         assert!(content(r#""something_of_2030":{}"#).is_empty());
+    }
+
+    #[test]
+    fn names_that_somebody_else_may_have_chosen_are_not_the_senders_words() {
+        let shared = |text: &str| Quote { kind: QuoteKind::Shared, from: String::new(), text: text.to_owned() };
+        let contact = content(r#""contact":{"first_name":"evil.example/x","phone_number":"1"}"#);
+        assert_eq!((contact.text.as_str(), contact.quotes), ("", vec![shared("[a contact: evil.example/x, 1]")]));
+        let video = content(r#""video":{"file_name":"evil.example"},"caption":"look""#);
+        let named = shared("[a video, which I cannot watch: “evil.example”]");
+        assert_eq!((video.text.as_str(), video.quotes), ("look", vec![named]));
     }
 
     #[test]

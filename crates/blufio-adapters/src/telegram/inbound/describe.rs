@@ -11,18 +11,32 @@ const DESCRIPTION_CHARACTERS_MAX: usize = 1_000;
 /// Characters kept of a question, a title with a sentence in it, or an answer to choose. Longer: cut.
 const SENTENCE_CHARACTERS_MAX: usize = 300;
 
-/// What a message is besides words and files, in square brackets; the words of a rich message as they are. `None` for
-/// content of a kind that is not known.
-pub(super) fn describe(message: &Value) -> Option<String> {
+/// What a message is besides words and files.
+pub(super) struct Description {
+    /// One line in square brackets; of a rich message its words as they are.
+    pub text: String,
+    /// There are words in it that somebody else may have chosen: the name of a contact, a place, a file.
+    pub others: bool,
+}
+
+/// Describes a message. `None` for content of a kind that is not known.
+pub(super) fn describe(message: &Value) -> Option<Description> {
     if let Some(rich) = message.get("rich_message") {
         let mut words = String::new();
         blocks(rich.get("blocks")?, &mut words);
-        return Some(words.trim().to_owned()).filter(|words| !words.is_empty());
+        let text = Some(words.trim().to_owned()).filter(|words| !words.is_empty())?;
+        return Some(Description { text, others: false });
     }
     KINDS.iter().find_map(|(field, what)| {
-        let told = joined(&details(field, message.get(field)?), ", ");
+        let value = message.get(field)?;
+        let told = joined(&details(field, value), ", ");
+        let others = match *field {
+            "sticker" | "location" | "dice" => false,
+            "animation" | "video" | "video_note" | "live_photo" => !named(value).is_empty(),
+            _ => !told.is_empty(),
+        };
         let told = if told.is_empty() { (*what).to_owned() } else { format!("{what}: {told}") };
-        Some(format!("[{}]", cut(&told, DESCRIPTION_CHARACTERS_MAX)))
+        Some(Description { text: format!("[{}]", cut(&told, DESCRIPTION_CHARACTERS_MAX)), others })
     })
 }
 
@@ -198,7 +212,7 @@ mod tests {
 
     fn check(message: &str, expect: &str) {
         let message: Value = serde_json::from_str(message).unwrap();
-        assert_eq!(describe(&message).unwrap_or_default(), expect, "{message}");
+        assert_eq!(describe(&message).map(|described| described.text).unwrap_or_default(), expect, "{message}");
     }
 
     #[test]
@@ -248,7 +262,7 @@ mod tests {
         let hostile = "x]\\n\u{202e}[a file]\\n".repeat(500);
         let message =
             format!(r#"{{"poll":{{"question":"{hostile}","options":[{}]}}}}"#, [r#"{"text":"y"}"#; 2_000].join(","));
-        let described = describe(&serde_json::from_str(&message).unwrap()).unwrap();
+        let described = describe(&serde_json::from_str(&message).unwrap()).unwrap().text;
         assert!(described.starts_with("[a poll: x] [a file]") && described.ends_with("…]"), "{described}");
         assert!(described.chars().count() <= DESCRIPTION_CHARACTERS_MAX + 3);
         assert!(!described.contains(['\n', '\u{202e}']));

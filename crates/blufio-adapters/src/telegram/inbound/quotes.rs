@@ -53,7 +53,7 @@ pub(super) fn user_name(user: &Value) -> String {
 fn words_of(message: &Value) -> Option<String> {
     marked_up(message, "text", "entities")
         .or_else(|| marked_up(message, "caption", "caption_entities"))
-        .or_else(|| describe(message))
+        .or_else(|| describe(message).map(|described| described.text))
         .or_else(|| files_named(message))
 }
 

@@ -3,15 +3,18 @@
 use super::{News, Run};
 use crate::dispatch::Permit;
 use crate::engine::Engine;
+use crate::engine::consent::actor;
 use crate::engine::toolwork::{Place, run_tool};
 use crate::sessions::Progress;
+use blufio_core::audit::{AuditEntry, AuditKind};
 use blufio_core::event::EventKind;
 use blufio_core::failpoint::{Failpoint, hit};
-use blufio_core::ids::{ModelId, SessionKey};
-use blufio_core::port::{Failure, Prompt, ProviderError, StoreError};
+use blufio_core::ids::{CallId, ModelId, SessionKey};
+use blufio_core::port::{Failure, Hop, HopEnd, Hops, Prompt, ProviderError, StoreError};
 use blufio_core::record::{Commit, Committed, OutboxRow, Record, Step, ToolRun};
 use blufio_core::session::{Input, Outcome};
 use blufio_core::time::Timestamp;
+use serde_json::json;
 use std::time::Duration;
 
 /// How often a commit is tried that fails for another reason than a full disk.
@@ -79,6 +82,29 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Writes down, with the step that follows, which places a call has asked and from which it was kept.
+    pub(super) fn record_egress(&mut self, call: &CallId) {
+        let Some(place) = self.hops.iter().position(|(of, _)| of == call) else { return };
+        let (call, hops) = self.hops.swap_remove(place);
+        let tool = self.tools.iter().find(|run| run.call == call).map(|run| run.name.clone());
+        for Hop { origin, end } in hops.take() {
+            let (outcome, why) = match end {
+                HopEnd::Answered => ("fetched", None),
+                HopEnd::Unanswered => ("unanswered", None),
+                HopEnd::Refused(why) => ("refused", Some(why)),
+            };
+            self.audit.push(AuditEntry {
+                kind: AuditKind::Egress,
+                actor: actor(&self.row.principal),
+                session: Some(self.session.key.clone()),
+                // Whoever leads us there may have put anything into the name.
+                target: self.engine.settings.leaks.redact(&origin).into_owned(),
+                outcome: outcome.to_owned(),
+                detail: json!({ "tool": tool, "turn": self.number, "call": call, "why": why }),
+            });
+        }
+    }
+
     async fn act(&mut self, action: Action, committed: &Committed) {
         match action {
             Action::Call(prompt) => {
@@ -105,7 +131,9 @@ impl Run<'_> {
                 let zone = self.session.zone.clone();
                 let sends_files = self.engine.dispatchers.contains_key(&self.row.route.channel);
                 let key = self.key_of(&run.call);
-                let place = Place { session: self.session.id, key, zone, sends_files };
+                let hops = Hops::default();
+                self.hops.push((run.call.clone(), hops.clone()));
+                let place = Place { session: self.session.id, key, zone, sends_files, hops };
                 self.news.push(run_tool(self.engine, run, place));
             }
             Action::Ask(question) => self.live.publish(EventKind::Asked { question }),

@@ -137,6 +137,6 @@ impl Run<'_> {
 fn placed(news: News) -> Option<i64> {
     match news {
         News::Preview { outcome: PreviewOutcome::Placed { message, .. }, .. } => Some(message),
-        News::Preview { .. } | News::Call(_) | News::Tool(..) | News::TypingOver => None,
+        News::Preview { .. } | News::Call(_) | News::Tool(..) | News::TypingOver | News::Ticket(_) => None,
     }
 }

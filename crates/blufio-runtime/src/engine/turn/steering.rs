@@ -29,7 +29,7 @@ impl Run<'_> {
         let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
         self.joined.extend(&ids);
         self.records.push(Record::Joined(ids));
-        Ok(content::read(self.engine, &rows, &[]).await.parts)
+        Ok(content::read(self.engine, self.session, &rows, &[]).await?.parts)
     }
 
     /// Files of a tool go out before the answer.

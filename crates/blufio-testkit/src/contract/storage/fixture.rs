@@ -58,6 +58,7 @@ pub fn queue(chat: i64, update: i64, text: &str) -> Item {
             session: key(chat),
             route: route(chat, Some(update)),
             principal: Principal::Owner,
+            user: chat,
             content: Content::words(text),
             album: None,
             when_full: Some(draft(chat, "full")),

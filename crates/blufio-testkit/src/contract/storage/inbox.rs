@@ -78,6 +78,7 @@ pub(super) async fn rows_wait_in_order_with_what_they_carry<S: Storage>(subject:
         id: accepted[0].inbox,
         route: route(1, Some(10)),
         principal: Principal::Person("1".to_owned()),
+        user: Some(1),
         content: Content::words("first ☂"),
         album: None,
         attempts: 0,

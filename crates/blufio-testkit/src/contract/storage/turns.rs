@@ -248,13 +248,32 @@ pub(super) async fn attempts_count_boots_without_progress<S: Storage>(subject: &
     store.commit(progress).await.unwrap();
     let (store, boot, attempts) = crash(subject, store).await;
     assert_eq!(attempts, 0, "any other step is progress");
+    let run = |state| {
+        Record::ToolRun(ToolRun {
+            call: CallId::new("c1"),
+            place: 0,
+            round: 1,
+            name: ToolName::new("write"),
+            input: "{}".to_owned(),
+            replay: Replay::Idempotent,
+            bound: None,
+            state,
+        })
+    };
+    store
+        .commit(Commit { records: vec![run(ToolState::AwaitingApproval)], ..restart(5, boot, attempts) })
+        .await
+        .unwrap();
+    let (store, boot, attempts) = crash(subject, store).await;
+    assert_eq!(attempts, 0, "it waits for an owner, which kills nothing");
     let records = vec![
+        run(ToolState::Unknown),
         message(1, 2, Role::Assistant, "[error]"),
         Record::CallClosed { call: CallNumber(1), cost: CallCost::Free, request: None, failure: None },
         Record::TurnClosed { outcome: Outcome::Error(Trouble::Poison), text: "gave up".to_owned() },
     ];
     let poisoned =
-        Commit { steps: vec![step(5, boot, Input::Restarted { attempts: 5 })], ..commit(session, 1, records) };
+        Commit { steps: vec![step(6, boot, Input::Restarted { attempts: 5 })], ..commit(session, 1, records) };
     store.commit(poisoned).await.unwrap();
     let view = row(&store, inbox).await;
     assert_eq!((view.state.as_str(), view.outcome.as_deref()), ("poison", Some("poison")));

@@ -18,7 +18,7 @@ use crate::config::{Loaded, Origin};
 use crate::failure::Failure;
 use crate::keys::Installation;
 use crate::secrets::EnvSecrets;
-use crate::serve::{self, Embedded};
+use crate::serve::{self, Prepared};
 use blufio_core::ids::SessionKey;
 use conversation::{Answer, Conversation};
 use display::Display;
@@ -38,6 +38,7 @@ pub fn run(
     loaded: &Loaded,
     here: Installation<'_>,
     secrets: &EnvSecrets,
+    exposed: bool,
     screen: &Screen,
 ) -> Result<(), Failure> {
     let message = match command.message.as_deref() {
@@ -52,8 +53,10 @@ pub fn run(
         // Whoever asks for a log gets it; otherwise it would come between the lines of a conversation.
         crate::logging::start(&loaded.config);
     }
+    let prepared = reach(loaded, here, exposed)?;
     let runtime = serve::runtime()?;
-    let (client, embedded) = runtime.block_on(reach(here, secrets))?;
+    let embedded = prepared.map(|prepared| runtime.block_on(serve::embedded(loaded, secrets, prepared))).transpose()?;
+    let client = Client::new(&here.config.data_dir)?;
     let typing = message.is_none() && screen.terminal_in && screen.terminal_out && !screen.json;
     let (session, returns) = (session(&command.session), embedded.is_none());
     let conversation = Conversation { client, session, returns, typing };
@@ -73,14 +76,13 @@ fn session(name: &str) -> SessionKey {
     if name.contains(':') { SessionKey::new(name) } else { SessionKey::new(format!("local:{name}")) }
 }
 
-/// The running server, or an engine of our own.
-async fn reach(here: Installation<'_>, secrets: &EnvSecrets) -> Result<(Client, Option<Embedded>), Failure> {
+/// Looks for the running server; if there is none, prepares an engine of our own while this process has one thread.
+fn reach(loaded: &Loaded, here: Installation<'_>, exposed: bool) -> Result<Option<Prepared>, Failure> {
     let data_dir = &here.config.data_dir;
-    if let Some(client) = Client::find(data_dir).await? {
-        return Ok((client, None));
+    if serve::looking()?.block_on(Client::find(data_dir))?.is_some() {
+        return Ok(None);
     }
-    match serve::embedded(here, secrets).await {
-        Ok(embedded) => Ok((Client::new(data_dir)?, Some(embedded))),
+    match serve::prepare(loaded, here, exposed) {
         // Somebody holds the lock but did not answer: it is just starting, or just ending.
         Err(failure) if failure.code == Failure::ANOTHER_INSTANCE => {
             let client = Client::new(data_dir)?;
@@ -89,12 +91,13 @@ async fn reach(here: Installation<'_>, secrets: &EnvSecrets) -> Result<(Client, 
                     tokio::time::sleep(START_LOOK).await;
                 }
             };
-            match tokio::time::timeout(START, answers).await {
-                Ok(()) => Ok((client.clone(), None)),
+            let looking = serve::looking()?;
+            match looking.block_on(async { tokio::time::timeout(START, answers).await }) {
+                Ok(()) => Ok(None),
                 Err(_) => Err(failure),
             }
         }
-        Err(failure) => Err(failure),
+        prepared => prepared.map(Some),
     }
 }
 
