@@ -39,8 +39,6 @@ pub struct CallFacts<'a> {
     pub principal: &'a Principal,
     /// The owner wants to be asked before this tool runs.
     pub ask_first: bool,
-    /// An owner has said "always" to exactly this call.
-    pub granted: bool,
     /// What is before the model.
     pub shown: Shown,
     /// Others read this conversation, too, so that what a file holds is told to them.
@@ -124,14 +122,11 @@ impl Rule {
 pub fn decide(facts: &CallFacts<'_>) -> Decision {
     let CallFacts { tool, shown, .. } = facts;
     // What the owner wants to be asked about, people may ask for. The owner's secrets are nobody else's.
-    let people = tool.people && !tool.uses_secret(facts.arguments);
-    if matches!(facts.principal, Principal::Person(_)) && !people && !facts.ask_first {
+    let secret = tool.uses_secret(facts.arguments);
+    if matches!(facts.principal, Principal::Person(_)) && (secret || !(tool.people || facts.ask_first)) {
         return Decision::Deny(denied(&tool.name));
     }
     let asked = tool.asks || facts.ask_first;
-    if facts.granted && is_grantable(facts) {
-        return Decision::Allow(Rule::Granted);
-    }
     if asked {
         return Decision::Ask(Rule::AlwaysAsked);
     }
@@ -238,7 +233,6 @@ mod tests {
             arguments,
             principal: &OWNER,
             ask_first: false,
-            granted: false,
             shown,
             shared: false,
             own: &own(),
@@ -266,7 +260,6 @@ mod tests {
             arguments,
             principal: &OWNER,
             ask_first: false,
-            granted: true,
             shown,
             shared,
             own: &own,
@@ -280,12 +273,8 @@ mod tests {
                 assert!(!is_grantable(&facts), "what others want to see is looked at every time");
                 assert_eq!(decide(&facts), Decision::Ask(Rule::SharedFile));
             }
-            let runs = |arguments, shown, shared| {
-                matches!(
-                    decide(&CallFacts { granted: false, ..facts(tool, arguments, shown, shared) }),
-                    Decision::Allow(_)
-                )
-            };
+            let runs =
+                |arguments, shown, shared| matches!(decide(&facts(tool, arguments, shown, shared)), Decision::Allow(_));
             assert!(runs(&named, FOREIGN, true) && runs(&other, NOTHING, true) && runs(&other, BOTH, false));
         }
     }
@@ -339,7 +328,6 @@ mod tests {
             arguments: &arguments,
             principal,
             ask_first: false,
-            granted: false,
             shown: BOTH,
             shared: false,
             own: &own,
@@ -362,13 +350,12 @@ mod tests {
         check("https://example.org/a", BOTH, Decision::Allow(Rule::OwnWords));
         assert!(!fetch.uses_secret(&json!({"to": "x", "key": null})) && !fetch.uses_secret(&json!({"to": "x"})));
         let (own, foreign_urls, person) = (OwnWords::default(), BTreeSet::new(), Principal::Person("7".into()));
-        let by_a_person = |arguments: &Value| {
+        let by_a_person = |arguments: &Value, ask_first| {
             decide(&CallFacts {
                 tool: &fetch,
                 arguments,
                 principal: &person,
-                ask_first: false,
-                granted: false,
+                ask_first,
                 shown: NOTHING,
                 shared: false,
                 own: &own,
@@ -376,21 +363,23 @@ mod tests {
                 foreign_fetches_left: 0,
             })
         };
-        assert!(matches!(by_a_person(&json!({"to": "https://a.example", "key": "mine"})), Decision::Deny(_)));
-        assert!(matches!(by_a_person(&json!({"to": "https://a.example"})), Decision::Allow(_)));
+        for ask_first in [false, true] {
+            let with_key = by_a_person(&json!({"to": "https://a.example", "key": "mine"}), ask_first);
+            assert!(matches!(with_key, Decision::Deny(_)), "an owner's secret is nobody else's to ask for");
+        }
+        assert!(matches!(by_a_person(&json!({"to": "https://a.example"}), false), Decision::Allow(_)));
     }
 
     #[test]
     fn who_is_no_owner_uses_few_tools_or_asks_the_owner() {
         let person = Principal::Person("7".into());
         let (arguments, own, foreign_urls) = (json!({}), OwnWords::default(), BTreeSet::new());
-        let judge = |people: bool, granted: bool, ask_first: bool, principal: &Principal| {
+        let judge = |people: bool, ask_first: bool, principal: &Principal| {
             decide(&CallFacts {
                 tool: &ToolSpec { people, ..tool(Replay::Idempotent, Egress::None) },
                 arguments: &arguments,
                 principal,
                 ask_first,
-                granted,
                 shown: NOTHING,
                 shared: false,
                 own: &own,
@@ -398,36 +387,32 @@ mod tests {
                 foreign_fetches_left: 0,
             })
         };
-        assert!(matches!(judge(false, true, false, &person), Decision::Deny(_)));
-        assert_eq!(judge(false, false, true, &person), Decision::Ask(Rule::AlwaysAsked));
-        assert_eq!(judge(true, false, false, &person), Decision::Allow(Rule::NothingForeign));
-        assert_eq!(judge(true, false, true, &person), Decision::Ask(Rule::AlwaysAsked));
-        assert_eq!(judge(false, false, true, &OWNER), Decision::Ask(Rule::AlwaysAsked));
-        assert_eq!(judge(false, true, true, &OWNER), Decision::Allow(Rule::Granted));
+        assert!(matches!(judge(false, false, &person), Decision::Deny(_)));
+        assert_eq!(judge(false, true, &person), Decision::Ask(Rule::AlwaysAsked));
+        assert_eq!(judge(true, false, &person), Decision::Allow(Rule::NothingForeign));
+        assert_eq!(judge(true, true, &person), Decision::Ask(Rule::AlwaysAsked));
+        assert_eq!(judge(false, true, &OWNER), Decision::Ask(Rule::AlwaysAsked));
     }
 
     #[test]
     fn a_program_is_asked_for_again_once_words_of_others_are_read() {
         let exec = ToolSpec { asks: true, ..tool(Replay::Effectful, Egress::None) };
         let (arguments, own, foreign_urls) = (json!({}), OwnWords::default(), BTreeSet::new());
-        let judge = |shown, granted| {
-            let (tool, principal) = (&exec, &OWNER);
-            decide(&CallFacts {
-                tool,
-                arguments: &arguments,
-                principal,
-                ask_first: false,
-                granted,
-                shown,
-                shared: false,
-                own: &own,
-                foreign_urls: &foreign_urls,
-                foreign_fetches_left: 0,
-            })
+        let facts = |shown| CallFacts {
+            tool: &exec,
+            arguments: &arguments,
+            principal: &OWNER,
+            ask_first: false,
+            shown,
+            shared: false,
+            own: &own,
+            foreign_urls: &foreign_urls,
+            foreign_fetches_left: 0,
         };
-        assert_eq!(judge(NOTHING, true), Decision::Allow(Rule::Granted));
-        assert_eq!(judge(NOTHING, false), Decision::Ask(Rule::AlwaysAsked));
-        assert_eq!(judge(FOREIGN, true), Decision::Ask(Rule::AlwaysAsked));
+        for (shown, grantable) in [(NOTHING, true), (FOREIGN, false)] {
+            assert_eq!(decide(&facts(shown)), Decision::Ask(Rule::AlwaysAsked));
+            assert_eq!(is_grantable(&facts(shown)), grantable);
+        }
     }
 
     proptest! {

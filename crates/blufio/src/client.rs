@@ -4,7 +4,7 @@
 
 use crate::doctor::Service;
 use crate::failure::Failure;
-use crate::vault::{Depth, Kept, Use};
+use crate::vault::{Depth, Imported, Kept, Use};
 use blufio_adapters::egress::EgressError;
 use blufio_adapters::egress::local::{Answer, Events, Local};
 use blufio_core::approval::Verdict;
@@ -510,7 +510,7 @@ impl Client {
     }
 
     /// Moves what the server found in its environment into the vault; says which.
-    pub async fn vault_import(&self) -> Result<Vec<String>, CallError> {
+    pub async fn vault_import(&self) -> Result<Imported, CallError> {
         self.post(&["v1", "vault", "import"], &json!({})).await
     }
 

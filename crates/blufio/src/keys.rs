@@ -9,8 +9,10 @@ use crate::config::resolved::{Config, Unlock};
 use crate::config::sources::{ROOT_KEY, user_directory};
 use crate::doctor::KeyOrigin;
 use crate::failure::Failure;
+use crate::redact;
 use crate::rotation;
 use blufio_core::keys::{InstallId, KeySlots, KeyTree, RootKey};
+use blufio_core::secret::Secret;
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -68,6 +70,12 @@ impl KeySources {
     /// The files that a key may be in, and could be written to.
     pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
         self.named.iter().chain(&self.usual)
+    }
+
+    /// Whether the key should be in a file that is not there.
+    fn lacks_named(&self) -> bool {
+        let credential = self.credential.as_ref().is_some_and(|path| path.exists());
+        !credential && self.named.as_ref().is_some_and(|path| std::fs::symlink_metadata(path).is_err())
     }
 }
 
@@ -151,6 +159,9 @@ pub fn existing(here: Installation<'_>) -> Result<Option<Keys>, Failure> {
     if let Some((root, source)) = rotation::interrupted(here, &slots)? {
         return Ok(Some(Keys { tree: root.derive(&slots.install_id), root, source, made: false }));
     }
+    if here.sources.lacks_named() {
+        return Err(key_missing(here));
+    }
     match found(here.sources)? {
         Some((root, source)) => keys(&here.config.data_dir, root, &slots, source).map(Some),
         None => Err(key_missing(here)),
@@ -190,10 +201,16 @@ pub fn brought(data_dir: &Path, root: RootKey) -> Result<Keys, Failure> {
     }
 }
 
-/// Makes the key in the file that was named, for `init`; without a named file, nothing is done.
+/// Makes the key in the file that was named, for `init`. Without a named file, nothing is done; a data folder that has a key
+/// never gets another one.
 pub fn make_named(here: Installation<'_>) -> Result<(), Failure> {
+    let data_dir = &here.config.data_dir;
     match &here.sources.named {
-        Some(path) if !path.exists() => create(path, &new_key()?),
+        Some(path)
+            if here.sources.lacks_named() && slots(data_dir)?.is_none() && !is_locked(&data_dir.join(DATABASE))? =>
+        {
+            create(path, &new_key()?)
+        }
         Some(_) | None => Ok(()),
     }
 }
@@ -212,6 +229,7 @@ fn keys(data_dir: &Path, root: RootKey, slots: &KeySlots, source: Source) -> Res
         });
     }
     let tree = root.derive(&slots.install_id);
+    learn(&root);
     Ok(Keys { root, tree, source, made: false })
 }
 
@@ -358,6 +376,11 @@ pub fn new_key() -> Result<RootKey, Failure> {
         .map_err(|error| Failure::internal("the system's random numbers are not random", &error))
 }
 
+/// From now on this key is never shown.
+pub fn learn(root: &RootKey) {
+    redact::learn([("root key", &Secret::new(root.reveal().to_string()))]);
+}
+
 /// Writes a key that was recovered to where it is looked for; says where that is. What is there stays.
 pub fn put_back(here: Installation<'_>, root: &RootKey) -> Result<PathBuf, Failure> {
     let Some(path) = here.sources.named.as_ref().or(here.sources.usual.as_ref()) else {
@@ -426,6 +449,10 @@ pub fn slots(data_dir: &Path) -> Result<Option<KeySlots>, Failure> {
     let file = match rustix::fs::open(&path, flags, Mode::empty()) {
         Ok(file) => File::from(file),
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
+        Err(error @ (rustix::io::Errno::ACCESS | rustix::io::Errno::PERM)) => {
+            let hint = "run this as the user who owns the data folder, or give the folder and the file to this user";
+            return Err(Failure { hint: Some(hint.to_owned()), ..refused(error.to_string()) });
+        }
         Err(error) => return Err(refused(error.to_string())),
     };
     let mut text = String::new();

@@ -3,14 +3,18 @@
 
 use crate::failure::Failure;
 use crate::keys::{self, Installation, Keys, random};
+use crate::redact;
 use blufio_core::crypto::Argon2Params;
 use blufio_core::keys::{KeySlots, RecoveryCode, RootKey};
 use blufio_core::secret::Secret;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// A new code, as a person notes it.
 pub fn new_code() -> Result<Secret, Failure> {
-    Ok(Secret::new(RecoveryCode::generate(random()?).reveal().to_string()))
+    let code = Secret::new(RecoveryCode::generate(random()?).reveal().to_string());
+    redact::learn([("recovery code", &code)]);
+    Ok(code)
 }
 
 /// Whether both are the same code, however it is written.
@@ -23,6 +27,8 @@ pub fn same(typed: &Secret, code: &Secret) -> bool {
 
 /// Wraps the root key under this code, in the place of an earlier one. Takes a fraction of a second and 64 MiB on purpose.
 pub fn keep(data_dir: &Path, keys: &Keys, code: &Secret) -> Result<(), Failure> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     // The file as it is now: another command may have changed it since the start.
     let Some(mut slots) = keys::slots(data_dir)? else {
         return Err(Failure::new(format!("{} is gone", data_dir.join(keys::SLOTS).display()), Failure::PERMISSION));
@@ -59,6 +65,7 @@ pub fn root_key(data_dir: &Path, code: &Secret) -> Result<RootKey, Failure> {
 }
 
 fn parse(code: &Secret) -> Result<RecoveryCode, Failure> {
+    redact::learn([("recovery code", code)]);
     RecoveryCode::parse(code.expose()).map_err(|error| Failure {
         cause: Some(error.to_string()),
         hint: Some(error.hint().to_owned()),

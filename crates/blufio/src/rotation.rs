@@ -4,7 +4,8 @@
 //! Two files are written beside those they will replace: the key's (`root.key.<installation>.next`) and `keyslots.json.next`.
 //! Then the database is copied under the new key, and the copy's rename is the moment from which the new key counts; the
 //! two files follow. A process that dies on the way leaves a state that [`settle`] ends: whichever key opens the database
-//! decides. A key that might be needed is never removed.
+//! decides. A key that might be needed is never removed: the old one, which other data folders and backups may hang on, stays
+//! beside the new one under another name.
 
 use crate::failure::Failure;
 use crate::keys::{self, Installation, Keys, Manner, Source};
@@ -20,14 +21,16 @@ use blufio_runtime::clock::SystemClock;
 use blufio_store::{OpenError, Rewrite};
 use serde_json::json;
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// What a rotation did.
 pub struct Rotated {
     /// Where the new key is.
     pub path: PathBuf,
+    /// Where the old one is now.
+    pub kept: PathBuf,
     /// Secrets that were encrypted anew.
     pub secrets: usize,
 }
@@ -89,7 +92,9 @@ pub async fn rotate(here: Installation<'_>, old: &Keys, code: &Secret) -> Result
     settle(here)?;
     replaced?;
     match keys::existing(here)? {
-        Some(keys) if *keys.root.reveal() == *root.reveal() => Ok(Rotated { path: path.to_owned(), secrets }),
+        Some(keys) if *keys.root.reveal() == *root.reveal() => {
+            Ok(Rotated { path: path.to_owned(), kept: kept_key(path, &old.root), secrets })
+        }
         Some(_) | None => Err(Failure::new("another process has changed the keys meanwhile", Failure::INTERNAL)),
     }
 }
@@ -164,6 +169,14 @@ fn next_key(path: &Path, install_id: &InstallId) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Where the key that a file had is kept once there is another in it.
+pub fn kept_key(path: &Path, old: &RootKey) -> PathBuf {
+    let name = keys::fingerprint(old.reveal().as_bytes());
+    let mut kept = OsString::from(path);
+    kept.push(format!(".{}.old", name.get(..8).unwrap_or_default()));
+    PathBuf::from(kept)
+}
+
 fn next_slots(data_dir: &Path) -> PathBuf {
     data_dir.join(format!("{}.next", keys::SLOTS))
 }
@@ -193,15 +206,26 @@ fn finish(path: &Path, waiting: &Path, data_dir: &Path) -> io::Result<()> {
     }
     keys::sync(data_dir)?;
     hit(Failpoint::RotationAfterSlotsRename);
-    let old = OpenOptions::new().write(true).open(path);
     hit(Failpoint::RotationBeforeKeyRename);
+    keep(path)?;
     fs::rename(waiting, path)?;
     keys::sync(path.parent().unwrap_or(Path::new("/")))?;
     hit(Failpoint::RotationAfterKeyRename);
-    if let Err(error) = old.and_then(shred) {
-        tracing::debug!(%error, "the old key's bytes could not be overwritten; its file is gone");
-    }
     Ok(())
+}
+
+/// Gives the key that is about to be replaced a second name, which stays.
+fn keep(path: &Path) -> io::Result<()> {
+    let old = match keys::read(path, Manner::Private) {
+        Ok(bytes) => bytes.and_then(|bytes| RootKey::parse(&bytes).ok()),
+        Err(failure) => return Err(io::Error::other(failure.message)),
+    };
+    // Somebody took it away, or it was none: there is nothing to keep.
+    let Some(old) = old else { return Ok(()) };
+    match fs::hard_link(path, kept_key(path, &old)) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn undo(waiting: &Path, data_dir: &Path) -> io::Result<()> {
@@ -209,13 +233,6 @@ fn undo(waiting: &Path, data_dir: &Path) -> io::Result<()> {
     keys::sync(data_dir)?;
     remove(waiting)?;
     keys::sync(waiting.parent().unwrap_or(Path::new("/")))
-}
-
-/// Overwrites a key whose file has no name any more.
-fn shred(mut file: File) -> io::Result<()> {
-    let bytes = usize::try_from(file.metadata()?.len()).unwrap_or(0).min(keys::KEY_FILE_BYTES_MAX);
-    file.write_all(&vec![0; bytes])?;
-    file.sync_all()
 }
 
 fn remove(path: &Path) -> io::Result<()> {

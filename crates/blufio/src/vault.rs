@@ -7,6 +7,7 @@
 use crate::failure::Failure;
 use crate::keys::random;
 use crate::redact;
+use crate::secrets::EnvSecrets;
 use blufio_core::audit::{AuditEntry, AuditKind};
 use blufio_core::keys::KeyTree;
 use blufio_core::port::{AnyStorage, Clock, StoreError};
@@ -139,6 +140,15 @@ impl From<VaultError> for Failure {
     }
 }
 
+/// What became of the secrets of an environment, by name.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Imported {
+    /// Now in the vault.
+    pub imported: Vec<String>,
+    /// The vault had one of that name, and still has it.
+    pub left: Vec<String>,
+}
+
 /// The vault of one database.
 pub struct Vault {
     store: Arc<dyn AnyStorage>,
@@ -196,6 +206,21 @@ impl Vault {
         Ok(Kept { name: name.to_owned(), shown: shown(value), version, created: at, hosts, header })
     }
 
+    /// Keeps what came from the environment and is not there yet. What is there may be newer, and stays.
+    pub async fn import(&self, environment: &EnvSecrets) -> Result<Imported, VaultError> {
+        let known: Vec<String> = self.list().await?.into_iter().map(|kept| kept.name).collect();
+        let mut done = Imported::default();
+        for (name, value) in environment.all() {
+            if known.iter().any(|known| known == name) {
+                done.left.push(name.to_owned());
+            } else {
+                self.put(name, value, &Use::default()).await?;
+                done.imported.push(name.to_owned());
+            }
+        }
+        Ok(done)
+    }
+
     /// Takes a secret out.
     pub async fn remove(&self, name: &str) -> Result<(), VaultError> {
         let remove = |vault: &mut OpenVault, random: &[u8; 32]| vault.remove(name, random);
@@ -225,7 +250,7 @@ impl Vault {
         Ok(Some((header, vault.rotate(&*chance()?)?)))
     }
 
-    /// Records that there is a new recovery code.
+    /// Records that a new recovery code is made, before it counts: one that counts is printed, whatever happens then.
     pub async fn noted_recovery(&self) -> Result<(), VaultError> {
         let made = entry(AuditKind::KeyRotated, "recovery code", "made");
         Ok(self.store.audit(vec![made], self.clock.now()).await?)

@@ -144,7 +144,6 @@ impl<'a> Day<'a> {
             arguments,
             principal: &OWNER,
             ask_first: false,
-            granted: false,
             shown,
             shared: false,
             own: &words.own,

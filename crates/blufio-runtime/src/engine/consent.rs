@@ -91,7 +91,6 @@ impl Run<'_> {
                                 arguments: &arguments,
                                 principal: &principal,
                                 ask_first: self.engine.settings.ask.contains(name),
-                                granted: false,
                                 shown,
                                 shared: self.is_shared(),
                                 own: &words.own,

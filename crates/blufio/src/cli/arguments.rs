@@ -406,9 +406,10 @@ pub enum Vault {
         #[arg(long, conflicts_with = "deep")]
         root: bool,
     },
-    /// Take in the secrets that are in the environment, this one and the running server's
+    /// Take in secrets that are in the environment, this one and the running server's, and not in the vault
     Import,
     /// Make a recovery code, which replaces an earlier one
+    #[command(visible_alias = "export-recovery")]
     Recovery,
     /// With the recovery code: unlock a server that waits, else write the root key's file again
     Unlock,

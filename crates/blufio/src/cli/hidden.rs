@@ -26,6 +26,12 @@ pub fn ask(question: &str, screen: &Screen) -> Result<Option<Secret>, Failure> {
     Ok(Secret::new(text).trimmed())
 }
 
+/// Asks a question that Return answers with yes.
+pub fn agreed(question: &str, screen: &Screen) -> Result<bool, Failure> {
+    let answer = String::from_utf8_lossy(&typed(question, screen)?).trim().to_lowercase();
+    Ok(matches!(answer.as_str(), "" | "y" | "yes"))
+}
+
 fn piped() -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let most = u64::try_from(SECRET_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);

@@ -57,7 +57,12 @@ async fn fill(
         screen.write("\n")?;
         hand_out_code(reach, here, screen).await?;
     }
-    let kept = if yes { from_environment(reach, environment).await? } else { ask(reach, screen).await? };
+    if yes {
+        reach.import(environment).await?;
+    } else {
+        ask(reach, environment, screen).await?;
+    }
+    let kept = reach.names().await?;
     if screen.json {
         // The code stands alone in the output of `vault recovery`, so that it is not kept by accident with the rest.
         return screen.write_json(&json!({
@@ -67,26 +72,27 @@ async fn fill(
     screen.write(&next(&kept, screen))
 }
 
-async fn from_environment(reach: &Reach, environment: &EnvSecrets) -> Result<Vec<String>, Failure> {
-    let mut kept = Vec::new();
-    for (name, value) in environment.all() {
-        reach.set(name, value).await?;
-        kept.push(name.to_owned());
-    }
-    Ok(kept)
-}
-
-async fn ask(reach: &Reach, screen: &Screen) -> Result<Vec<String>, Failure> {
+/// Asks for what the vault lacks: first whether what is in the environment is to be kept, then for what an agent needs.
+async fn ask(reach: &Reach, environment: &EnvSecrets, screen: &Screen) -> Result<(), Failure> {
     let mut kept = reach.names().await?;
-    for name in ASKED.iter().filter(|name| !kept.iter().any(|kept| kept == *name)).copied().collect::<Vec<_>>() {
-        screen.remark(&format!("\n{}\n", secrets::help(name).unwrap_or_default()));
-        if let Some(value) = hidden::ask(&format!("{name} (not shown; nothing to leave it out): "), screen)? {
-            let shown = reach.set(name, &value).await?.shown;
+    for (name, value) in environment.all() {
+        let variable = secrets::variable(name).unwrap_or(name);
+        if !kept.iter().any(|kept| kept == name)
+            && hidden::agreed(&format!("\nTake {name} from the environment ({variable})? [Y/n] "), screen)?
+        {
+            let shown = reach.set(name, value).await?.shown;
             screen.write(&format!("{name} is in the vault: {shown}\n"))?;
             kept.push(name.to_owned());
         }
     }
-    Ok(kept)
+    for name in ASKED.iter().filter(|name| !kept.iter().any(|kept| kept == *name)) {
+        screen.remark(&format!("\n{}\n", secrets::help(name).unwrap_or_default()));
+        if let Some(value) = hidden::ask(&format!("{name} (not shown; nothing to leave it out): "), screen)? {
+            let shown = reach.set(name, &value).await?.shown;
+            screen.write(&format!("{name} is in the vault: {shown}\n"))?;
+        }
+    }
+    Ok(())
 }
 
 fn next(kept: &[String], screen: &Screen) -> String {

@@ -13,7 +13,7 @@ use crate::keys::{self, Installation};
 use crate::recovery;
 use crate::rotation;
 use crate::secrets::{self, EnvSecrets};
-use crate::vault::{Depth, Kept, Use, Vault};
+use crate::vault::{Depth, Imported, Kept, Use, Vault};
 use crate::{lock, wire};
 use blufio_core::secret::Secret;
 use serde_json::json;
@@ -104,6 +104,22 @@ impl Reach {
         }
     }
 
+    /// Keeps what came from the environment and the vault does not have.
+    pub async fn import(&self, environment: &EnvSecrets) -> Result<Imported, Failure> {
+        let client = match self {
+            Self::Server(client) => client,
+            Self::Here(opened) => return Ok(opened.vault.import(environment).await?),
+        };
+        let known = self.names().await?;
+        let (left, new): (Vec<_>, Vec<_>) =
+            environment.all().partition(|(name, _)| known.iter().any(|known| known == name));
+        let names = |secrets: &[(&str, &Secret)]| secrets.iter().map(|(name, _)| (*name).to_owned()).collect();
+        for (name, value) in &new {
+            client.vault_set(name, value, &Use::default()).await?;
+        }
+        Ok(Imported { imported: names(&new), left: names(&left) })
+    }
+
     /// The names of what there is.
     pub async fn names(&self) -> Result<Vec<String>, Failure> {
         Ok(self.list().await?.into_iter().map(|kept| kept.name).collect())
@@ -121,8 +137,8 @@ impl Reach {
         match self {
             Self::Server(client) => Ok(client.vault_recovery(code).await?),
             Self::Here(opened) => {
-                recovery::keep(&here.config.data_dir, &opened.keys, code)?;
-                Ok(opened.vault.noted_recovery().await?)
+                opened.vault.noted_recovery().await?;
+                recovery::keep(&here.config.data_dir, &opened.keys, code)
             }
         }
     }
@@ -254,9 +270,16 @@ async fn rotate_root(here: Installation<'_>, screen: &Screen) -> Result<(), Fail
     }
     let _lock = lock::take(data_dir)?;
     let old = keys::obtain(here)?;
-    rotation::key_file(&old.source)?;
+    let path = rotation::key_file(&old.source)?;
+    let kept = rotation::kept_key(path, &old.root);
     let code = recovery::new_code()?;
     if !screen.json {
+        screen.aside(&format!(
+            "the new key goes into {}. The old one is kept as {}: other data folders that use it need it, and so do copies of \
+             this one from before",
+            path.display(),
+            kept.display()
+        ));
         show_code(&code, screen)?;
         typed_back(&code, screen)?;
         screen.aside("the database is copied under the new key; that may take a minute per gigabyte");
@@ -268,43 +291,46 @@ async fn rotate_root(here: Installation<'_>, screen: &Screen) -> Result<(), Fail
     })?;
     if screen.json {
         return screen.write_json(&json!({
-            "root_key_file": done.path, "recovery_code": code.expose(), "secrets": done.secrets,
+            "root_key_file": done.path, "old_root_key_file": done.kept, "recovery_code": code.expose(),
+            "secrets": done.secrets,
         }));
     }
     screen.write(&format!(
-        "the new root key is in {}; it and the code above are the only ways in. Other data folders that used the old key do \
-         not open with this one; copies of this folder from before still open with the old key\n",
-        done.path.display()
+        "the new root key is in {}; it and the code above are the only ways in. The old one is in {}: delete it when no \
+         other data folder uses it (--root-key-file names it) and no copy from before is needed\n",
+        done.path.display(),
+        done.kept.display()
     ))
 }
 
-/// What is in the environment of this command, and of the running server, goes into the vault.
+/// What is in the environment of this command, and of the running server, goes into the vault. What the vault has stays.
 async fn import(here: Installation<'_>, environment: &EnvSecrets, screen: &Screen) -> Result<(), Failure> {
     let reach = Reach::find(here).await?;
-    let mut names = Vec::new();
-    for (name, value) in environment.all() {
-        reach.set(name, value).await?;
-        names.push(name.to_owned());
-    }
+    let mut done = reach.import(environment).await?;
     if let Reach::Server(client) = &reach {
-        for name in client.vault_import().await? {
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
+        let theirs = client.vault_import().await?;
+        done.imported.extend(theirs.imported);
+        done.left.extend(theirs.left);
+        done.left.retain(|name| !done.imported.contains(name));
+        done.left.sort();
+        done.left.dedup();
     }
     reach.end().await?;
     if screen.json {
-        return screen.write_json(&json!({"imported": names}));
+        return screen.write_json(&done);
     }
-    if names.is_empty() {
+    if done.imported.is_empty() && done.left.is_empty() {
         return screen.write("there is no secret in the environment, so there is nothing to do\n");
     }
     let mut text = String::new();
-    for name in &names {
+    for name in &done.imported {
         text += &format!("{name} is in the vault\n");
     }
-    let variables: Vec<&str> = names.iter().filter_map(|name| secrets::variable(name)).collect();
+    for name in &done.left {
+        text += &format!("{name} was in the vault already and stays as it is; `blufio vault set {name}` replaces it\n");
+    }
+    let names = done.imported.iter().chain(&done.left);
+    let variables: Vec<&str> = names.filter_map(|name| secrets::variable(name)).collect();
     text += &format!("now remove {} from where the service is started, and restart it\n", variables.join(", "));
     screen.write(&text)
 }
@@ -362,9 +388,13 @@ async fn unlock(here: Installation<'_>, screen: &Screen) -> Result<(), Failure> 
         Err(failure) => Err(failure),
     };
     let config = here.config;
-    if let Some(client) = Client::find(&config.data_dir).await?
-        && client.is_locked().await?
-    {
+    if let Some(client) = Client::find(&config.data_dir).await? {
+        if !client.is_locked().await? {
+            return Err(Failure {
+                hint: Some("there is nothing to do; to write a lost key file again, stop the server first".to_owned()),
+                ..Failure::new("the running server is not locked", Failure::GENERAL)
+            });
+        }
         client.unlock(&recovery::root_key(&config.data_dir, &code()?)?).await?;
         return unlocked(&client, screen).await;
     }

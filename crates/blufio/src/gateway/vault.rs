@@ -101,12 +101,7 @@ pub async fn rotate(State(app): Shared, body: Result<Json<Rotate>, JsonRejection
 
 /// `POST /v1/vault/import`: what came from the environment and is not in the vault goes in.
 pub async fn import(State(app): Shared) -> Result<Response, Problem> {
-    let mut names = Vec::new();
-    for (name, value) in app.safe.environment.all() {
-        app.safe.vault.put(name, value, &Use::default()).await?;
-        names.push(name);
-    }
-    Ok(Json(names).into_response())
+    Ok(Json(app.safe.vault.import(&app.safe.environment).await?).into_response())
 }
 
 /// The body of [`recover_by`].
@@ -121,6 +116,7 @@ pub async fn recover_by(State(app): Shared, body: Result<Json<Code>, JsonRejecti
     let Json(Code { code }) = body?;
     let code = Secret::new(code);
     let safe = app.safe.clone();
+    safe.vault.noted_recovery().await?;
     // It takes a fraction of a second of a processor, by design.
     match blocking(move || recovery::keep(&safe.data_dir, &safe.keys, &code)).await {
         Some(Ok(())) => {}
@@ -132,7 +128,6 @@ pub async fn recover_by(State(app): Shared, body: Result<Json<Code>, JsonRejecti
             return Err(Problem { status: StatusCode::INTERNAL_SERVER_ERROR, message, hint: None });
         }
     }
-    app.safe.vault.noted_recovery().await?;
     Ok(Json(json!({})).into_response())
 }
 

@@ -168,6 +168,15 @@ async fn a_named_file_the_environment_and_a_descriptor_are_sources_too() {
     place.run(&["shell", "-m", "hi", "--root-key-file", &name]).good();
     assert!(mode(&named) == 0o600 && !key(&place).exists());
 
+    // A data folder whose key is missing never gets another one.
+    let aside = place.folder.path().join("aside.key");
+    fs::rename(&named, &aside).expect("it is ours");
+    for command in [&["init", "--yes", "--root-key-file", &name][..], &["vault", "list", "--root-key-file", &name]] {
+        place.run(command).bad(REFUSED, &["is missing", "blufio vault unlock"]);
+    }
+    assert!(!named.exists());
+    fs::rename(&aside, &named).expect("it is ours");
+
     place.run(&["session", "list"]).bad(REFUSED, &["is missing"]);
     let text = fs::read_to_string(&named).expect("digits").trim().to_owned();
     place.keys.push(("BLUFIO_ROOT_KEY", text.leak()));

@@ -1,7 +1,7 @@
 //! `blufio vault rotate --root`: a new root key for everything. What a kill on the way leaves is the business of
 //! `blufio-bench failpoints`; here are the ordinary way, the refusals, and states that only a person can make.
 
-use super::{Place, model};
+use super::{Place, binary, model};
 use blufio_testkit::database;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -38,7 +38,9 @@ fn whole(place: &Place) {
     assert!(place.run(&["vault", "get", "mine"]).good().contains("sk-…cdef (26)"));
     assert!(place.run(&["session", "list"]).good().contains("local:main"));
     place.run(&["audit", "verify"]).good();
-    assert_eq!(names(key(place).parent().expect("a folder")), ["root.key"]);
+    let mut keys = names(key(place).parent().expect("a folder"));
+    keys.retain(|name| !name.ends_with(".old"));
+    assert_eq!(keys, ["root.key"]);
     assert!(names(&place.data()).iter().all(|name| !name.contains(".next") && !name.contains(".new")));
 }
 
@@ -51,6 +53,9 @@ async fn a_new_root_key_is_the_only_one_and_everything_is_there() {
     let done = place.run(&["vault", "rotate", "--root", "--json"]).json();
     assert_eq!(done["secrets"], 1);
     let code = done["recovery_code"].as_str().expect("a code").to_owned();
+    let kept = PathBuf::from(done["old_root_key_file"].as_str().expect("a path"));
+    assert_eq!(fs::read(&kept).expect("it is kept"), old_key);
+    assert_eq!(fs::metadata(&kept).expect("it is kept").permissions().mode() & 0o777, 0o600);
     whole(&place);
     assert!(place.run(&["shell", "-m", "hi"]).good().contains("message 2 of this conversation"));
     let list = place.run(&["audit", "list", "--json"]).good();
@@ -96,6 +101,26 @@ async fn a_root_key_is_replaced_only_in_a_file_and_without_a_server() {
     let nothing = Place::bare();
     nothing.run(&["vault", "rotate", "--root"]).bad(1, &["nothing in", "blufio init"]);
     assert!(!key(&nothing).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_folder_with_the_same_key_opens_with_the_one_that_was_kept() {
+    let (place, _api, _) = used().await;
+    let second = place.folder.path().join("second");
+    let there = |arguments: &[&str]| {
+        let mut other = std::process::Command::new(binary());
+        other.args(arguments).arg("--data-dir").arg(&second).env_clear().env("HOME", place.folder.path());
+        other.current_dir(place.folder.path()).status().expect("the binary starts").code()
+    };
+    assert_eq!(there(&["init", "--yes"]), Some(0));
+    let said = place.run(&["vault", "rotate", "--root"]);
+    let kept = names(key(&place).parent().expect("a folder")).into_iter().find(|name| name.ends_with(".old"));
+    let kept = key(&place).with_file_name(kept.expect("it is kept"));
+    let kept = kept.to_str().expect("text");
+    assert!(said.good().contains(kept), "said where it is");
+    assert_eq!(there(&["session", "list"]), Some(REFUSED));
+    assert_eq!(there(&["session", "list", "--root-key-file", kept]), Some(0));
+    whole(&place);
 }
 
 #[tokio::test(flavor = "multi_thread")]

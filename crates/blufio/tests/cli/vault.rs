@@ -168,6 +168,39 @@ async fn what_is_in_the_environment_is_offered_and_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_vault_has_is_not_replaced_by_the_environment() {
+    let mut place = Place::bare();
+    place.feed(&["vault", "set", "anthropic.api_key"], "sk-newer-0123456789abcdef\n").good();
+    place.keys.clear();
+    place.keys.push(("ANTHROPIC_API_KEY", "sk-older-fedcba9876543210"));
+    place.keys.push(("TELEGRAM_BOT_TOKEN", "123456:AAaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"));
+    place.run(&["init", "--yes"]).good();
+    let shown = |name: &str| place.run(&["vault", "get", name]).good();
+    assert!(shown("anthropic.api_key").contains("cdef"));
+    assert!(shown("telegram.bot_token").contains("aaaa"));
+    let done = place.run(&["vault", "import", "--json"]).json();
+    assert_eq!((&done["imported"], &done["left"]), (&json!([]), &json!(["anthropic.api_key", "telegram.bot_token"])));
+    let server = place.serve();
+    assert!(place.run(&["vault", "import"]).good().contains("anthropic.api_key was in the vault already"));
+    server.stop();
+    assert!(shown("anthropic.api_key").contains("cdef"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn init_offers_what_is_in_the_environment() {
+    let mut place = Place::bare();
+    place.keys.push(("ANTHROPIC_API_KEY", "sk-offered-fedcba9876543210"));
+    place.run(&["vault", "recovery", "--json"]).json();
+    let mut terminal = Terminal::open(&place, &["init"]);
+    terminal.until("Take anthropic.api_key from the environment (ANTHROPIC_API_KEY)? [Y/n] ");
+    terminal.type_in("\r");
+    terminal.until("anthropic.api_key is in the vault: sk-…3210");
+    terminal.until("telegram.bot_token (not shown; nothing to leave it out): ");
+    terminal.type_in("\r");
+    terminal.ends();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_typed_is_not_shown() {
     let place = Place::bare();
     let mut terminal = Terminal::open(&place, &["vault", "set", "mine"]);
