@@ -3,6 +3,7 @@
 use crate::confine::open_folder;
 use crate::frame::{self, HANDLES, How, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request};
 use crate::prepare::{Opened, Workspace, open_all};
+use crate::spawner::Terms;
 use crate::{SPAWNER, SetupError, SpawnerOptions};
 use blufio_core::port::{
     Binding, Boxed, EXEC_OUTPUT_BYTES_MAX, EXEC_TIME_MAX, Ended, ExecError, ExecOutcome, ExecRequest, Executor,
@@ -31,8 +32,6 @@ pub struct Spawner(Arc<Inner>);
 struct Inner {
     control: OwnedFd,
     workspace: Workspace,
-    allow_weak: bool,
-    time: Duration,
     running: Semaphore,
     process: Child,
 }
@@ -59,6 +58,7 @@ impl Spawner {
         let process = Command::new(options.executable)
             .arg0("blufio-spawner")
             .arg(SPAWNER)
+            .args(Terms::arguments(&path, time, options.allow_weak))
             .env_clear()
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
@@ -66,8 +66,8 @@ impl Spawner {
             .spawn()
             .map_err(SetupError::at("the helper process cannot be started"))?;
         let workspace = Workspace { handle, path };
-        let (allow_weak, running) = (options.allow_weak, Semaphore::new(RUNNING_MAX));
-        Ok(Self(Arc::new(Inner { control, workspace, allow_weak, time, running, process })))
+        let running = Semaphore::new(RUNNING_MAX);
+        Ok(Self(Arc::new(Inner { control, workspace, running, process })))
     }
 
     /// Its process number.
@@ -114,17 +114,11 @@ async fn run(ready: Ready) -> io::Result<Result<ExecOutcome, ExecError>> {
     let Ready { opened, inner } = ready;
     let Ok(_turn) = inner.running.acquire().await else { return Err(io::ErrorKind::BrokenPipe.into()) };
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    let handles = [theirs.as_fd(), opened.program.as_fd(), inner.workspace.handle.as_fd(), opened.folder.as_fd()];
+    let handles = [theirs.as_fd(), opened.program.as_fd(), opened.folder.as_fd()];
     send(inner.control.as_fd(), &handles)?;
     // What is sent is theirs; as long as a copy were open here, the end of the keeper could not be seen.
     drop(theirs);
-    let request = Request {
-        argv: opened.argv,
-        env: opened.env,
-        time_ms: u64::try_from(inner.time.as_millis()).unwrap_or(u64::MAX),
-        output_bytes: EXEC_OUTPUT_BYTES_MAX,
-        allow_weak: inner.allow_weak,
-    };
+    let request = Request { argv: opened.argv, env: opened.env, output_bytes: EXEC_OUTPUT_BYTES_MAX };
     drop((opened.program, opened.folder));
     let ours = std::os::unix::net::UnixStream::from(ours);
     ours.set_nonblocking(true)?;

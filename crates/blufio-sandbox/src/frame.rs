@@ -1,4 +1,4 @@
-//! What is said between the server and a keeper: one request and one reply, each with its length before it, and four handles
+//! What is said between the server and a keeper: one request and one reply, each with its length before it, and three handles
 //! that go ahead of them through the spawner. The two trust each other's form, not each other's length.
 
 use serde::de::DeserializeOwned;
@@ -13,8 +13,8 @@ pub const REPLY_BYTES_MAX: usize = 256 * 1024;
 const _: () = assert!(blufio_core::port::EXEC_ARGS_BYTES_MAX * 6 < REQUEST_BYTES_MAX);
 const _: () = assert!(blufio_core::port::EXEC_OUTPUT_BYTES_MAX * 2 < REPLY_BYTES_MAX);
 
-/// Handles that go with a call: the socket for request and reply, the program, the workspace, the folder to run in.
-pub const HANDLES: usize = 4;
+/// Handles that go with a call: the socket for request and reply, the program, the folder to run in.
+pub const HANDLES: usize = 3;
 
 /// What a keeper has to run.
 #[derive(Debug, Serialize, Deserialize)]
@@ -24,12 +24,8 @@ pub struct Request {
     pub argv: Vec<String>,
     /// `NAME=value`, all of it.
     pub env: Vec<String>,
-    /// Over: killed.
-    pub time_ms: u64,
     /// Over: thrown away.
     pub output_bytes: usize,
-    /// Run it without Landlock if there is none.
-    pub allow_weak: bool,
 }
 
 /// What came of it.
@@ -110,7 +106,7 @@ mod tests {
     #[test]
     fn the_largest_request_and_reply_fit() {
         let argv = vec!["\u{1}".repeat(blufio_core::port::EXEC_ARGS_BYTES_MAX)];
-        let request = Request { argv, env: vec!["x".repeat(8_192)], time_ms: 1, output_bytes: 1, allow_weak: false };
+        let request = Request { argv, env: vec!["x".repeat(8_192)], output_bytes: 1 };
         assert!(encode(&request, REQUEST_BYTES_MAX).is_ok());
         let output = "\"".repeat(blufio_core::port::EXEC_OUTPUT_BYTES_MAX);
         let reply = Reply::Ran { how: How::TimedOut, output, discarded: u64::MAX, time_ms: u64::MAX };

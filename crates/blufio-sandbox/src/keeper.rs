@@ -8,6 +8,7 @@ use crate::confine::keep_signals_inside;
 use crate::frame::{self, How, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request};
 use crate::harmless;
 use crate::program::{NotStarted, Start, become_program};
+use crate::spawner::Terms;
 use crate::sys::{self, Forked};
 use blufio_core::ingress::clean;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -34,14 +35,13 @@ const CHUNK_BYTES: usize = 1024 * 1024;
 pub struct Call {
     pub socket: OwnedFd,
     pub program: OwnedFd,
-    pub workspace: OwnedFd,
     pub folder: OwnedFd,
     /// The spawner; readable when it is gone.
     pub spawner: OwnedFd,
 }
 
 /// Keeps one call and says with what exit code this process ends: not 0 if something may have been left running.
-pub fn keep(call: Call) -> i32 {
+pub fn keep(call: Call, terms: &Terms) -> i32 {
     let prepared = rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(io::Error::from)
         .and_then(|()| keep_signals_inside());
@@ -55,20 +55,17 @@ pub fn keep(call: Call) -> i32 {
         Ok(request) => request,
         Err(error) => return answer(&socket, &Reply::Broken(format!("a request cannot be read: {error}"))),
     };
-    let limits = Limits {
-        time: Duration::from_millis(request.time_ms),
-        output_bytes: request.output_bytes.min(blufio_core::port::EXEC_OUTPUT_BYTES_MAX),
-    };
+    let kept_max = request.output_bytes.min(blufio_core::port::EXEC_OUTPUT_BYTES_MAX);
     let mut output = match nowhere() {
-        Ok(nowhere) => Output { kept: Vec::new(), kept_max: limits.output_bytes, discarded: 0, nowhere },
+        Ok(nowhere) => Output { kept: Vec::new(), kept_max, discarded: 0, nowhere },
         Err(error) => return answer(&socket, &Reply::Broken(format!("a keeper cannot be set up: {error}"))),
     };
     let started = monotonic();
-    let child = match start(call.program, call.workspace, call.folder, request, limits.time) {
+    let child = match start(call.program, call.folder, request, terms) {
         Ok(child) => child,
         Err(reply) => return i32::from(!end(scoped)).max(answer(&socket, &reply)),
     };
-    let how = watch(&child, &mut output, started + limits.time, [socket.as_fd(), call.spawner.as_fd()]);
+    let how = watch(&child, &mut output, started + terms.time, [socket.as_fd(), call.spawner.as_fd()]);
     let time = monotonic().saturating_sub(started);
     let clean_end = end(scoped);
     let reply = match how {
@@ -88,11 +85,6 @@ pub fn keep(call: Call) -> i32 {
 fn nowhere() -> io::Result<OwnedFd> {
     use rustix::fs::{Mode, OFlags};
     Ok(rustix::fs::open("/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?)
-}
-
-struct Limits {
-    time: Duration,
-    output_bytes: usize,
 }
 
 /// Time since some fixed point.
@@ -126,13 +118,7 @@ struct Child {
     output: File,
 }
 
-fn start(
-    program: OwnedFd,
-    workspace: OwnedFd,
-    folder: OwnedFd,
-    request: Request,
-    time: Duration,
-) -> Result<Child, Reply> {
+fn start(program: OwnedFd, folder: OwnedFd, request: Request, terms: &Terms) -> Result<Child, Reply> {
     let broken = |what: &'static str| move |error: Errno| Reply::Broken(format!("{what}: {error}"));
     let texts = |texts: Vec<String>| texts.into_iter().map(CString::new).collect::<Result<Vec<_>, _>>();
     let text = |_| Reply::Refused("an argument contains a zero byte".to_owned());
@@ -142,8 +128,7 @@ fn start(
     harmless(rustix::pipe::fcntl_setpipe_size(&output, CHUNK_BYTES), "a smaller pipe is slower and nothing else");
     rustix::fs::fcntl_setfl(&output, rustix::fs::OFlags::NONBLOCK).map_err(broken("the output"))?;
     let keeper = rustix::process::getpid();
-    let allow_weak = request.allow_weak;
-    let start = Start { program, workspace, folder, output: output_end, argv, env, time, allow_weak, keeper };
+    let start = Start { program, terms, folder, output: output_end, argv, env, keeper };
     match sys::fork() {
         Ok(Forked::Child) => {
             let Err(why) = become_program(&start);

@@ -1,25 +1,24 @@
 //! The last moments of a keeper's copy before it becomes the program: it leaves everything behind that is not the program's.
 
 use crate::confine::{NotHeld, hold};
+use crate::spawner::Terms;
 use crate::{harmless, sys};
 use rustix::process::{Pid, Signal};
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::time::Duration;
 
 /// Everything the program gets.
-pub struct Start {
+pub struct Start<'a> {
     pub program: OwnedFd,
-    pub workspace: OwnedFd,
     pub folder: OwnedFd,
     pub output: OwnedFd,
     pub argv: Vec<CString>,
     pub env: Vec<CString>,
-    pub time: Duration,
-    pub allow_weak: bool,
     pub keeper: Pid,
+    /// What holds for every program.
+    pub terms: &'a Terms,
 }
 
 /// Why the program did not start.
@@ -33,10 +32,10 @@ pub enum NotStarted {
 }
 
 /// Becomes the program; returns only if that fails.
-pub fn become_program(start: &Start) -> Result<Infallible, NotStarted> {
+pub fn become_program(start: &Start<'_>) -> Result<Infallible, NotStarted> {
     let broken = |what: &'static str| move |error: io::Error| NotStarted::Broken(format!("{what}: {error}"));
     prepare(start).map_err(broken("preparing the program"))?;
-    hold(start.workspace.as_fd(), start.time, start.allow_weak).map_err(|why| match why {
+    hold(start.terms.workspace.as_fd(), start.terms.time, start.terms.allow_weak).map_err(|why| match why {
         NotHeld::Weak(why) => NotStarted::Weak(why.to_owned()),
         NotHeld::Failed(what, error) => NotStarted::Broken(format!("the program cannot be confined ({what}): {error}")),
     })?;
@@ -44,7 +43,7 @@ pub fn become_program(start: &Start) -> Result<Infallible, NotStarted> {
         .map_err(|error| NotStarted::Refused(format!("the program cannot be executed: {error}")))
 }
 
-fn prepare(start: &Start) -> io::Result<()> {
+fn prepare(start: &Start<'_>) -> io::Result<()> {
     // A session and group of its own, without a terminal.
     rustix::process::setsid()?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;

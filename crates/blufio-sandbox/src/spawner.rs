@@ -1,6 +1,7 @@
-//! The spawner: waits for calls and makes a keeper for each. It reads nothing of what is to be run.
+//! The spawner: waits for calls and makes a keeper for each. It reads nothing of what is to be run. Where programs run, for
+//! how long and how strictly was said when it was started; no call can say otherwise.
 
-use crate::confine::keep_signals_inside;
+use crate::confine::{keep_signals_inside, open_folder};
 use crate::frame::HANDLES;
 use crate::harmless;
 use crate::keeper::{self, Call};
@@ -9,10 +10,13 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open};
+use std::ffi::OsString;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Keepers at once. Full: the call is dropped, which its caller sees as a closed socket; the server asks for fewer.
 const KEEPERS_MAX: usize = 16;
@@ -26,6 +30,33 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// What holds for every program.
+pub struct Terms {
+    /// Where programs run, and what they may touch.
+    pub workspace: OwnedFd,
+    /// Over: killed.
+    pub time: Duration,
+    /// Run them without Landlock if there is none.
+    pub allow_weak: bool,
+}
+
+impl Terms {
+    /// The arguments with which the spawner is started.
+    pub fn arguments(workspace: &Path, time: Duration, allow_weak: bool) -> [OsString; 3] {
+        [workspace.into(), time.as_millis().to_string().into(), allow_weak.to_string().into()]
+    }
+
+    fn read() -> io::Result<Self> {
+        let none = || io::Error::from(io::ErrorKind::InvalidInput);
+        let mut arguments = std::env::args_os().skip(2);
+        let workspace = open_folder(Path::new(&arguments.next().ok_or_else(none)?))?;
+        let mut word = || arguments.next().and_then(|word| word.into_string().ok()).ok_or_else(none);
+        let time = Duration::from_millis(word()?.parse().map_err(|_| none())?);
+        let allow_weak = word()?.parse().map_err(|_| none())?;
+        Ok(Self { workspace, time, allow_weak })
+    }
+}
+
 /// A keeper and the handle that tells of its end.
 struct Keeper {
     pid: Pid,
@@ -34,6 +65,7 @@ struct Keeper {
 
 fn serve() -> io::Result<()> {
     let mut control = take_socket()?;
+    let terms = Terms::read()?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     rustix::process::setsid()?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
@@ -54,7 +86,9 @@ fn serve() -> io::Result<()> {
             keepers.clear();
         }
         match receive(&control) {
-            Ok(Received::Call(call)) if keepers.len() < KEEPERS_MAX => keepers.extend(make_keeper(&mut control, call)?),
+            Ok(Received::Call(call)) if keepers.len() < KEEPERS_MAX => {
+                keepers.extend(make_keeper(&mut control, &terms, call)?);
+            }
             Ok(Received::Call(_) | Received::Nothing) => {}
             Ok(Received::Closed) => {
                 keeper::end(scoped);
@@ -137,7 +171,8 @@ fn receive(control: &OwnedFd) -> io::Result<Received> {
 /// `None`: no process could be made; the caller sees its socket closed.
 fn make_keeper(
     control: &mut OwnedFd,
-    [socket, program, workspace, folder]: [OwnedFd; HANDLES],
+    terms: &Terms,
+    [socket, program, folder]: [OwnedFd; HANDLES],
 ) -> io::Result<Option<Keeper>> {
     let spawner = pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
     match sys::fork() {
@@ -146,7 +181,7 @@ fn make_keeper(
             if rustix::io::dup3(rustix::stdio::stdin(), control, rustix::io::DupFlags::CLOEXEC).is_err() {
                 sys::exit(1);
             }
-            sys::exit(keeper::keep(Call { socket, program, workspace, folder, spawner }))
+            sys::exit(keeper::keep(Call { socket, program, folder, spawner }, terms))
         }
         Ok(Forked::Parent(pid)) => Ok(Some(Keeper { pid, ended: pidfd_open(pid, PidfdFlags::empty())? })),
         Err(_) => Ok(None),
