@@ -21,12 +21,12 @@ impl Url {
         plain.then(|| Self(String::from(url)))
     }
 
-    /// The addresses that stand in a text.
+    /// The addresses that stand in a text; of those that stand in each other without a blank, the first 8.
     pub fn all_in(text: &str) -> impl Iterator<Item = Self> {
         let breaks =
             |character: char| character.is_whitespace() || matches!(character, '<' | '>' | '"' | '`' | '|' | '\\');
         text.split(breaks).flat_map(|word| {
-            let starts = word.match_indices("http").map(|(at, _)| at).collect::<Vec<_>>();
+            let starts = word.match_indices("http").map(|(at, _)| at).take(NESTED_MAX).collect::<Vec<_>>();
             starts.into_iter().filter_map(move |at| {
                 let rest = word.get(at..)?;
                 // Of `[words](https://example.org/a)` the address ends with the bracket that it did not open.
@@ -36,6 +36,10 @@ impl Url {
         })
     }
 }
+
+/// Addresses in one word without blanks, as in `https://archive.example/https://example.org`. More: they do not count as shown,
+/// so that a long word of them does not cost the square of its length.
+const NESTED_MAX: usize = 8;
 
 /// Punctuation that ends a sentence and not a token.
 const TRAILING: [char; 8] = ['.', ',', ';', ':', '!', '?', '\'', '’'];
@@ -278,5 +282,6 @@ mod tests {
             ["https://a.test/x(1)", "http://b.test/"]
         );
         assert_eq!(found("https://user:pw@a.test/ ftp://c.test httpx"), Vec::<String>::new());
+        assert_eq!(found(&"http://a.test/".repeat(100_000)).len(), NESTED_MAX);
     }
 }

@@ -362,7 +362,7 @@ impl Turn {
             };
             runs.push(Run { call: facts.id, replay: facts.replay, state });
         }
-        let asking = awaiting(&runs).next().is_some().then(|| Asking { since: now, until });
+        let asking = awaiting(&runs).next().is_some().then_some(Asking { since: now, until });
         if let Some(asking) = asking {
             out.push(Effect::Arm { timer: Timer::Approval, at: asking.until });
         }

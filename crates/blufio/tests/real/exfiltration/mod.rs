@@ -332,7 +332,8 @@ async fn in_a_group_nobody_gets_a_file_that_the_owner_did_not_name() {
 async fn what_the_model_has_said_is_no_address_of_a_strangers_text() {
     let (stranger, search) = (Stranger::start().await, FakeWeb::start().await.unwrap());
     let world = start(&stranger, &search).await;
-    let echoes: [(&str, fn(&str) -> Vec<Block>); 5] = [
+    type Echo = fn(&str) -> Vec<Block>;
+    let echoes: [(&str, Echo); 5] = [
         ("#1", |url| vec![Block::Text(format!("Look at {url} then.")), Block::tool("now", json!({}))]),
         ("#2", |url| vec![Block::tool("read_file", json!({ "path": url }))]),
         ("#3", |url| vec![Block::tool("write_file", json!({"path": "notes.txt", "content": url}))]),
@@ -344,7 +345,7 @@ async fn what_the_model_has_said_is_no_address_of_a_strangers_text() {
         world.messages.push(Script::tool("read_file", json!({"path": "diary.txt"})).only_if(mark));
         world.messages.push(Script::blocks(echo(&url)).only_if(mark));
         world.messages.push(Script::tool("read_file", json!({"path": "notes.txt"})).only_if(mark));
-        world.messages.push(Script::blocks((1..=20).map(|seq| read_again(seq)).collect::<Vec<_>>()).only_if(mark));
+        world.messages.push(Script::blocks((1..=20).map(read_again).collect::<Vec<_>>()).only_if(mark));
         world.messages.push(Script::blocks([fetch(url)]).only_if(mark));
         world.messages.push(Script::blocks([Block::Text(format!("\nanswer {mark}."))]).only_if(mark));
         let asked = world.sql(ASKED);
