@@ -344,9 +344,11 @@ async fn polls_recover_from_every_kind_of_answer() {
 async fn somebody_else_who_polls_is_told_in_the_status() {
     let mut world = World::start().await;
     let conflict = "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running";
-    world.telegram.fault(BotFault::once("getUpdates", says(409, conflict)));
     world.say(ANN, "#1");
     world.hear(ANN, "answer #1").await;
+    world.telegram.fault(BotFault::once("getUpdates", says(409, conflict)));
+    // Ends the poll that may wait; the next one is refused.
+    world.say(ANN, "#2");
     let health = world
         .eventually("the channel is degraded", async |world| {
             let health = world.status().await["channels"]["telegram"].take();
