@@ -82,7 +82,7 @@ pub(super) struct People {
     next: u64,
     questions: u32,
     /// Presses of each message of the owner's chat.
-    presses: BTreeMap<i64, (u32, Instant)>,
+    presses: BTreeMap<(i64, i64), (u32, Instant)>,
     picture: Bytes,
     /// Update ids of late, to be delivered again.
     updates: Vec<i64>,
@@ -162,7 +162,7 @@ impl People {
         self.rooms.iter().all(|room| room.answered.len() == room.numbers.len())
     }
 
-    /// Looks at the chats, and presses the owner's buttons.
+    /// Looks at the chats, and presses the buttons: everybody is an owner, and each is asked about their own calls.
     pub(super) fn look(&mut self, world: &World) {
         for chat in chats().into_iter().chain([HEALTHY]) {
             let transcript = world.telegram.transcript(chat);
@@ -171,19 +171,19 @@ impl People {
             for room in self.rooms.iter_mut().filter(|room| room.place.chat == chat) {
                 room.answered.extend(room.numbers.iter().filter(|number| said.contains(number)));
             }
-            if chat == FIRST_USER {
-                self.press(world, &transcript);
+            if chat > 0 {
+                self.press(world, chat, &transcript);
             }
         }
     }
 
-    fn press(&mut self, world: &World, transcript: &[VisibleMessage]) {
+    fn press(&mut self, world: &World, person: i64, transcript: &[VisibleMessage]) {
         for asked in transcript {
             let Some((_, data)) = asked.buttons.first().and_then(|row| row.first()) else { continue };
-            let (times, at) = self.presses.entry(asked.message_id).or_insert((0, Instant::now()));
+            let (times, at) = self.presses.entry((person, asked.message_id)).or_insert((0, Instant::now()));
             if *times < PRESSES_MAX && (*times == 0 || at.elapsed() > PRESS_AGAIN) {
                 (*times, *at) = (*times + 1, Instant::now());
-                world.telegram.press(FIRST_USER, asked.message_id, FIRST_USER, data);
+                world.telegram.press(person, asked.message_id, person, data);
             }
         }
     }
@@ -256,7 +256,7 @@ impl People {
         let wish = match number % 12 {
             0 | 1 => "[describe]".to_owned(),
             2 => format!("[tool:write_file {{ \"path\": \"notes/{number}.txt\", \"content\": \"note {number}\" }}]"),
-            3 => "[tool:now] [then:tool:list_files {\"path\":\".\"}]".to_owned(),
+            3 => "[tool:now] [then:tool:list_files { \"path\": \"notes\" }]".to_owned(),
             4 => format!("[long:{LONG_WORDS}]"),
             5 | 11 => "[slow:300] [drip:40] [say:a few words that come slowly, one piece after the other, as if somebody typed \
                   them into a machine of long ago]"
