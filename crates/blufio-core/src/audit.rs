@@ -59,6 +59,7 @@ kinds! {
     PersonLetIn = "person_let_in": "Somebody may speak to the agent from now on.",
     OwnerMade = "owner_made": "Somebody may do everything from now on.",
     PersonRevoked = "person_revoked": "Somebody may not speak to the agent any more.",
+    KillSwitch = "kill_switch": "Everything was stopped, or may run again.",
     Started = "started": "A process has begun.",
 }
 

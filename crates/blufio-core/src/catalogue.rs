@@ -127,6 +127,49 @@ impl Catalogue {
         Ok(total(&[(prompt, dearest), (u64::from(max_tokens), band.output)]))
     }
 
+    /// The most tokens of an answer that a call may have so that its worst case costs no more than `room`; `None`: the prompt
+    /// alone costs more.
+    pub fn affordable(
+        &self,
+        model: &ModelId,
+        prompt: u64,
+        room: MicroUsd,
+        at: Timestamp,
+    ) -> Result<Option<u32>, NoPrice> {
+        let (none, one) = (self.reserve(model, prompt, 0, at)?, self.reserve(model, prompt, 1_000_000, at)?);
+        let Some(left) = room.0.checked_sub(none.0) else { return Ok(None) };
+        // Rounding up once may make the price of a million tokens look a micro-dollar smaller than it is: the result is checked.
+        let per_million = one.0.saturating_sub(none.0).max(1);
+        let tokens = u128::from(left) * 1_000_000 / u128::from(per_million);
+        let mut tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
+        while tokens > 0 && self.reserve(model, prompt, tokens, at)? > room {
+            tokens -= 1;
+        }
+        Ok(Some(tokens))
+    }
+
+    /// The newest model of every cheaper tier, the dearest of them first; for when money is short.
+    #[must_use]
+    pub fn cheaper(&self, model: &ModelId, at: Timestamp) -> Vec<ModelId> {
+        let price = |model: &ModelId| self.band(model, 0, at).map(|band| (band.output, band.input)).ok();
+        let Some(own) = price(model) else { return Vec::new() };
+        let newest = |tier: &str| self.models.values().rfind(|model| model.tier == tier).map(|model| model.id.clone());
+        let mut cheaper: Vec<_> = self
+            .models
+            .values()
+            .filter(|known| newest(&known.tier).as_ref() == Some(&known.id) && known.retires.is_none_or(|day| at < day))
+            .filter_map(|known| Some((price(&known.id)?, known.id.clone())))
+            .filter(|(price, _)| *price < own)
+            .collect();
+        cheaper.sort_by_key(|(price, _)| std::cmp::Reverse(*price));
+        cheaper.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// What a finished call would have cost without any cache.
+    pub fn uncached(&self, model: &ModelId, usage: &Usage, at: Timestamp) -> Result<MicroUsd, NoPrice> {
+        self.cost(model, &Usage { input: usage.prompt(), output: usage.output, ..Usage::default() }, at)
+    }
+
     /// What a call that was never answered is booked with: its estimated prompt, written to the cache, and the tokens it may
     /// have produced.
     pub fn estimate(&self, model: &ModelId, prompt: u64, output: u64, at: Timestamp) -> Result<MicroUsd, NoPrice> {
@@ -315,6 +358,35 @@ mod tests {
             1,
         );
         assert!(matches!(Catalogue::parse(&text), Err(CatalogueError::Model { .. })));
+    }
+
+    #[test]
+    fn what_is_affordable_fits_and_one_token_more_does_not() {
+        let (catalogue, at) = (shipped(), day("2026-11-22"));
+        for model in ["claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5"].map(ModelId::new) {
+            for (prompt, room) in [(0, 1), (1_000, 50_000), (7_777, 123_457), (90_000, 999_999), (200_000, 5_000_000)] {
+                let room = MicroUsd(room);
+                let reserve = |tokens| catalogue.reserve(&model, prompt, tokens, at).unwrap();
+                match catalogue.affordable(&model, prompt, room, at).unwrap() {
+                    Some(tokens) => {
+                        assert!(reserve(tokens) <= room && reserve(tokens + 1) > room, "{model} {prompt} {tokens}")
+                    }
+                    None => assert!(reserve(0) > room, "{model} {prompt}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn cheaper_models_come_in_order() {
+        let at = day("2026-11-22");
+        let cheaper = |model: &str| {
+            let found = shipped().cheaper(&ModelId::new(model), at);
+            found.into_iter().map(|id| id.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(cheaper("claude-opus-5-5"), ["claude-sonnet-5-5", "claude-haiku-5-5"]);
+        assert_eq!(cheaper("claude-sonnet-5-5"), ["claude-haiku-5-5"]);
+        assert_eq!(cheaper("claude-haiku-5-5"), [""; 0]);
     }
 
     #[test]

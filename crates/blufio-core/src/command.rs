@@ -28,6 +28,12 @@ pub enum Command {
     Whoami,
     /// Answers a question; `None` if it does not say which or how.
     Approve(Option<(ApprovalId, Verdict)>),
+    /// Says what was spent, and how the budgets stand.
+    Cost,
+    /// Ends everything that runs, and lets nothing run.
+    Kill,
+    /// Lets things run again.
+    Resume,
 }
 
 impl Command {
@@ -36,15 +42,22 @@ impl Command {
     pub const fn waits(&self) -> bool {
         match self {
             Self::New | Self::Model(_) | Self::Retry | Self::Timezone(_) => true,
-            Self::Start(_) | Self::Help | Self::Stop | Self::Status | Self::Queue | Self::Whoami | Self::Approve(_) => {
-                false
-            }
+            Self::Start(_)
+            | Self::Help
+            | Self::Stop
+            | Self::Status
+            | Self::Queue
+            | Self::Whoami
+            | Self::Approve(_)
+            | Self::Cost
+            | Self::Kill
+            | Self::Resume => false,
         }
     }
 }
 
 /// The commands as the channels' menus show them, most useful first: name and description.
-pub const MENU: [(&str, &str); 11] = [
+pub const MENU: [(&str, &str); 14] = [
     ("help", "what I understand"),
     ("stop", "stop what is running"),
     ("new", "start a new conversation"),
@@ -53,7 +66,10 @@ pub const MENU: [(&str, &str); 11] = [
     ("queue", "what waits for its turn"),
     ("model", "show or choose the model"),
     ("timezone", "show or choose the time zone"),
+    ("cost", "what was spent, and how the budgets stand"),
     ("approve", "answer a question: its number, then ok or no"),
+    ("kill", "stop everything, until /resume"),
+    ("resume", "let things run again after /kill"),
     ("whoami", "who I think you are"),
     ("start", "say hello"),
 ];
@@ -81,6 +97,9 @@ pub fn parse(text: &str, username: Option<&str>) -> Option<Command> {
         "timezone" => Some(Command::Timezone(argument.map(str::to_owned))),
         "queue" => Some(Command::Queue),
         "whoami" => Some(Command::Whoami),
+        "cost" => Some(Command::Cost),
+        "kill" => Some(Command::Kill),
+        "resume" => Some(Command::Resume),
         "approve" => {
             let id = argument.map(str::to_ascii_uppercase).filter(|id| is_id(id)).map(ApprovalId::new);
             Some(Command::Approve(id.zip(words.next().and_then(|verb| Verdict::parse(&verb.to_ascii_lowercase())))))

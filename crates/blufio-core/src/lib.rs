@@ -7,6 +7,7 @@
 pub mod access;
 pub mod approval;
 pub mod audit;
+pub mod budget;
 pub mod catalogue;
 pub mod command;
 pub mod content;

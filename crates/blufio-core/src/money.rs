@@ -35,6 +35,17 @@ impl MicroUsd {
         let fraction: u64 = format!("{fraction:0<6}").parse().map_err(|_| wrong())?;
         whole.checked_mul(1_000_000).and_then(|micro| micro.checked_add(fraction)).map(Self).ok_or_else(wrong)
     }
+
+    /// Dollars as people say them, `$1.20`; below a cent with as many decimals as it takes, `$0.0031`. Rounded up.
+    #[must_use]
+    pub fn cents(self) -> String {
+        if self.0 == 0 || self.0 >= 10_000 {
+            let cents = self.0.div_ceil(10_000);
+            return format!("${}.{:02}", cents / 100, cents % 100);
+        }
+        let digits = format!("{:06}", self.0.div_ceil(100) * 100);
+        format!("$0.{}", digits.trim_end_matches('0'))
+    }
 }
 
 impl fmt::Display for MicroUsd {
@@ -57,5 +68,8 @@ mod tests {
             assert!(MicroUsd::parse_dollars(wrong).is_err(), "{wrong}");
         }
         assert_eq!(MicroUsd(1_234_567).to_string(), "$1.234567");
+        let said = |micro| MicroUsd(micro).cents();
+        assert_eq!([said(0), said(1_200_000), said(1_200_001), said(9_999_999)], ["$0.00", "$1.20", "$1.21", "$10.00"]);
+        assert_eq!([said(3_050), said(10_000), said(40), said(9_900)], ["$0.0031", "$0.01", "$0.0001", "$0.0099"]);
     }
 }

@@ -13,8 +13,8 @@ pub use inbound::{Accepted, Batch, DecisionReplies, Fate, InboxRow, Item, Taken}
 pub use outbound::{Draft, OutboxMark, OutboxRow, Payload, Rendered, Telling};
 pub use vault::Vault;
 pub use views::{
-    ApprovalView, ChannelView, ChatView, DeadView, InboxView, MessageView, Query, SessionView, StoreStatus, TurnView,
-    View,
+    ApprovalView, ChannelView, ChatView, CostBy, CostLine, DeadView, InboxView, MessageView, Query, SessionView,
+    StoreStatus, TurnView, View,
 };
 
 use crate::approval::Verdict;
@@ -209,8 +209,42 @@ pub struct OpenCall {
     pub prompt_tokens: u64,
     /// The room for the answer, in tokens.
     pub max_tokens: u32,
+    /// Why this model.
+    pub reason: ModelReason,
     /// When it was sent.
     pub at: Timestamp,
+}
+
+/// Why a call goes to its model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelReason {
+    /// The configuration says so.
+    Usual,
+    /// The person has chosen it.
+    Chosen,
+    /// The wanted one was not available.
+    Fallback,
+    /// There was too little money for the wanted one.
+    Budget,
+}
+
+impl ModelReason {
+    /// The word that is stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Usual => "usual",
+            Self::Chosen => "chosen",
+            Self::Fallback => "fallback",
+            Self::Budget => "budget",
+        }
+    }
+
+    /// From that word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Usual, Self::Chosen, Self::Fallback, Self::Budget].into_iter().find(|reason| reason.as_str() == word)
+    }
 }
 
 /// How a call is booked.
@@ -222,6 +256,8 @@ pub enum CallCost {
         usage: Usage,
         /// What they cost.
         cost: MicroUsd,
+        /// What they would have cost without any cache.
+        uncached: MicroUsd,
     },
     /// Nobody knows; the estimate counts until somebody corrects it.
     Estimated {
@@ -415,6 +451,8 @@ pub struct Recovered {
     pub aliases: Vec<(ChannelName, i64, i64, i64)>,
     /// Rows of the outbox that a crash caught in the middle of a send.
     pub uncertain_sends: u32,
+    /// The kill switch is on.
+    pub killed: bool,
 }
 
 /// An approved pairing.

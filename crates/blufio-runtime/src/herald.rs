@@ -15,6 +15,8 @@ use tokio::sync::mpsc;
 const NEWS_MAX: usize = 64;
 /// The same topic is told at most this often.
 const TOLD_EVERY: Duration = Duration::from_secs(3_600);
+/// Longer than any month: the topic names the period that it is about.
+const TOLD_ONCE: Duration = Duration::from_secs(40 * 86_400);
 
 /// Something that happened.
 #[derive(Debug)]
@@ -27,6 +29,13 @@ pub enum News {
         text: String,
         /// The chat that it is about; nobody is told in it.
         about: Option<i64>,
+    },
+    /// A share of a budget is used up; told once.
+    Budget {
+        /// Which, in which period.
+        topic: String,
+        /// The words.
+        text: String,
     },
     /// A group goes on under another id, as a send was told.
     Migrated {
@@ -74,7 +83,8 @@ impl Listener {
     pub async fn listen(mut self, engine: Arc<Engine>) {
         while let Some(news) = self.0.recv().await {
             match news {
-                News::Tell { topic, text, about } => tell_owners(&engine, &topic, &text, about).await,
+                News::Tell { topic, text, about } => tell_owners(&engine, &topic, TOLD_EVERY, &text, about).await,
+                News::Budget { topic, text } => tell_owners(&engine, &topic, TOLD_ONCE, &text, None).await,
                 News::Migrated { route, new } => engine.alias(&route.channel, route.account, route.chat, new),
             }
         }
@@ -82,7 +92,7 @@ impl Listener {
 }
 
 /// Tells every owner, on every channel, in their private conversation; during the quiet hours when they are over.
-async fn tell_owners(engine: &Arc<Engine>, topic: &str, text: &str, about: Option<i64>) {
+async fn tell_owners(engine: &Arc<Engine>, topic: &str, every: Duration, text: &str, about: Option<i64>) {
     tracing::warn!(topic, text, "the owners are told");
     let now = engine.adapters.clock.now();
     let not_before = quiet::end(engine.settings.quiet.as_ref(), engine.settings.timezone.clone(), now).await;
@@ -92,7 +102,7 @@ async fn tell_owners(engine: &Arc<Engine>, topic: &str, text: &str, about: Optio
             continue;
         }
         let drafts = drafts.into_iter().map(|draft| Draft { payload: Payload::Notice, not_before, ..draft }).collect();
-        let telling = Telling { topic: format!("{name} {topic}"), every: TOLD_EVERY, drafts };
+        let telling = Telling { topic: format!("{name} {topic}"), every, drafts };
         match engine.adapters.storage.tell(telling, now).await {
             Ok(true) => poke(engine, &name),
             Ok(false) => {}

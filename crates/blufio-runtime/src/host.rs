@@ -1,5 +1,6 @@
 //! The whole runtime: start, say, watch, ask, shut down.
 
+use crate::costs;
 use crate::decision::{AT_TERMINAL, decision, is_decided};
 use crate::dispatch::{Dispatcher, Dispatchers};
 use crate::engine::{Adapters, Engine, Settings};
@@ -7,6 +8,8 @@ use crate::events::Reader;
 use crate::health::{Health, Readiness};
 use crate::herald::{Herald, News, herald};
 use crate::intake::{self, ChannelIntake, Message};
+use crate::money::{self, Money};
+use crate::quiet::zone_or_system;
 use crate::tasks::{Tasks, blocking};
 use blufio_core::access::{Principal, pairing_code};
 use blufio_core::approval::Verdict;
@@ -17,9 +20,11 @@ use blufio_core::limits::SHUTDOWN;
 use blufio_core::money::MicroUsd;
 use blufio_core::port::{AnyChannel, ChannelError, ChannelHealth, Clock, StoreError};
 use blufio_core::record::{
-    Batch, Item, Pairing, PairingChange, Query, Recovered, Route, Shared, StoreStatus, Taken, Telling, View,
+    Batch, CostBy, CostLine, Item, Pairing, PairingChange, Query, Recovered, Route, Shared, StoreStatus, Taken,
+    Telling, View,
 };
 use blufio_core::time::Timestamp;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -66,6 +71,8 @@ pub struct Said {
     pub repeated: bool,
     /// It waits for a turn; otherwise it is answered already.
     pub queued: bool,
+    /// The kill switch is on, so that it waits until somebody turns that off.
+    pub killed: bool,
 }
 
 /// How everything is.
@@ -79,6 +86,8 @@ pub struct HostStatus {
     pub reason: Option<String>,
     /// The model of new sessions.
     pub model: String,
+    /// The kill switch is on: nothing runs.
+    pub killed: bool,
     /// Turns that run now.
     pub running_turns: u64,
     /// Sessions in memory.
@@ -100,8 +109,9 @@ impl Host {
         hit(Failpoint::BootAfterCommit);
         let (tasks, health) = (Tasks::new(clock.clone()), Arc::new(Health::new(clock.clone())));
         let (herald, listener) = herald();
+        let money = open_book(&adapters, &settings, &herald).await?;
         let dispatchers = dispatchers(&adapters, &health, &herald);
-        let engine = Engine::new(adapters, settings, tasks, health, (dispatchers, herald), &recovered);
+        let engine = Engine::new(adapters, settings, tasks, health, (dispatchers, herald), money, &recovered);
         drop(engine.tasks.spawn("herald", listener.listen(engine.clone())));
         let host = Self { started: clock.monotonic(), engine };
         host.log_start(&recovered);
@@ -142,7 +152,8 @@ impl Host {
         let batch = Batch { channel, account: 0, items: vec![item], cursor: None, at };
         let accepted = intake::accept(&self.engine, batch).await?;
         let accepted = accepted.first().ok_or_else(|| StoreError::Broken("the store took no row".to_owned()))?;
-        Ok(Said { inbox: accepted.inbox, repeated: !accepted.new, queued: accepted.taken == Taken::Queued })
+        let (queued, killed) = (accepted.taken == Taken::Queued, self.engine.is_killed());
+        Ok(Said { inbox: accepted.inbox, repeated: !accepted.new, queued, killed })
     }
 
     /// A number nobody else has.
@@ -237,6 +248,28 @@ impl Host {
         storage.revoke(grant, AT_TERMINAL.to_owned(), clock.now()).await
     }
 
+    /// Turns the kill switch, as whoever may use this machine: ends what runs and lets nothing begin, or lets things run again.
+    pub async fn switch(&self, killed: bool) -> Result<(), StoreError> {
+        let Adapters { storage, clock, .. } = &self.engine.adapters;
+        // What runs ends in any case; that nothing begins after a restart either needs the disk.
+        if killed {
+            self.engine.switch(true);
+        }
+        storage.switch(killed, AT_TERMINAL.to_owned(), clock.now()).await?;
+        self.engine.switch(killed);
+        Ok(())
+    }
+
+    /// What calls since an instant have cost, dearest first; by time, oldest first.
+    pub async fn costs(
+        &self,
+        by: CostBy,
+        since: Timestamp,
+        session: Option<SessionKey>,
+    ) -> Result<Vec<CostLine>, StoreError> {
+        costs::costs(&self.engine, by, since, session).await
+    }
+
     /// Whether messages are taken and answered.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
@@ -282,6 +315,7 @@ impl Host {
             ready: reason.is_none(),
             reason,
             model: self.engine.settings.model.to_string(),
+            killed: self.engine.is_killed(),
             running_turns: u64::try_from(self.engine.sessions.all_running().len()).unwrap_or(0),
             live_sessions: u64::try_from(self.engine.sessions.count()).unwrap_or(0),
             channels: channels.collect(),
@@ -487,6 +521,19 @@ async fn prove_commits(engine: &Engine) {
     }
 }
 
+/// The book of what is held and spent, as the ledger has it.
+async fn open_book(adapters: &Adapters, settings: &Settings, herald: &Herald) -> Result<Money, StoreError> {
+    let (zone, now) = (settings.timezone.clone(), adapters.clock.now());
+    // The tables of the time zones are files.
+    let zone = blocking(move || zone_or_system(zone.as_deref())).await.unwrap_or(TimeZone::UTC);
+    let period = money::period(&zone, now);
+    let query = Query::Spent { day: period.day, month: period.month };
+    match adapters.storage.view(query, now).await? {
+        View::Spent(spent) => Ok(Money::new(settings.caps, zone, &spent, now, herald.clone())),
+        _ => Err(StoreError::Broken("the store answered another question".to_owned())),
+    }
+}
+
 async fn store_status(engine: &Engine) -> Result<StoreStatus, StoreError> {
     match engine.adapters.storage.view(Query::Status, engine.adapters.clock.now()).await? {
         View::Status(status) => Ok(status),
@@ -501,7 +548,8 @@ pub(crate) async fn status_text(engine: &Engine, session: &SessionKey, principal
     } else {
         "Nothing is running here."
     };
-    let busy = format!("{busy} New conversations use {}.", engine.settings.model);
+    let killed = if engine.is_killed() { "The kill switch is on, so nothing runs until /resume. " } else { "" };
+    let busy = format!("{killed}{busy} New conversations use {}.", engine.settings.model);
     // Money and the state of the house are the owner's.
     if *principal != Principal::Owner {
         return busy;

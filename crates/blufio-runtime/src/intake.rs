@@ -3,6 +3,7 @@
 //! Authorisation is [`blufio_core::access::authorize`] and happens before anything reads the content. What is decided here is
 //! committed together with the channel's cursor; only then are sessions woken and answers sent.
 
+use crate::costs;
 use crate::engine::{Engine, QueueMode};
 use crate::herald::News;
 use crate::host::status_text;
@@ -32,6 +33,9 @@ const UNREADABLE: &str = "There is nothing in this message that I can read.";
 const NOT_AN_OWNER: &str = "Only an owner may answer questions.";
 const SECRET_SENT: &str = "Your message held what looks like a key or a password. I have kept the rest without it and not read it. \
      Please delete it in the chat; `blufio vault set NAME` on the machine is the place for secrets.";
+const ONLY_OWNERS: &str = "Only an owner may do that.";
+const KILLED: &str = "Everything has stopped. What you write now waits; /resume lets it run again.";
+const RESUMED: &str = "Everything may run again.";
 const LATE: &str = "That question was answered before, or nobody waits for it any more.";
 /// Albums that were said to the agent, whose further pieces belong to it. Full: the oldest is forgotten.
 const ALBUMS_MAX: usize = 64;
@@ -293,6 +297,13 @@ pub(crate) async fn fate(engine: &Arc<Engine>, message: Message) -> Fate {
         Some(Command::Status) => answer(status_text(engine, &session, &principal).await),
         Some(Command::Queue) => answer(queue_text(engine, session.clone()).await),
         Some(Command::Whoami) => answer(whoami(&principal, &route, user)),
+        Some(Command::Cost) => answer(costs::text(engine, &session, &principal).await),
+        Some(Command::Kill | Command::Resume) if principal != Principal::Owner => answer(ONLY_OWNERS.to_owned()),
+        Some(command @ (Command::Kill | Command::Resume)) => {
+            let killed = command == Command::Kill;
+            let text = if killed { KILLED } else { RESUMED }.to_owned();
+            Fate::Switch { killed, by: format!("owner {user}"), reply: first(engine.drafts(&route, &text, None)), text }
+        }
         Some(Command::Approve(_)) if principal != Principal::Owner => answer(NOT_AN_OWNER.to_owned()),
         Some(Command::Approve(None)) => answer(open_questions(engine).await),
         Some(Command::Approve(Some((approval, verdict)))) => {
@@ -450,6 +461,10 @@ fn follow(engine: &Arc<Engine>, fate: Fate, inbox: InboxId, taken: &Taken) {
             engine.person(pairing, false);
             Some(welcome)
         }
+        Fate::Switch { killed, reply, .. } => {
+            engine.switch(killed);
+            reply
+        }
         Fate::Answer { reply, .. } => reply,
         Fate::Pair { reply, .. } => Some(reply),
         Fate::Migrate { .. } | Fate::Chat { .. } => {
@@ -488,7 +503,7 @@ fn first(drafts: Vec<Draft>) -> Option<Draft> {
 const fn fate_word(fate: &Fate) -> &'static str {
     match fate {
         Fate::Queue { .. } => "queued",
-        Fate::Stop { .. } | Fate::Answer { .. } => "command",
+        Fate::Stop { .. } | Fate::Answer { .. } | Fate::Switch { .. } => "command",
         Fate::Pair { .. } | Fate::Link { .. } => "pairing",
         Fate::Overhear { .. } => "overheard",
         Fate::React { .. } => "reaction",

@@ -4,6 +4,7 @@
 //! shutdown. It names no concrete adapter.
 
 pub mod clock;
+mod costs;
 pub mod decision;
 mod dispatch;
 mod engine;
@@ -13,6 +14,7 @@ mod herald;
 mod host;
 mod intake;
 mod media;
+mod money;
 mod quiet;
 mod sessions;
 mod tasks;
@@ -22,5 +24,5 @@ pub use engine::{Adapters, ErrorPolicy, QueueMode, Settings};
 pub use events::Reader;
 pub use health::Readiness;
 pub use host::{Host, HostStatus, LOCAL_SESSION, Said};
-pub use quiet::QuietHours;
+pub use quiet::{QuietHours, zone_or_system};
 pub use tasks::blocking;

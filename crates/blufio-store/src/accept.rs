@@ -3,7 +3,7 @@
 use crate::chats::{self, Chat};
 use crate::fault::Done;
 use crate::overheard::{self, Reaction};
-use crate::{approvals, outbox, pairing, rows};
+use crate::{approvals, ledger, outbox, pairing, rows};
 use blufio_core::ids::{InboxId, SessionId, SessionKey};
 use blufio_core::limits::INBOX_PENDING_MAX;
 use blufio_core::port::StoreError;
@@ -159,6 +159,12 @@ fn take(connection: &Connection, batch: &Batch, item: &Item) -> Done<Accepted> {
             let inbox = insert(connection, batch, item, &row)?;
             stop(connection, session, inbox, at)?;
             answer(connection, reply.as_ref(), Some(session), at)?;
+            Ok(closed(inbox))
+        }
+        Fate::Switch { killed, by, text, reply } => {
+            let inbox = insert(connection, batch, item, &New { answer: Some(text), ..New::done("switch") })?;
+            ledger::switch(connection, *killed, by, at)?;
+            answer(connection, reply.as_ref(), None, at)?;
             Ok(closed(inbox))
         }
         Fate::Answer { text, reply } => {

@@ -8,6 +8,7 @@ use crate::{approvals, audit, grants, outbox, overheard, rows};
 use blufio_core::ids::{CallNumber, InboxId, OutboxId, SessionId, TurnNumber};
 use blufio_core::limits::OUTBOX_PENDING_MAX;
 use blufio_core::message::{Body, Usage};
+use blufio_core::money::MicroUsd;
 use blufio_core::port::StoreError;
 use blufio_core::record::{
     CallCost, Commit, Committed, Epoch, GivenUp, NewApproval, NewMessage, OpenCall, Record, Step, ToolRun, ToolState,
@@ -225,8 +226,8 @@ impl Turn<'_> {
         self.one(
             &format!(
                 "INSERT INTO ledger (session, turn, call, principal_id, model, state, held, amount, prompt_tokens,
-                                     max_tokens, boot, opened_at)
-                 SELECT session, turn, ?3, principal_id, ?4, 'held', ?5, ?5, ?6, ?7, {BOOT}, ?8
+                                     max_tokens, boot, opened_at, reason)
+                 SELECT session, turn, ?3, principal_id, ?4, 'held', ?5, ?5, ?6, ?7, {BOOT}, ?8, ?9
                  FROM turns WHERE session = ?1 AND turn = ?2 AND state = 'running'"
             ),
             params![
@@ -237,22 +238,26 @@ impl Turn<'_> {
                 rows::signed(call.held.0),
                 rows::signed(call.prompt_tokens),
                 call.max_tokens,
-                call.at.0
+                call.at.0,
+                call.reason.as_str()
             ],
             "makes a call but does not run",
         )
     }
 
     fn call_closed(&self, call: CallNumber, cost: CallCost, request: Option<&str>, failure: Option<&str>) -> Done<()> {
-        let (state, amount, usage): (_, _, Option<Usage>) = match cost {
-            CallCost::Settled { usage, cost } => ("settled", cost.0, Some(usage)),
+        let (state, amount, usage): (_, _, Option<(Usage, MicroUsd)>) = match cost {
+            CallCost::Settled { usage, cost, uncached } => ("settled", cost.0, Some((usage, uncached))),
             CallCost::Estimated { cost } => ("counted_estimate", cost.0, None),
             CallCost::Free => ("free", 0, None),
         };
+        let uncached = usage.map(|(_, uncached)| rows::signed(uncached.0));
+        let usage = usage.map(|(usage, _)| usage);
         let tokens = |pick: fn(&Usage) -> u64| usage.as_ref().map(pick).map(rows::signed);
         self.one(
             "UPDATE ledger SET state = ?4, amount = ?5, request = ?6, failure = ?7, closed_at = ?8, input = ?9,
-                               cache_write_5m = ?10, cache_write_1h = ?11, cache_read = ?12, output = ?13
+                               cache_write_5m = ?10, cache_write_1h = ?11, cache_read = ?12, output = ?13,
+                               uncached = ?14
              WHERE session = ?1 AND turn = ?2 AND call = ?3 AND state = 'held'",
             params![
                 self.session.0,
@@ -268,6 +273,7 @@ impl Turn<'_> {
                 tokens(|usage| usage.cache_write_1h),
                 tokens(|usage| usage.cache_read),
                 tokens(|usage| usage.output),
+                uncached,
             ],
             "closes a call that is not open",
         )

@@ -14,6 +14,7 @@ mod export;
 mod fault;
 mod grants;
 mod lanes;
+mod ledger;
 mod open;
 mod outbox;
 mod overheard;
@@ -311,7 +312,7 @@ impl Storage for Store {
     }
 
     async fn accept(&self, batch: Batch) -> Result<Vec<Accepted>, StoreError> {
-        let stops = batch.items.iter().any(|item| matches!(item.fate, Fate::Stop { .. }));
+        let stops = batch.items.iter().any(|item| matches!(item.fate, Fate::Stop { .. } | Fate::Switch { .. }));
         let lane = if stops { Lane::Urgent } else { Lane::Normal };
         self.write(lane, move |connection| accept::accept(connection, &batch)).await
     }
@@ -395,6 +396,10 @@ impl Storage for Store {
     ) -> Result<(), StoreError> {
         let keep = move |connection: &Connection| vault::keep(connection, over.as_deref(), &change, &audit, at);
         self.write(Lane::Normal, keep).await
+    }
+
+    async fn switch(&self, killed: bool, by: String, at: Timestamp) -> Result<(), StoreError> {
+        self.write(Lane::Urgent, move |connection| ledger::switch(connection, killed, &by, at)).await
     }
 
     async fn audit(&self, entries: Vec<AuditEntry>, at: Timestamp) -> Result<(), StoreError> {

@@ -15,8 +15,12 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// The schema, one entry per version, applied in order and never edited after a release.
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema/0001.sql"), include_str!("schema/0002.sql"), include_str!("schema/0003.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema/0001.sql"),
+    include_str!("schema/0002.sql"),
+    include_str!("schema/0003.sql"),
+    include_str!("schema/0004.sql"),
+];
 /// `BLUF` in the file's header, so that nothing else is ever taken for our database.
 const APPLICATION: i64 = 0x424C_5546;
 /// How long a statement waits for another process (the command line, a backup) that holds the file.

@@ -1,7 +1,7 @@
 //! A start: counts the boot, judges what ran in the last one, and says what waits.
 
 use crate::fault::Done;
-use crate::{chats, open, outbox, pairing, rows};
+use crate::{chats, ledger, open, outbox, pairing, rows};
 use blufio_core::ids::{Boot, ChannelName, OutboxId, SessionKey};
 use blufio_core::record::Recovered;
 use blufio_core::time::Timestamp;
@@ -22,6 +22,7 @@ pub(crate) fn recover(connection: &Connection, at: Timestamp) -> Done<Recovered>
         paired: pairing::approved(connection)?,
         aliases: chats::aliases(connection)?,
         uncertain_sends: judge_sends(connection, at)?,
+        killed: ledger::is_killed(connection)?,
     })
 }
 

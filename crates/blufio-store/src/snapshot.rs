@@ -9,7 +9,8 @@ use blufio_core::ids::{
 };
 use blufio_core::money::MicroUsd;
 use blufio_core::record::{
-    Epoch, InboxRow, NeutralMessage, OpenCall, RunningTurn, Snapshot, Step, StoredMessage, ToolRun, ToolState,
+    Epoch, InboxRow, ModelReason, NeutralMessage, OpenCall, RunningTurn, Snapshot, Step, StoredMessage, ToolRun,
+    ToolState,
 };
 use blufio_core::time::Timestamp;
 use rusqlite::{Connection, Row, params};
@@ -149,7 +150,7 @@ fn running(connection: &Connection, session: SessionId) -> Done<Option<RunningTu
     let sql = format!("SELECT {} FROM inbox WHERE id = ?1", rows::INBOX_COLUMNS);
     let inbox = rows::first(connection, &sql, [inbox], rows::inbox_row)?
         .ok_or_else(|| not_found(format!("row {inbox} of the inbox, which a turn runs for")))?;
-    let calls = "SELECT call, model, held, prompt_tokens, max_tokens, opened_at FROM ledger
+    let calls = "SELECT call, model, held, prompt_tokens, max_tokens, opened_at, reason FROM ledger
                  WHERE session = ?1 AND turn = ?2 AND state = 'held' ORDER BY call";
     let last_call = "SELECT coalesce(max(call), 0) FROM ledger WHERE session = ?1 AND turn = ?2";
     let here = params![session.0, turn.0];
@@ -241,8 +242,10 @@ fn tool_run(row: &Row<'_>) -> Done<ToolRun> {
 }
 
 fn open_call(row: &Row<'_>) -> Done<OpenCall> {
-    let model: String = row.get(1)?;
+    let (model, reason): (String, String) = (row.get(1)?, row.get(6)?);
     Ok(OpenCall {
+        // A word of a newer version says no more than that there was a reason.
+        reason: ModelReason::parse(&reason).unwrap_or(ModelReason::Usual),
         call: CallNumber(row.get(0)?),
         model: ModelId::new(model),
         held: MicroUsd(rows::unsigned(row, 2)?),

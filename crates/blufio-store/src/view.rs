@@ -1,7 +1,7 @@
 //! Reads for showing. They wait behind the reads that a message needs.
 
 use crate::fault::{Done, not_found};
-use crate::{approvals, audit, chats, grants, open, outbox, pairing, rows, snapshot};
+use crate::{approvals, audit, chats, grants, ledger, open, outbox, pairing, rows, snapshot};
 use blufio_core::ids::{
     AttachmentId, ChannelName, InboxId, MessageSeq, ModelId, OutboxId, SessionId, SessionKey, TurnNumber,
 };
@@ -37,6 +37,15 @@ pub(crate) fn view(connection: &Connection, query: &Query, at: Timestamp) -> Don
         Query::Attachments => attachments(connection).map(View::Attachments),
         Query::Thread { channel, account, chat, message } => {
             thread(connection, channel, *account, *chat, *message).map(View::Thread)
+        }
+        Query::Session(key) => {
+            let sql = "SELECT id FROM sessions WHERE key = ?1";
+            let found = rows::first(connection, sql, [key.as_str()], |row| Ok(SessionId(row.get(0)?)))?;
+            Ok(View::Session(found))
+        }
+        Query::Spent { day, month } => ledger::spent(connection, *day, *month).map(View::Spent),
+        Query::Costs { by, since, session } => {
+            ledger::costs(connection, *by, *since, session.as_ref()).map(View::Costs)
         }
     }
 }
@@ -75,7 +84,7 @@ fn status(connection: &Connection, at: Timestamp) -> Done<StoreStatus> {
         outbox_pending: u64::from(outbox::waiting(connection)?),
         outbox_oldest_ms: oldest.map_or(0, |oldest| u64::try_from(at.0.saturating_sub(oldest)).unwrap_or(0)),
         outbox_dead: dead,
-        spent_day: sum(connection, "state IN ('settled', 'counted_estimate') AND closed_at > ?1", [yesterday])?,
+        spent_day: sum(connection, "state IN ('settled', 'counted_estimate') AND opened_at > ?1", [yesterday])?,
         spent: sum(connection, "state IN ('settled', 'counted_estimate')", [])?,
         estimated: sum(connection, "state = 'counted_estimate'", [])?,
         held: sum(connection, "state = 'held'", [])?,

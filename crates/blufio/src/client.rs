@@ -14,7 +14,8 @@ use blufio_core::ids::{ApprovalId, ChannelName, GrantId, InboxId, OutboxId, Sess
 use blufio_core::keys::RootKey;
 use blufio_core::port::ChannelHealth;
 use blufio_core::record::{
-    ApprovalView, AuditView, ChannelView, Grant, InboxView, MessageView, Pairing, PairingRequest, SessionView, TurnView,
+    ApprovalView, AuditView, ChannelView, CostBy, CostLine, Grant, InboxView, MessageView, Pairing, PairingRequest,
+    SessionView, TurnView,
 };
 use blufio_core::secret::Secret;
 use blufio_core::time::Timestamp;
@@ -512,6 +513,25 @@ impl Client {
     /// Moves what the server found in its environment into the vault; says which.
     pub async fn vault_import(&self) -> Result<Imported, CallError> {
         self.post(&["v1", "vault", "import"], &json!({})).await
+    }
+
+    /// What calls since an instant have cost, of all conversations or one.
+    pub async fn costs(
+        &self,
+        by: CostBy,
+        since: Timestamp,
+        session: Option<&SessionKey>,
+    ) -> Result<Vec<CostLine>, CallError> {
+        let by = serde_json::to_value(by).ok().and_then(|by| by.as_str().map(str::to_owned)).unwrap_or_default();
+        let since = since.0.to_string();
+        let mut query = vec![("by", by.as_str()), ("since", since.as_str())];
+        query.extend(session.map(|session| ("session", session.as_str())));
+        self.get(&["v1", "costs"], &query).await
+    }
+
+    /// Turns the kill switch.
+    pub async fn switch(&self, killed: bool) -> Result<(), CallError> {
+        self.post::<serde_json::Value>(&["v1", "kill"], &json!({ "killed": killed })).await.map(drop)
     }
 
     /// Makes a recovery code count.

@@ -444,6 +444,7 @@ fn settings(config: &Config, catalogue: Arc<Catalogue>) -> Settings {
         access: BTreeMap::from([(ChannelName::new("telegram"), access(config))]),
         retention: Retention { messages_days: config.keep_messages_days.unwrap_or(0) },
         catalogue,
+        caps: config.budget,
         queue: match config.session.queue {
             Queue::Followup => QueueMode::Followup,
             Queue::Collect => QueueMode::Collect,

@@ -29,6 +29,8 @@ const TITLE_CHARS_MAX: usize = 500;
 const IMAGE_TOKENS: u64 = 1_600;
 /// Tokens of a page of a document at most: its text (1,500 to 3,000 tokens, says the documentation) and a picture of it.
 const PAGE_TOKENS: u64 = 3_000 + IMAGE_TOKENS;
+/// Bytes that a page of a document has at least, for one whose pages could not be counted. Fewer are possible and rare.
+const PAGE_BYTES_MIN: u64 = 1_000;
 /// Bytes that are encoded at once; a multiple of three, so that only the last piece is padded.
 const PIECE_BYTES: usize = 48 * 1024;
 
@@ -68,11 +70,16 @@ pub(super) fn estimate(message: &PromptMessage) -> (u64, usize) {
     let marks = blocks(message).unwrap_or_default().into_iter().filter_map(Marked::find);
     marks.fold((0_u64, 0), |(tokens, bytes), marked| {
         let own = match marked.is_document() {
-            true => PAGE_TOKENS.saturating_mul(marked.pages.unwrap_or(DOCUMENT_PAGES_MAX).into()),
+            true => PAGE_TOKENS.saturating_mul(marked.pages.unwrap_or_else(|| pages_at_most(marked.bytes)).into()),
             false => IMAGE_TOKENS,
         };
         (tokens.saturating_add(own), bytes + marked.value_bytes)
     })
+}
+
+/// How many pages a document of so many bytes may have.
+fn pages_at_most(bytes: u64) -> u32 {
+    u32::try_from(bytes / PAGE_BYTES_MIN + 1).unwrap_or(u32::MAX).min(DOCUMENT_PAGES_MAX)
 }
 
 /// The blocks of a message that holds marks. `None` for any other, and for one whose bytes are not of our form.
@@ -137,6 +144,8 @@ fn append_block(body: &mut Vec<u8>, block: &str, blobs: &dyn Blobs) {
 /// A block with a mark.
 struct Marked<'a> {
     id: AttachmentId,
+    /// Of the file.
+    bytes: u64,
     /// Of a document, if they are known.
     pages: Option<u32>,
     before: &'a str,
@@ -151,9 +160,10 @@ impl<'a> Marked<'a> {
         let (before, rest) = block.split_once(ATTACHMENT_MARK)?;
         let (name, after) = rest.split_at(rest.find('"')?);
         let (id, numbers) = name.split_once(':')?;
-        let pages = numbers.split_once(':').and_then(|(_, pages)| pages.parse().ok());
-        let value_bytes = MARK.len() + name.len();
-        Some(Self { id: AttachmentId::new(id), pages, before, after, value_bytes })
+        let (bytes, pages) =
+            numbers.split_once(':').map_or((numbers, None), |(bytes, pages)| (bytes, pages.parse().ok()));
+        let (bytes, value_bytes) = (bytes.parse().unwrap_or(u64::MAX), MARK.len() + name.len());
+        Some(Self { id: AttachmentId::new(id), bytes, pages, before, after, value_bytes })
     }
 
     fn is_document(&self) -> bool {
@@ -272,7 +282,9 @@ mod tests {
         check(&picture("abcd"), 1_600);
         check(&paper(1), 4_600);
         check(&paper(20), 92_000);
-        check(&paper(0), 460_000);
+        check(&paper(0), 4_600);
+        check(&document(&AttachmentId::new("x"), "application/pdf", 20_000, "t", 0), 96_600);
+        check(&document(&AttachmentId::new("x"), "application/pdf", 9_000_000, "t", 0), 460_000);
         assert_eq!(estimate(&user(&[TEXT])), (0, 0));
         assert_eq!(expanded_bytes(&user(&[&picture("x"), &paper(7)])), 8 + 16);
         let long = document(&AttachmentId::new("x"), "application/pdf", 1, &"é".repeat(600), 0);

@@ -261,5 +261,6 @@ const fn outcome(failure: Failure) -> &'static str {
         Failure::Billing => "billing",
         Failure::UnknownModel => "unknown_model",
         Failure::NoPrice => "no_price",
+        Failure::OverBudget => "over_budget",
     }
 }

@@ -125,6 +125,8 @@ pub enum Failure {
     UnknownModel,
     /// The price of the model is not known, so it is not called.
     NoPrice,
+    /// A budget has no room for it, so it is not called.
+    OverBudget,
 }
 
 /// A failed try.

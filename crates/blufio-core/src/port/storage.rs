@@ -124,6 +124,9 @@ pub trait Storage: Send + Sync + 'static {
         at: Timestamp,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Turns the kill switch and records that `by` did; in front of everything else that waits to be written.
+    fn switch(&self, killed: bool, by: String, at: Timestamp) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// Records what has no rows of its own.
     fn audit(&self, entries: Vec<AuditEntry>, at: Timestamp) -> impl Future<Output = Result<(), StoreError>> + Send;
 
@@ -178,6 +181,7 @@ erased! {
     revoke(id: GrantId, by: String, at: Timestamp) -> bool;
     vault() -> Vault;
     keep_vault(over: Option<Vec<u8>>, change: VaultChange, audit: Vec<AuditEntry>, at: Timestamp) -> ();
+    switch(killed: bool, by: String, at: Timestamp) -> ();
     audit(entries: Vec<AuditEntry>, at: Timestamp) -> ();
     verify_audit(since: Option<AuditHead>) -> AuditVerdict;
     view(query: Query, at: Timestamp) -> View;

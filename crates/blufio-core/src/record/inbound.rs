@@ -124,6 +124,17 @@ pub enum Fate {
         /// The answer to send, only if the update is new.
         reply: Option<Draft>,
     },
+    /// `/kill` and `/resume`: from now on nothing runs, or everything runs again.
+    Switch {
+        /// Nothing runs.
+        killed: bool,
+        /// Who wants it, for the audit log.
+        by: String,
+        /// The answer as text, for readers of the inbox row.
+        text: String,
+        /// The answer to send, only if the update is new.
+        reply: Option<Draft>,
+    },
     /// Answered at once, without a turn.
     Answer {
         /// The answer as text, for readers of the inbox row.

@@ -67,6 +67,102 @@ pub enum Query {
         /// The message.
         message: i64,
     },
+    /// The number of a session.
+    Session(SessionKey),
+    /// What counts against the budgets.
+    Spent {
+        /// When the day began.
+        day: Timestamp,
+        /// When the month began.
+        month: Timestamp,
+    },
+    /// What calls have cost.
+    Costs {
+        /// Summed up by this.
+        by: CostBy,
+        /// Of calls opened at this instant or later.
+        since: Timestamp,
+        /// Of one conversation only.
+        session: Option<SessionKey>,
+    },
+}
+
+/// By what costs are summed up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CostBy {
+    /// Model.
+    Model,
+    /// Conversation.
+    Session,
+    /// Agent.
+    Agent,
+    /// Who asked.
+    Person,
+    /// What for.
+    Purpose,
+    /// Why this model.
+    Reason,
+    /// Quarters of an hour, from which the days of every time zone can be put together: milliseconds since 1970.
+    Quarter,
+}
+
+/// What some calls have cost.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CostLine {
+    /// Which calls; see [`CostBy`].
+    pub key: String,
+    /// How many.
+    pub calls: u64,
+    /// Prompt tokens outside the cache.
+    pub input: u64,
+    /// Prompt tokens written to the five-minute cache.
+    pub cache_write_5m: u64,
+    /// Prompt tokens written to the one-hour cache.
+    pub cache_write_1h: u64,
+    /// Prompt tokens read from the cache.
+    pub cache_read: u64,
+    /// Tokens the model produced.
+    pub output: u64,
+    /// What they cost, estimates included.
+    pub cost: MicroUsd,
+    /// Of it by estimate.
+    pub estimated: MicroUsd,
+    /// Held for calls that are open.
+    pub held: MicroUsd,
+    /// What the settled calls cost.
+    pub settled: MicroUsd,
+    /// What the settled calls would have cost without any cache.
+    pub uncached: MicroUsd,
+}
+
+impl CostLine {
+    /// Adds another line's figures.
+    pub fn add(&mut self, other: &Self) {
+        let sums = [
+            (&mut self.calls, other.calls),
+            (&mut self.input, other.input),
+            (&mut self.cache_write_5m, other.cache_write_5m),
+            (&mut self.cache_write_1h, other.cache_write_1h),
+            (&mut self.cache_read, other.cache_read),
+            (&mut self.output, other.output),
+            (&mut self.cost.0, other.cost.0),
+            (&mut self.estimated.0, other.estimated.0),
+            (&mut self.held.0, other.held.0),
+            (&mut self.settled.0, other.settled.0),
+            (&mut self.uncached.0, other.uncached.0),
+        ];
+        for (sum, more) in sums {
+            *sum = sum.saturating_add(more);
+        }
+    }
+
+    /// What the cache has saved; negative if writing it cost more than reading it saved. In micro-dollars.
+    #[must_use]
+    pub fn saved(&self) -> i64 {
+        let signed = |amount: MicroUsd| i64::try_from(amount.0).unwrap_or(i64::MAX);
+        signed(self.uncached).saturating_sub(signed(self.settled))
+    }
 }
 
 /// The answer to a [`Query`]; the variant matches.
@@ -98,6 +194,12 @@ pub enum View {
     Attachments(std::collections::BTreeSet<AttachmentId>),
     /// To [`Query::Thread`]; none also if the message is not known.
     Thread(Option<i64>),
+    /// To [`Query::Session`].
+    Session(Option<crate::ids::SessionId>),
+    /// To [`Query::Spent`].
+    Spent(crate::budget::Spent),
+    /// To [`Query::Costs`], dearest first; by time, oldest first.
+    Costs(Vec<CostLine>),
 }
 
 /// An open question.

@@ -21,7 +21,7 @@ pub(super) enum Plan {
 pub(super) fn plan(failed_tries: u8, since: Timestamp, failed: &Failed, now: Timestamp) -> Plan {
     match failed.failure {
         Failure::RateLimited | Failure::Overloaded | Failure::Server | Failure::Transport | Failure::Protocol => {}
-        Failure::UnknownModel | Failure::NoPrice => return Plan::GiveUp,
+        Failure::UnknownModel | Failure::NoPrice | Failure::OverBudget => return Plan::GiveUp,
         Failure::Rejected
         | Failure::PromptTooLong
         | Failure::ThinkingMismatch

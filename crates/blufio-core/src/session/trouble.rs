@@ -126,5 +126,6 @@ const fn failure_text(failure: Failure) -> &'static str {
         Failure::NoPrice => {
             "The price of this model is not known, so I do not call it. Choose another with /model, or add it to anthropic.models_file."
         }
+        Failure::OverBudget => "I stop here to stay within a budget; /cost says how they stand.",
     }
 }

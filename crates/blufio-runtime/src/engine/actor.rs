@@ -85,6 +85,13 @@ async fn live(
             return Ok(engine.sessions.gone(key));
         }
         engine.sessions.looks(key);
+        if engine.is_killed() {
+            tokio::select! {
+                () = engine.until_killed_is(false) => {}
+                () = engine.draining() => {}
+            }
+            continue;
+        }
         seat.passed = *seat.stop.borrow();
         if let Some(row) = engine.adapters.storage.waiting(session.id, 1).await?.pop() {
             if std::mem::take(&mut unopened) {
@@ -131,7 +138,10 @@ async fn answer(engine: &Arc<Engine>, session: &mut Session, seat: &mut Seat, ro
             | Command::Status
             | Command::Queue
             | Command::Whoami
-            | Command::Approve(_),
+            | Command::Approve(_)
+            | Command::Cost
+            | Command::Kill
+            | Command::Resume,
         )
         | None => {
             let rows = together(engine, session, row).await?;
@@ -190,7 +200,7 @@ async fn open_turn(
     let (ticket, waited) = Ticket::take(engine, first.attempts).await;
     // A stop of something else's turn does not count: a newer message may interrupt what this one waited for.
     let mine = last.max(seat.passed);
-    if engine.is_draining() || *seat.stop.borrow() > mine {
+    if engine.is_draining() || engine.is_killed() || *seat.stop.borrow() > mine {
         return Ok(());
     }
     // While it waited it may have been edited, or stopped (then the store has dropped it): it is read again.
@@ -206,6 +216,7 @@ async fn open_turn(
             return Ok(());
         }
         () = engine.draining() => return Ok(()),
+        () = engine.until_killed_is(true) => return Ok(()),
     };
     if reading.usable {
         turn::begin(engine, session, (seat, ticket), rows, reading.parts).await

@@ -1,8 +1,10 @@
 //! What a call is booked with. Prices and sums are [`blufio_core::catalogue`]'s; here is which of them applies.
 
 use super::Engine;
+use blufio_core::catalogue::NoPrice;
 use blufio_core::limits::ABANDONED_TOKENS_PER_SECOND;
 use blufio_core::message::{Usage, visible_text};
+use blufio_core::money::MicroUsd;
 use blufio_core::port::{ProviderError, Reply};
 use blufio_core::record::{CallCost, OpenCall};
 use blufio_core::time::Timestamp;
@@ -10,8 +12,8 @@ use blufio_core::time::Timestamp;
 /// A call that was answered: the vendor's figures, or an estimate where it gave none.
 pub(super) fn answered(engine: &Engine, open: &OpenCall, reply: &Reply) -> CallCost {
     match reply.usage {
-        Some(usage) => match engine.settings.catalogue.cost(&open.model, &usage, engine.adapters.clock.now()) {
-            Ok(cost) => CallCost::Settled { usage, cost },
+        Some(usage) => match settled(engine, open, usage) {
+            Ok((cost, uncached)) => CallCost::Settled { usage, cost, uncached },
             // It had a price when it was called; whatever happened to it since must not lose the bill.
             Err(_) => CallCost::Estimated { cost: open.held },
         },
@@ -20,6 +22,20 @@ pub(super) fn answered(engine: &Engine, open: &OpenCall, reply: &Reply) -> CallC
             let visible = u64::try_from(visible_text(&reply.parts).len() / 3).unwrap_or(0);
             estimated(engine, open, visible.max(tokens_since(engine, open.at)))
         }
+    }
+}
+
+/// What the vendor's figures come to, and what they would without a cache.
+fn settled(engine: &Engine, open: &OpenCall, usage: Usage) -> Result<(MicroUsd, MicroUsd), NoPrice> {
+    let (catalogue, at) = (&engine.settings.catalogue, engine.adapters.clock.now());
+    Ok((catalogue.cost(&open.model, &usage, at)?, catalogue.uncached(&open.model, &usage, at)?))
+}
+
+/// What a booking counts for.
+pub(super) const fn amount(cost: &CallCost) -> MicroUsd {
+    match cost {
+        CallCost::Settled { cost, .. } | CallCost::Estimated { cost } => *cost,
+        CallCost::Free => MicroUsd::ZERO,
     }
 }
 

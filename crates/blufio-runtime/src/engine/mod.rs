@@ -15,10 +15,12 @@ use crate::dispatch::Dispatchers;
 use crate::events::Hub;
 use crate::health::Health;
 use crate::herald::Herald;
+use crate::money::Money;
 use crate::quiet::QuietHours;
 use crate::sessions::{Sessions, Woken};
 use crate::tasks::Tasks;
 use blufio_core::access::AccessRules;
+use blufio_core::budget::Caps;
 use blufio_core::catalogue::Catalogue;
 use blufio_core::ids::{Boot, ChannelName, ModelId, SessionKey, ToolName};
 use blufio_core::ingress::framed;
@@ -115,6 +117,8 @@ pub struct Settings {
     pub retention: Retention,
     /// Models and prices.
     pub catalogue: Arc<Catalogue>,
+    /// What may be spent.
+    pub caps: Caps,
     /// What happens to a message that arrives while a turn runs.
     pub queue: QueueMode,
     /// Tools that wait for an owner's yes.
@@ -144,6 +148,10 @@ pub(crate) struct Engine {
     pub health: Arc<Health>,
     pub dispatchers: Dispatchers,
     pub herald: Herald,
+    /// What is held and spent.
+    pub money: Money,
+    /// The kill switch is on: nothing runs.
+    killed: watch::Sender<bool>,
     /// Approved pairings.
     people: Mutex<Vec<Pairing>>,
     /// Groups that go on under another id: by channel and account, the new id and the one it is known as.
@@ -174,6 +182,7 @@ impl Engine {
         tasks: Tasks,
         health: Arc<Health>,
         (dispatchers, herald): (Dispatchers, Herald),
+        money: Money,
         recovered: &Recovered,
     ) -> Arc<Self> {
         let tools: BTreeMap<ToolName, Arc<dyn AnyTool>> =
@@ -191,6 +200,8 @@ impl Engine {
             pictures: Semaphore::new(1),
             files: Semaphore::new(FILES_OPEN_MAX),
             herald,
+            money,
+            killed: watch::Sender::new(recovered.killed),
             permits: Arc::new(Semaphore::new(settings.running_turns.max(1))),
             draining: AtomicBool::new(false),
             drained: watch::Sender::new(false),
@@ -304,6 +315,24 @@ impl Engine {
     /// Text of others below a line of ours, cleaned and framed.
     pub fn framed(&self, head: &str, text: &str) -> String {
         format!("{head}\n{}", framed(text, self.adapters.rng.bits()))
+    }
+
+    /// Turns the kill switch; what runs sees it at once.
+    pub fn switch(&self, killed: bool) {
+        self.killed.send_replace(killed);
+    }
+
+    /// The kill switch is on.
+    pub fn is_killed(&self) -> bool {
+        *self.killed.borrow()
+    }
+
+    /// Resolves when the kill switch is like this.
+    pub async fn until_killed_is(&self, killed: bool) {
+        let mut switch = self.killed.subscribe();
+        if switch.wait_for(|now| *now == killed).await.is_err() {
+            tracing::debug!("the engine is gone");
+        }
     }
 
     /// No new work from now on.

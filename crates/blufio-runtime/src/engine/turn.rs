@@ -5,6 +5,7 @@
 
 mod acting;
 mod ending;
+mod spending;
 mod steering;
 
 pub(super) use acting::Action;
@@ -13,17 +14,17 @@ use super::consent::{Judged, Judgement};
 use super::live::{LiveText, Previews};
 use super::session::{Room, Session};
 use super::ticket::Ticket;
-use super::toolwork::{call_facts, digest};
+use super::toolwork::call_facts;
 use super::{Engine, QueueMode, asking, booking};
 use crate::sessions::Seat;
 use blufio_core::audit::AuditEntry;
 use blufio_core::content::OutgoingFile;
 use blufio_core::event::EventKind;
 use blufio_core::failpoint::{Failpoint, hit};
-use blufio_core::ids::{CallId, CallNumber, InboxId, ModelId, TurnNumber};
+use blufio_core::ids::{CallId, CallNumber, InboxId, TurnNumber};
 use blufio_core::message::{Body, Part, Role, visible_text};
-use blufio_core::port::{Boxed, Failure, Hops, PreviewOutcome, Prompt, ProviderError, Replay, Reply, StoreError};
-use blufio_core::record::{CallCost, InboxRow, OpenCall, Record, RunningTurn, ToolRun, ToolState};
+use blufio_core::port::{Boxed, Hops, PreviewOutcome, ProviderError, Replay, Reply, StoreError};
+use blufio_core::record::{InboxRow, OpenCall, Record, RunningTurn, ToolRun, ToolState};
 use blufio_core::session::{Effect, Input, Note, Outcome, Timer, Trouble, Turn, note, results};
 use blufio_core::time::Timestamp;
 use futures_util::StreamExt;
@@ -77,6 +78,8 @@ pub(super) struct Run<'a> {
     /// What the next commit writes into the audit log.
     pub(super) audit: Vec<AuditEntry>,
     said: Vec<String>,
+    /// Why a budget had no room for the newest call.
+    refused: Option<String>,
     placeholder: Option<i64>,
     call: CallNumber,
     open: Option<OpenCall>,
@@ -156,6 +159,7 @@ pub(super) async fn resume(
 ) -> Result<(), StoreError> {
     let panicked = panics > 0;
     let stopped = session.stop_before.max(*seat.stop.borrow()) > running.last_inbox
+        || engine.is_killed()
         || engine.settings.queue == QueueMode::Interrupt
             && !engine.adapters.storage.waiting(session.id, 1).await?.is_empty();
     let attempts = running.inbox.attempts;
@@ -217,6 +221,7 @@ impl<'a> Run<'a> {
             ask_from: None,
             audit: Vec::new(),
             said: Vec::new(),
+            refused: None,
             placeholder: None,
             call: CallNumber(0),
             open: None,
@@ -279,6 +284,7 @@ impl<'a> Run<'a> {
                     }
                     self.apply(Input::Stop).await?;
                 }
+                () = self.engine.until_killed_is(true) => self.apply(Input::Stop).await?,
                 () = seat.decided.notified(), if !waits => self.go_on().await?,
                 Some(news) = self.news.next() => self.take(news).await?,
                 Some(news) = showing(&mut self.showing) => self.take(news).await?,
@@ -430,23 +436,6 @@ impl<'a> Run<'a> {
     }
 
     // ------------------------------------------------------------ money
-
-    fn book_abandoned(&mut self, open: OpenCall) {
-        let cost = booking::abandoned(self.engine, &open);
-        self.close_call(&open, cost, None, Some("abandoned".to_owned()));
-    }
-
-    fn close_call(&mut self, open: &OpenCall, cost: CallCost, request: Option<String>, failure: Option<String>) {
-        metrics::counter!("blufio_model_calls_total", "outcome" => if failure.is_some() { "failed" } else { "done" })
-            .increment(1);
-        if let CallCost::Settled { usage, cost } = &cost {
-            metrics::counter!("blufio_spend_micro_usd_total").increment(cost.0);
-            metrics::counter!("blufio_tokens_total", "kind" => "prompt").increment(usage.prompt());
-            metrics::counter!("blufio_tokens_total", "kind" => "cache_read").increment(usage.cache_read);
-            metrics::counter!("blufio_tokens_total", "kind" => "output").increment(usage.output);
-        }
-        self.records.push(Record::CallClosed { call: open.call, cost, request, failure });
-    }
 
     // ------------------------------------------------------------ facts to rows
 
@@ -600,49 +589,6 @@ impl<'a> Run<'a> {
         self.set_tool(call, ToolState::Started(self.engine.boot));
         if let Some(run) = self.tools.iter().find(|run| run.call == *call) {
             self.actions.push(Action::Tool(run.clone()));
-        }
-    }
-
-    fn call_model(&mut self, fallback: bool, more_room: bool) {
-        if self.engine.is_draining() {
-            return;
-        }
-        let settings = &self.engine.settings;
-        let usual = self.session.epoch.as_ref().map_or(&settings.model, |epoch| &epoch.model);
-        let model = settings.fallback.as_ref().filter(|_| fallback).unwrap_or(usual).clone();
-        let known = settings.catalogue.get(&model);
-        let most = known.map_or(settings.max_tokens, |model| model.max_output);
-        let max_tokens = if more_room { settings.max_tokens.saturating_mul(4) } else { settings.max_tokens }.min(most);
-        let prompt = self.prompt(&model, max_tokens);
-        let prompt_tokens = self.engine.adapters.provider.estimate_tokens(&prompt);
-        let at = self.now();
-        let Ok(held) = settings.catalogue.reserve(&model, prompt_tokens, max_tokens, at) else {
-            self.actions.push(Action::Refused(Failure::NoPrice, model));
-            return;
-        };
-        self.call = CallNumber(self.call.0.saturating_add(1));
-        let open = OpenCall { call: self.call, model, held, prompt_tokens, max_tokens, at };
-        self.records.push(Record::CallOpened(open.clone()));
-        self.open = Some(open);
-        self.actions.push(Action::Call(prompt));
-    }
-
-    fn prompt(&self, model: &ModelId, max_tokens: u32) -> Prompt {
-        let settings = &self.engine.settings;
-        let known = settings.catalogue.get(model);
-        let adaptive = known.is_some_and(|model| model.thinking.iter().any(|kind| kind == "adaptive"));
-        let effort = settings.effort.clone().filter(|_| known.is_some_and(|model| model.default_effort.is_some()));
-        let epoch = self.session.epoch.as_ref();
-        Prompt {
-            request: format!("{}-{}-{}", self.session.id, self.number, self.turn.round()),
-            model: model.clone(),
-            max_tokens,
-            effort,
-            thinking: adaptive.then(|| "adaptive".to_owned()),
-            person: digest(self.session.key.as_str()),
-            system: epoch.map_or_else(|| self.engine.system.clone(), |epoch| epoch.system.clone()),
-            tools: epoch.map_or_else(|| self.engine.rendered_tools.clone(), |epoch| epoch.tools.clone()),
-            messages: self.session.history.clone(),
         }
     }
 

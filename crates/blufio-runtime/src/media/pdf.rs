@@ -1,8 +1,14 @@
 //! What can be said about a PDF without a PDF library: that it is one, and how many pages it has.
 //!
-//! One pass over the bytes, no recursion, nothing decompressed. Files whose objects are packed into compressed object
-//! streams (PDF 1.5 and later, ISO 32000-1 §7.5.7) keep their page tree there, so their number of pages stays unknown.
-//! The number is a claim of the file, good for a polite refusal and not for a security decision.
+//! One pass over the bytes, no recursion. Files of PDF 1.5 and later may keep their page tree in compressed object streams
+//! (ISO 32000-1 §7.5.7); those are unpacked, up to a limit, and their pages counted. The number is a claim of the file, good for
+//! a polite refusal and for holding money, and not for a security decision.
+
+use flate2::read::ZlibDecoder;
+use std::io::Read as _;
+
+/// Bytes that all object streams of a file may have unpacked; a page takes some 200 of them. Over: the number of pages is unknown.
+const UNPACKED_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Facts about a PDF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +30,14 @@ struct Seen {
     pages: u32,
     /// The largest count of a `Pages` node: the one of the root, which counts all below it.
     counted: u32,
-    /// There are object streams, so the rest of what was seen may be a part only.
+    /// The stream of the object at hand holds objects.
+    object_stream: bool,
+    /// Some of those could not be read, so what was seen is a part only.
+    unread: bool,
+    /// There were some, so that the largest count may be in them, where objects are not told apart.
     packed: bool,
+    /// Bytes that were unpacked.
+    unpacked: u64,
     /// The object at hand is a `Pages` node.
     node: bool,
     /// The count that the object at hand states. Outlines state one too, hence the two fields.
@@ -42,6 +54,9 @@ fn pages(bytes: &[u8]) -> Option<u32> {
         } else if let Some(after) = rest.strip_prefix(b"endstream") {
             rest = after;
         } else if let Some(body) = stream(before, rest) {
+            if std::mem::take(&mut seen.object_stream) {
+                seen.unpack(body);
+            }
             rest = past_stream(body);
         } else if first == b'/' {
             rest = seen.name(after);
@@ -54,8 +69,8 @@ fn pages(bytes: &[u8]) -> Option<u32> {
     }
     seen.end_object();
     match seen {
-        Seen { packed: true, .. } => None,
-        Seen { counted: 1.., .. } => Some(seen.counted),
+        Seen { unread: true, .. } => None,
+        Seen { counted: 1.., packed: false, .. } => Some(seen.counted),
         Seen { pages: 1.., .. } => Some(seen.pages),
         Seen { .. } => None,
     }
@@ -72,7 +87,7 @@ impl Seen {
                 match kind {
                     b"Page" => self.pages = self.pages.saturating_add(1),
                     b"Pages" => self.node = true,
-                    b"ObjStm" => self.packed = true,
+                    b"ObjStm" => self.object_stream = true,
                     _ => {}
                 }
                 rest
@@ -87,12 +102,29 @@ impl Seen {
         }
     }
 
+    /// Counts the pages among the objects of a compressed stream.
+    fn unpack(&mut self, body: &[u8]) {
+        self.packed = true;
+        let body = body.strip_prefix(b"\r\n").or_else(|| body.strip_prefix(b"\n")).unwrap_or(body);
+        let room = UNPACKED_BYTES_MAX.saturating_sub(self.unpacked);
+        let mut objects = Vec::new();
+        let read = ZlibDecoder::new(body).take(room.saturating_add(1)).read_to_end(&mut objects);
+        let bytes = u64::try_from(objects.len()).unwrap_or(u64::MAX);
+        self.unpacked = self.unpacked.saturating_add(bytes);
+        self.unread |= read.is_err() || bytes > room;
+        let mut rest = objects.as_slice();
+        while let Some(at) = rest.iter().position(|byte| *byte == b'/') {
+            rest = self.name(rest.get(at.saturating_add(1)..).unwrap_or(&[]));
+        }
+    }
+
     fn end_object(&mut self) {
         if self.node {
             self.counted = self.counted.max(self.count);
         }
         self.node = false;
         self.count = 0;
+        self.object_stream = false;
     }
 }
 
@@ -119,8 +151,12 @@ fn past_stream(body: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use flate2::Compression;
+    use flate2::write::ZlibEncoder;
     use proptest::prelude::*;
+    use std::io::Write as _;
 
     fn check(body: &str, pages: Option<u32>) {
         let file = format!("%PDF-1.7\n%\u{e2}\u{e3}\n{body}\ntrailer\n<< /Root 1 0 R >>\n%%EOF\n");
@@ -148,7 +184,20 @@ mod tests {
     }
 
     #[test]
-    fn packed_objects_make_it_unknown() {
+    fn packed_objects_are_counted_and_what_cannot_be_read_makes_it_unknown() {
+        let packed = |objects: &[u8]| {
+            let mut stream = ZlibEncoder::new(Vec::new(), Compression::best());
+            stream.write_all(objects).unwrap();
+            let mut file =
+                b"%PDF-1.7\n1 0 obj<</Type/Pages/Count 9>>endobj 9 0 obj<</Type/ObjStm/N 4>>stream\r\n".to_vec();
+            file.extend(stream.finish().unwrap());
+            file.extend(b"\nendstream endobj 3 0 obj<</Type/Page>>endobj");
+            inspect(&file).unwrap().pages
+        };
+        let pages = b"2 0 3 40 <</Type/Pages/Count 3>> <</Type/Page/Parent 2 0 R>> << /Type /Page >> <</Type/Font>>";
+        assert_eq!(packed(pages), Some(3), "with the one outside");
+        assert_eq!(packed(b""), Some(1));
+        assert_eq!(packed(&vec![b' '; 17 * 1024 * 1024]), None, "a bomb is not unpacked");
         check("1 0 obj<</Type/Pages/Count 3>>endobj 9 0 obj<</Type/ObjStm/N 4>>stream\nxx\nendstream endobj", None);
         check("", None);
     }

@@ -81,6 +81,10 @@ impl World {
         if plan.rates {
             setup.set("telegram.rate.mode", "on");
         }
+        // A day's work in minutes.
+        for key in ["turn_usd", "session_day_usd", "person_day_usd", "agent_day_usd", "day_usd", "month_usd"] {
+            setup.set(&format!("budget.{key}"), "off");
+        }
         setup.set_raw("session.pending_messages", "200");
         setup.set("log.level", "warn");
         Ok(Self { telegram, messages, setup, chats: plan.chats, dir })

@@ -7,6 +7,7 @@ mod chats;
 mod fixture;
 mod inbox;
 mod joining;
+mod ledger;
 mod outbox;
 mod overheard;
 mod people;
@@ -97,6 +98,9 @@ pub async fn suite<S: Storage>(make: impl Fn(&Path) -> S + Sync) {
         turns::views_show_what_happened,
         turns::old_things_are_forgotten,
         turns::a_closed_storage_refuses,
+        ledger::what_counts_is_summed_up,
+        ledger::costs_are_summed_up_by_what_is_asked,
+        ledger::the_kill_switch_stays_as_it_is,
         outbox::one_row_per_chat_in_order,
         outbox::tries_are_counted_unless_free,
         outbox::an_uncertain_send_is_repeated_until_it_is_too_old,

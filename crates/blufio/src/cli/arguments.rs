@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 /// Rows that lists show unless asked for otherwise.
 const LIST_ROWS: u32 = 50;
+/// Days that `blufio cost` sums up unless told.
+const COST_DAYS: u32 = 30;
 
 /// The long form of the version: commit and kind of build.
 pub const LONG_VERSION: &str = env!("BLUFIO_LONG_VERSION");
@@ -177,6 +179,25 @@ An \"always\" holds for the same tool with the same arguments, byte by byte, and
 it is not offered for a program once the conversation has read words of others."
     )]
     Approval(Approval),
+    /// Say what was spent, on what, and what the cache has saved
+    #[command(after_help = "\
+Examples:
+  blufio cost                          the last 30 days, day by day
+  blufio cost --by model --days 1      today, by model
+  blufio cost --by session --chart     bars
+  blufio cost --by day --csv > may.csv
+
+The figures are the vendor's own counts at the prices of the day. A call that broke off is counted
+by an estimate. Budgets are set under [budget] in the configuration; /cost in a chat says how they
+stand.")]
+    Cost(Cost),
+    /// Stop everything, now and after restarts
+    #[command(after_help = "\
+Ends every running answer and tool and lets nothing begin. Messages are still received and wait.
+`/kill` in a chat does the same, for owners. `blufio resume` or /resume lets things run again.")]
+    Kill,
+    /// Let things run again after a kill
+    Resume,
     /// First steps: folder, root key, recovery code and the two secrets
     #[command(after_help = "\
 Examples:
@@ -249,6 +270,45 @@ Common troubles:
   in a group                 Disable; then remove the bot from the group and add it again"
     )]
     Channel(Channel),
+}
+
+/// `blufio cost`
+#[derive(Debug, Args)]
+pub struct Cost {
+    /// Sum up by this
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = CostGroup::Day)]
+    pub by: CostGroup,
+    /// Of so many days, today among them
+    #[arg(long, value_name = "N", default_value_t = COST_DAYS, value_parser = clap::value_parser!(u32).range(1..=3_660))]
+    pub days: u32,
+    /// Of one conversation, as `session list` names it
+    #[arg(long, value_name = "KEY")]
+    pub session: Option<String>,
+    /// Draw bars
+    #[arg(long, conflicts_with_all = ["csv", "json"])]
+    pub chart: bool,
+    /// Print comma-separated values
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+}
+
+/// What costs are summed up by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CostGroup {
+    /// Days of the agent's time zone
+    Day,
+    /// Models
+    Model,
+    /// Conversations
+    Session,
+    /// Agents
+    Agent,
+    /// Who asked
+    Person,
+    /// What for
+    Purpose,
+    /// Why this model
+    Reason,
 }
 
 /// `blufio shell`

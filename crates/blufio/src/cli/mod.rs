@@ -7,10 +7,12 @@ mod arguments;
 mod audit;
 mod channel;
 mod configuration;
+mod cost;
 mod doctor;
 mod hidden;
 mod init;
 mod input;
+mod kill;
 mod pairing;
 mod screen;
 mod sessions;
@@ -86,6 +88,9 @@ fn carry_out(arguments: &Arguments, context: &Context, screen: &Screen) -> Resul
         Command::Approval(command) => approval::run(command, here, screen),
         Command::Channel(command) => channel::run(command, here, screen),
         Command::Init { yes } => init::run(*yes, here, &context.secrets, screen),
+        Command::Cost(command) => cost::run(command, here, screen),
+        Command::Kill => kill::run(true, here, screen),
+        Command::Resume => kill::run(false, here, screen),
         Command::Vault(command) => vault::run(command, here, &context.secrets, screen),
         Command::Audit(command) => audit::run(command, here, screen),
         Command::Doctor { .. } => {

@@ -8,8 +8,9 @@ use blufio_core::audit::AuditHead;
 use blufio_core::ids::{ChannelName, SessionKey, TurnNumber};
 use blufio_core::port::{AnyStorage, Clock, StoreError};
 use blufio_core::record::{
-    ApprovalView, AuditView, Grant, MessageView, Query, SessionView, StoreStatus, TurnView, View,
+    ApprovalView, AuditView, CostBy, CostLine, Grant, MessageView, Query, SessionView, StoreStatus, TurnView, View,
 };
+use blufio_core::time::Timestamp;
 use blufio_runtime::clock::SystemClock;
 use std::sync::Arc;
 
@@ -112,6 +113,26 @@ impl Source {
                 View::Grants(grants) => Ok(grants),
                 other => Err(unexpected(&other)),
             },
+        }
+    }
+
+    /// What calls since an instant have cost, of all conversations or one.
+    pub async fn costs(
+        &self,
+        by: CostBy,
+        since: Timestamp,
+        session: Option<&SessionKey>,
+    ) -> Result<Vec<CostLine>, Failure> {
+        match self {
+            Self::Server(client) => client.costs(by, since, session).await.map_err(missing),
+            Self::Nothing => Ok(Vec::new()),
+            Self::Store(store) => {
+                let query = Query::Costs { by, since, session: session.cloned() };
+                match view(store, query).await.map_err(advise)? {
+                    View::Costs(lines) => Ok(lines),
+                    other => Err(unexpected(&other)),
+                }
+            }
         }
     }
 

@@ -51,6 +51,9 @@ fn running(server: &ServerStatus, questions: usize, config: &Config, screen: &Sc
         })));
     }
     let state = match &status.reason {
+        None if status.killed => {
+            screen.paint(Look::Red, "stopped by the kill switch; `blufio resume` lets things run again")
+        }
         None => screen.paint(Look::Green, "ready"),
         Some(reason) => screen.paint(Look::Red, &format!("not ready: {}", one_line(reason, REASON_CHARS))),
     };

@@ -196,6 +196,42 @@ pub const KEYS: &[Key] = &[
         doc: "File with models and prices that is read instead of the built-in data.",
     },
     Key {
+        path: "budget.turn_usd",
+        kind: Kind::Dollars,
+        default: Toml(r#""0.50""#),
+        doc: "Most that one answer may cost, all its calls together. Before a call its worst case is held in every budget; what does not fit gets less room for its answer, then a cheaper model (unless the conversation has chosen one), then is refused.",
+    },
+    Key {
+        path: "budget.session_day_usd",
+        kind: Kind::Dollars,
+        default: Toml(r#""2""#),
+        doc: "Most that one conversation may cost in a day. Days and months are those of `agents.main.timezone`.",
+    },
+    Key {
+        path: "budget.person_day_usd",
+        kind: Kind::Dollars,
+        default: Toml(r#""2""#),
+        doc: "Most that one person may spend in a day; all owners count as one.",
+    },
+    Key {
+        path: "budget.agent_day_usd",
+        kind: Kind::Dollars,
+        default: Toml(r#""5""#),
+        doc: "Most that one agent may cost in a day.",
+    },
+    Key {
+        path: "budget.day_usd",
+        kind: Kind::Dollars,
+        default: Toml(r#""5""#),
+        doc: "Most that everything may cost in a day. Owners are told when 80 and 95 % are used.",
+    },
+    Key {
+        path: "budget.month_usd",
+        kind: Kind::Dollars,
+        default: Toml(r#""50""#),
+        doc: "Most that everything may cost in a month.",
+    },
+    Key {
         path: "session.queue",
         kind: Kind::Choice { values: &["followup", "collect", "interrupt", "steer"] },
         default: Toml(r#""followup""#),

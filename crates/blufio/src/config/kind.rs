@@ -11,7 +11,7 @@ use toml::Value;
 use super::diagnostic::excerpt_of_value;
 use super::endpoint::Endpoint;
 use super::keys::USERS_MAX;
-use super::resolved::{Listen, QuietHours, WebhookUrl};
+use super::resolved::{Cap, Listen, QuietHours, WebhookUrl};
 use super::{groups, shapes};
 
 /// Bytes of a model's name. Longer: refused.
@@ -75,6 +75,8 @@ pub enum Kind {
     Timezone,
     /// From one time of the day to another, or nothing.
     QuietHours,
+    /// An amount of dollars, or `off`.
+    Dollars,
     /// An address to listen on.
     Listen,
 }
@@ -153,6 +155,7 @@ impl Kind {
             | Self::Reaction
             | Self::Timezone
             | Self::QuietHours
+            | Self::Dollars
             | Self::Listen => "a string",
         }
     }
@@ -179,6 +182,7 @@ impl Kind {
             Self::Reaction => format!("one of {}; or empty", shapes::REACTIONS),
             Self::Timezone => shapes::timezone_limits(),
             Self::QuietHours => "`HH:MM-HH:MM`, 00:00 to 23:59, over midnight if need be; or empty".to_owned(),
+            Self::Dollars => "US dollars with at most six decimals, as in `\"2.50\"`; or `off`".to_owned(),
             Self::Listen => "`ip:port` on loopback, or `off`".to_owned(),
         }
     }
@@ -222,6 +226,7 @@ impl Kind {
             (Self::Reaction, Value::String(text)) => shapes::reaction(text).map(drop),
             (Self::Timezone, Value::String(text)) => shapes::timezone(text),
             (Self::QuietHours, Value::String(text)) => QuietHours::parse(text).map(drop),
+            (Self::Dollars, Value::String(text)) => Cap::parse(text).map(drop),
             (Self::Listen, Value::String(text)) => listen(text).map(drop),
             (
                 _,

@@ -14,7 +14,7 @@ use super::endpoint::Endpoint;
 use super::groups::{HISTORY_DEFAULT, chat_id, thread_id};
 use super::kind::{Problem, user_id};
 use super::resolved::{
-    DmPolicy, Effort, ErrorPolicy, IpFamily, Listen, LogFormat, LogLevel, Place, Queue, QuietHours, RateMode,
+    Cap, DmPolicy, Effort, ErrorPolicy, IpFamily, Listen, LogFormat, LogLevel, Place, Queue, QuietHours, RateMode,
     Streaming, Unlock, WebhookUrl,
 };
 use super::shapes::reaction;
@@ -28,6 +28,7 @@ pub struct Raw {
     pub security: RawSecurity,
     pub agents: RawAgents,
     pub anthropic: RawAnthropic,
+    pub budget: RawBudget,
     pub session: RawSession,
     pub tools: RawTools,
     pub search: RawSearch,
@@ -120,6 +121,19 @@ pub struct RawTools {
 pub struct RawExec {
     pub enabled: bool,
     pub allow_weak: bool,
+}
+
+/// `[budget]`
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(deny_unknown_fields)]
+pub struct RawBudget {
+    pub turn_usd: Cap,
+    pub session_day_usd: Cap,
+    pub person_day_usd: Cap,
+    pub agent_day_usd: Cap,
+    pub day_usd: Cap,
+    pub month_usd: Cap,
 }
 
 /// `[search]`

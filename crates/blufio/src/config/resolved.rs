@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use blufio_core::budget::Caps;
+use blufio_core::money::MicroUsd;
 use serde::Deserialize;
 
 use super::endpoint::Endpoint;
@@ -29,6 +31,8 @@ pub struct Config {
     pub agent: Agent,
     /// The model's server.
     pub anthropic: Anthropic,
+    /// What may be spent.
+    pub budget: Caps,
     /// Limits of conversations.
     pub session: Session,
     /// Tools.
@@ -129,6 +133,12 @@ pub struct Exec {
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(try_from = "String")]
 pub struct Place(pub String);
+
+/// What may be spent; `None`: any amount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(try_from = "String")]
+pub struct Cap(pub Option<MicroUsd>);
 
 /// `[notices]`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -454,6 +464,14 @@ pub fn resolve(raw: Raw) -> Config {
             timezone: agent.timezone,
         },
         anthropic: Anthropic { base_url: raw.anthropic.base_url, models_file: raw.anthropic.models_file },
+        budget: Caps {
+            turn: raw.budget.turn_usd.0,
+            session_day: raw.budget.session_day_usd.0,
+            person_day: raw.budget.person_day_usd.0,
+            agent_day: raw.budget.agent_day_usd.0,
+            day: raw.budget.day_usd.0,
+            month: raw.budget.month_usd.0,
+        },
         session: Session {
             queue: session.queue,
             turn_deadline: Duration::from_secs(session.turn_deadline_s),

@@ -3,13 +3,14 @@
 //!
 //! Only the form is judged: whether a zone, a tool or a host exists is not known here.
 
+use blufio_core::money::MicroUsd;
 use regex::RegexBuilder;
 use toml::Value;
 
 use super::diagnostic::{excerpt_of_value, printable};
 use super::endpoint::Endpoint;
 use super::kind::{Problem, Step, found};
-use super::resolved::{Place, QuietHours, WebhookUrl};
+use super::resolved::{Cap, Place, QuietHours, WebhookUrl};
 
 /// Patterns that count as a mention. More: refused.
 pub const PATTERNS_MAX: usize = 20;
@@ -59,6 +60,27 @@ impl TryFrom<String> for Place {
 
     fn try_from(text: String) -> Result<Self, Problem> {
         place(&text).map(Self)
+    }
+}
+
+impl Cap {
+    /// Reads an amount of dollars, or `off`.
+    pub fn parse(text: &str) -> Result<Self, Problem> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        MicroUsd::parse_dollars(text).map(|amount| Self(Some(amount))).map_err(|_| {
+            Problem::new(format!("must be an amount of US dollars or `off`, not `{}`", excerpt_of_value(text)))
+                .hint("write `\"2.50\"`, without a currency")
+        })
+    }
+}
+
+impl TryFrom<String> for Cap {
+    type Error = Problem;
+
+    fn try_from(text: String) -> Result<Self, Problem> {
+        Self::parse(&text)
     }
 }
 

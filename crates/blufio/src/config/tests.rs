@@ -64,6 +64,7 @@ fn sample(key: &Key) -> String {
         Kind::Reaction => r#""❤\u200D🔥""#.to_owned(),
         Kind::Timezone => r#""Europe/Berlin""#.to_owned(),
         Kind::QuietHours => r#""22:00-07:00""#.to_owned(),
+        Kind::Dollars => r#""1.25""#.to_owned(),
         Kind::Listen => r#""[::1]:0""#.to_owned(),
     }
 }
@@ -427,6 +428,14 @@ fn show() {
     [anthropic]
     base_url = "https://api.anthropic.com"  # default
     # models_file is not set: the built-in model data
+
+    [budget]
+    turn_usd = "0.50"  # default
+    session_day_usd = "2"  # default
+    person_day_usd = "2"  # default
+    agent_day_usd = "5"  # default
+    day_usd = "5"  # default
+    month_usd = "50"  # default
 
     [session]
     queue = "followup"  # default

@@ -7,6 +7,7 @@ pub mod locked;
 pub mod metrics;
 mod routes;
 mod socket;
+mod spending;
 mod vault;
 mod webhook;
 

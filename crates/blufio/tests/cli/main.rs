@@ -5,6 +5,7 @@
 
 mod approvals;
 mod channels;
+mod cost;
 mod doctor;
 mod keys;
 mod looks;

@@ -177,7 +177,7 @@ async fn the_menu_is_set_once_and_help_lists_the_same() {
 
 #[tokio::test]
 async fn a_menu_that_is_too_long_loses_what_is_needed_least() {
-    let bot = BotApiConfig { commands_max: 6, ..BotApiConfig::default() };
+    let bot = BotApiConfig { commands_max: MENU.len() / 2, ..BotApiConfig::default() };
     let mut world = World::prepare_as(MessagesConfig::default(), bot).await;
     world.run().await;
     let half = MENU.len() / 2;

@@ -17,6 +17,7 @@ mod advisories;
 mod approvals;
 mod bad_input;
 mod broker;
+mod budget;
 mod commands;
 mod consent;
 mod durability;

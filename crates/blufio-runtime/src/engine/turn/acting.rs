@@ -120,7 +120,12 @@ impl Run<'_> {
                     .push(Box::pin(async move { News::Call(provider.complete(prompt, sink).await.map_err(clean)) }));
             }
             Action::Refused(failure, model) => {
-                let message = format!("`{model}` is not called: its price is not known");
+                let why = if failure == Failure::OverBudget {
+                    "a budget has no room for it"
+                } else {
+                    "its price is not known"
+                };
+                let message = format!("`{model}` is not called: {why}");
                 let error =
                     ProviderError { failure, message, retry_after: None, request: None, reached: false, usage: None };
                 self.news.push(Box::pin(async move { News::Call(Err(error)) }));
@@ -163,6 +168,7 @@ impl Run<'_> {
                 }
                 self.live.publish(EventKind::TurnDone { outcome: word.to_owned(), text });
                 self.engine.sessions.running(&self.session.key, None);
+                self.engine.money.turn_over(self.session.id, self.number, self.now());
             }
         }
     }

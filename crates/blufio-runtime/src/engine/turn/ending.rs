@@ -5,7 +5,7 @@ use crate::engine::live::Previews;
 use crate::engine::{ErrorPolicy, asking};
 use blufio_core::ids::OutboxId;
 use blufio_core::limits::REPLY_CHUNKS_MAX;
-use blufio_core::port::{Boxed, PreviewOutcome};
+use blufio_core::port::{Boxed, Failure, PreviewOutcome};
 use blufio_core::record::{Draft, OutboxRow, Payload, Record, Rendered, Route};
 use blufio_core::session::{Note, Notice, Outcome, Trouble};
 use blufio_core::time::Timestamp;
@@ -113,6 +113,9 @@ impl Run<'_> {
         match outcome {
             Outcome::Reply => {}
             Outcome::Stopped => texts.push(Note::Stopped.as_str()),
+            Outcome::Error(Trouble::Call(Failure::OverBudget)) => {
+                texts.push(self.refused.as_deref().unwrap_or_else(|| Trouble::Call(Failure::OverBudget).text()));
+            }
             Outcome::Error(trouble) => texts.push(trouble.text()),
         }
         texts.join("\n\n")

@@ -9,7 +9,8 @@ use blufio_core::message::{Origin, Part, Role, StopReason, Usage};
 use blufio_core::money::MicroUsd;
 use blufio_core::port::Storage;
 use blufio_core::record::{
-    Batch, CallCost, Commit, Draft, Epoch, Fate, InboxRow, Item, NewMessage, OpenCall, Record, Rendered, Route, Step,
+    Batch, CallCost, Commit, Draft, Epoch, Fate, InboxRow, Item, ModelReason, NewMessage, OpenCall, Record, Rendered,
+    Route, Step,
 };
 use blufio_core::session::{Input, Outcome};
 use blufio_core::time::Timestamp;
@@ -122,6 +123,7 @@ pub fn open_call(call: u32, held: u64) -> OpenCall {
         held: MicroUsd(held),
         prompt_tokens: 1_000,
         max_tokens: 8_192,
+        reason: ModelReason::Usual,
         at: AT,
     }
 }
@@ -165,7 +167,7 @@ pub fn end(session: SessionId, turn: i64, seq: i64, boot: Boot, chat: i64) -> Co
         message(1, seq, Role::Assistant, &text),
         Record::CallClosed {
             call: CallNumber(1),
-            cost: CallCost::Settled { usage, cost: MicroUsd(40) },
+            cost: CallCost::Settled { usage, cost: MicroUsd(40), uncached: MicroUsd(70) },
             request: Some("req_1".to_owned()),
             failure: None,
         },

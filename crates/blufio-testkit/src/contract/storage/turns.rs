@@ -20,7 +20,7 @@ use blufio_core::time::Timestamp;
 use std::time::Duration;
 
 /// Starts the process, takes a message and opens its session.
-async fn start(store: &impl Storage, chat: i64) -> (Boot, InboxId, SessionId) {
+pub(super) async fn start(store: &impl Storage, chat: i64) -> (Boot, InboxId, SessionId) {
     let boot = store.recover(AT).await.unwrap().boot;
     let inbox = take(store, queue(chat, 10, "question")).await;
     (boot, inbox, store.open(key(chat), AT).await.unwrap().id)

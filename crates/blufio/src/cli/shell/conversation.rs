@@ -155,6 +155,12 @@ impl Conversation {
         let mut interrupts = interrupts.map_err(|error| Failure::internal("Ctrl-C cannot be received", &error))?;
         let decision = self.decision(text).await;
         let said = self.say(text, display, &mut interrupts).await?;
+        if said.queued && said.killed {
+            return Err(Failure {
+                hint: Some("`blufio resume` lets things run again; the message waits until then".to_owned()),
+                ..Failure::new("nothing runs: the kill switch is on", Failure::UNAVAILABLE)
+            });
+        }
         if let (Some(decision), false) = (decision, said.queued) {
             // It was carried out when it was taken; and the process may end with the turn that waited for it.
             return Ok(Answer::to_question(said.inbox, decision));

@@ -1,0 +1,113 @@
+//! The calls of a turn and what they cost: held before, booked after.
+
+use super::{Action, Run};
+use crate::costs::{AGENT, person};
+use crate::engine::booking;
+use crate::engine::toolwork::digest;
+use blufio_core::budget::{CallKey, Denied, Granted, Payer, Wish};
+use blufio_core::ids::{CallNumber, ModelId};
+use blufio_core::port::{Failure, Prompt};
+use blufio_core::record::{CallCost, ModelReason, OpenCall, Record};
+
+impl Run<'_> {
+    /// Books a call of which nothing is known any more.
+    pub(super) fn book_abandoned(&mut self, open: OpenCall) {
+        let cost = booking::abandoned(self.engine, &open);
+        self.close_call(&open, cost, None, Some("abandoned".to_owned()));
+    }
+
+    /// Books a call that is over.
+    pub(super) fn close_call(
+        &mut self,
+        open: &OpenCall,
+        cost: CallCost,
+        request: Option<String>,
+        failure: Option<String>,
+    ) {
+        metrics::counter!("blufio_model_calls_total", "outcome" => if failure.is_some() { "failed" } else { "done" })
+            .increment(1);
+        if let CallCost::Settled { usage, cost, .. } = &cost {
+            metrics::counter!("blufio_spend_micro_usd_total").increment(cost.0);
+            metrics::counter!("blufio_tokens_total", "kind" => "prompt").increment(usage.prompt());
+            metrics::counter!("blufio_tokens_total", "kind" => "cache_read").increment(usage.cache_read);
+            metrics::counter!("blufio_tokens_total", "kind" => "output").increment(usage.output);
+        }
+        self.engine.money.settle(self.call_key(open.call), booking::amount(&cost), self.now());
+        self.records.push(Record::CallClosed { call: open.call, cost, request, failure });
+    }
+
+    /// Makes a call, if every budget has room for its worst case.
+    pub(super) fn call_model(&mut self, fallback: bool, more_room: bool) {
+        if self.engine.is_draining() {
+            return;
+        }
+        let settings = &self.engine.settings;
+        let usual = self.session.epoch.as_ref().map_or(&settings.model, |epoch| &epoch.model);
+        let wanted = settings.fallback.as_ref().filter(|_| fallback).unwrap_or(usual).clone();
+        let chosen = self.session.model.is_some();
+        let at = self.now();
+        // A model that the person has chosen is not exchanged for a cheaper one.
+        let cheaper = if chosen { Vec::new() } else { settings.catalogue.cheaper(&wanted, at) };
+        let models = [vec![wanted.clone()], cheaper].concat();
+        let max_tokens = if more_room { settings.max_tokens.saturating_mul(4) } else { settings.max_tokens };
+        let prompt = self.prompt(&wanted, max_tokens);
+        let prompt_tokens = self.engine.adapters.provider.estimate_tokens(&prompt);
+        let number = CallNumber(self.call.0.saturating_add(1));
+        let (payer, call) = (self.payer(), self.call_key(number));
+        let wish = Wish { call, payer: &payer, models: &models, prompt_tokens, max_tokens, at };
+        let granted = match self.engine.money.reserve(&settings.catalogue, &wish, &self.session.key) {
+            Ok(granted) => granted,
+            Err(Denied::NoPrice(_)) => return self.actions.push(Action::Refused(Failure::NoPrice, wanted)),
+            Err(Denied::Budget(refusal)) => {
+                self.refused = Some(self.engine.money.words(&refusal));
+                tracing::warn!(session = %self.session.key, budget = refusal.budget.key(), "a call has no room in a budget");
+                return self.actions.push(Action::Refused(Failure::OverBudget, wanted));
+            }
+        };
+        let reason = match () {
+            () if granted.model != wanted => ModelReason::Budget,
+            () if fallback => ModelReason::Fallback,
+            () if chosen => ModelReason::Chosen,
+            () => ModelReason::Usual,
+        };
+        let prompt = self.prompt(&granted.model, granted.max_tokens);
+        self.call = number;
+        let Granted { model, max_tokens, held, .. } = granted;
+        let open = OpenCall { call: number, model, held, prompt_tokens, max_tokens, reason, at };
+        self.records.push(Record::CallOpened(open.clone()));
+        self.open = Some(open);
+        self.actions.push(Action::Call(prompt));
+    }
+
+    fn payer(&self) -> Payer {
+        Payer {
+            session: self.session.id,
+            turn: self.number,
+            person: person(&self.row.principal),
+            agent: AGENT.to_owned(),
+        }
+    }
+
+    const fn call_key(&self, call: CallNumber) -> CallKey {
+        CallKey { session: self.session.id, turn: self.number, call }
+    }
+
+    fn prompt(&self, model: &ModelId, max_tokens: u32) -> Prompt {
+        let settings = &self.engine.settings;
+        let known = settings.catalogue.get(model);
+        let adaptive = known.is_some_and(|model| model.thinking.iter().any(|kind| kind == "adaptive"));
+        let effort = settings.effort.clone().filter(|_| known.is_some_and(|model| model.default_effort.is_some()));
+        let epoch = self.session.epoch.as_ref();
+        Prompt {
+            request: format!("{}-{}-{}", self.session.id, self.number, self.turn.round()),
+            model: model.clone(),
+            max_tokens,
+            effort,
+            thinking: adaptive.then(|| "adaptive".to_owned()),
+            person: digest(self.session.key.as_str()),
+            system: epoch.map_or_else(|| self.engine.system.clone(), |epoch| epoch.system.clone()),
+            tools: epoch.map_or_else(|| self.engine.rendered_tools.clone(), |epoch| epoch.tools.clone()),
+            messages: self.session.history.clone(),
+        }
+    }
+}

@@ -1,0 +1,12 @@
+-- Version 4: budgets and what calls cost.
+
+-- Why this model.
+ALTER TABLE ledger ADD COLUMN reason TEXT NOT NULL DEFAULT 'usual';
+-- What a settled call would have cost without any cache; NULL where nobody knew yet.
+ALTER TABLE ledger ADD COLUMN uncached INTEGER;
+-- Sums of a day and a month are read from the index alone.
+CREATE INDEX ledger_opened ON ledger (opened_at, session, principal_id, agent_id, amount);
+CREATE INDEX ledger_held ON ledger (id) WHERE state = 'held';
+DROP INDEX ledger_closed;
+
+INSERT INTO meta (key, value) VALUES ('killed', 0);
