@@ -78,6 +78,14 @@ pub enum CatalogueError {
 #[error("no price is known for model `{0}`; add it to the file named by [anthropic] models_file")]
 pub struct NoPrice(pub ModelId);
 
+impl Model {
+    /// It costs more beyond some size of its prompt.
+    #[must_use]
+    pub fn has_bands(&self) -> bool {
+        self.bands.iter().any(|band| band.max_prompt.is_some())
+    }
+}
+
 impl Catalogue {
     /// Reads a models file and checks it: every model has prices, bands ascend and the last is open.
     pub fn parse(text: &str) -> Result<Self, CatalogueError> {

@@ -28,6 +28,8 @@ pub enum Command {
     Whoami,
     /// Answers a question; `None` if it does not say which or how.
     Approve(Option<(ApprovalId, Verdict)>),
+    /// Makes this conversation shorter for the model.
+    Compact,
     /// Says what was spent, and how the budgets stand.
     Cost,
     /// Ends everything that runs, and lets nothing run.
@@ -41,7 +43,7 @@ impl Command {
     #[must_use]
     pub const fn waits(&self) -> bool {
         match self {
-            Self::New | Self::Model(_) | Self::Retry | Self::Timezone(_) => true,
+            Self::New | Self::Model(_) | Self::Retry | Self::Timezone(_) | Self::Compact => true,
             Self::Start(_)
             | Self::Help
             | Self::Stop
@@ -57,7 +59,7 @@ impl Command {
 }
 
 /// The commands as the channels' menus show them, most useful first: name and description.
-pub const MENU: [(&str, &str); 14] = [
+pub const MENU: [(&str, &str); 15] = [
     ("help", "what I understand"),
     ("stop", "stop what is running"),
     ("new", "start a new conversation"),
@@ -66,6 +68,7 @@ pub const MENU: [(&str, &str); 14] = [
     ("queue", "what waits for its turn"),
     ("model", "show or choose the model"),
     ("timezone", "show or choose the time zone"),
+    ("compact", "shorten this conversation for the model"),
     ("cost", "what was spent, and how the budgets stand"),
     ("approve", "answer a question: its number, then ok or no"),
     ("kill", "stop everything, until /resume"),
@@ -97,6 +100,7 @@ pub fn parse(text: &str, username: Option<&str>) -> Option<Command> {
         "timezone" => Some(Command::Timezone(argument.map(str::to_owned))),
         "queue" => Some(Command::Queue),
         "whoami" => Some(Command::Whoami),
+        "compact" => Some(Command::Compact),
         "cost" => Some(Command::Cost),
         "kill" => Some(Command::Kill),
         "resume" => Some(Command::Resume),

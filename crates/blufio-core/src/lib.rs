@@ -11,6 +11,7 @@ pub mod budget;
 pub mod catalogue;
 pub mod command;
 pub mod content;
+pub mod context;
 pub mod crypto;
 pub mod event;
 pub mod exposure;

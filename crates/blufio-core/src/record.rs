@@ -117,6 +117,8 @@ pub enum Record {
     Message(NewMessage),
     /// A model call is about to be sent; its worst case is held in the ledger.
     CallOpened(OpenCall),
+    /// The same for a call beside a turn, which is over: its number goes on from the turn's, and it says what for.
+    SideCallOpened(OpenCall, Purpose),
     /// A model call is over.
     CallClosed {
         /// Which.
@@ -177,8 +179,23 @@ pub struct Epoch {
     pub first: MessageSeq,
     /// Up to this message, words of others are not in the prompt; 0: all are.
     pub cleared: MessageSeq,
+    /// What takes the place of the messages before the first one.
+    pub summary: Option<Summary>,
     /// Earlier messages rendered anew for it.
     pub wires: Vec<(MessageSeq, Shared)>,
+}
+
+/// What takes the place of older messages in a prompt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The words, from a model or not.
+    pub text: String,
+    /// Words of several people are in it, so that it is nobody's own.
+    pub mixed: bool,
+    /// It comes from what must not leave this machine except to the model.
+    pub private: bool,
+    /// Up to this message, large results of tools are one line each.
+    pub results_cleared: MessageSeq,
 }
 
 /// A message to be stored.
@@ -213,6 +230,23 @@ pub struct OpenCall {
     pub reason: ModelReason,
     /// When it was sent.
     pub at: Timestamp,
+}
+
+/// What a call is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A long conversation is made shorter.
+    Compaction,
+}
+
+impl Purpose {
+    /// The word that is stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Compaction => "compaction",
+        }
+    }
 }
 
 /// Why a call goes to its model.
@@ -386,6 +420,8 @@ pub struct Snapshot {
     pub last_at: Timestamp,
     /// The last turn's number.
     pub last_turn: TurnNumber,
+    /// The number of its last call.
+    pub last_call: CallNumber,
     /// The model chosen by the person.
     pub model: Option<ModelId>,
     /// The time zone chosen by the person.

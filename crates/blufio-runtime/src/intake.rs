@@ -319,7 +319,10 @@ pub(crate) async fn fate(engine: &Arc<Engine>, message: Message) -> Fate {
         }
         None if content.is_empty() => answer(UNREADABLE.to_owned()),
         None if content.text_bytes() > INBOUND_TEXT_BYTES_MAX => answer(TOO_LONG.to_owned()),
-        command @ (Some(Command::New | Command::Model(_) | Command::Retry | Command::Timezone(_)) | None) => {
+        command @ (Some(
+            Command::New | Command::Model(_) | Command::Retry | Command::Timezone(_) | Command::Compact,
+        )
+        | None) => {
             // Whom a command was addressed to is settled here; text that only looks like one is left as it is.
             let text = if command.is_some() { strip_addressee(content.text) } else { content.text };
             let content = kept(engine, &principal, Content { text, ..content });

@@ -76,6 +76,11 @@ impl Money {
         period(&self.zone, now)
     }
 
+    /// The time zone of the agent.
+    pub const fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
     fn local(&self, at: Timestamp) -> Option<Zoned> {
         Some(jiff::Timestamp::from_millisecond(at.0).ok()?.to_zoned(self.zone.clone()))
     }

@@ -11,7 +11,8 @@ use blufio_core::message::{Body, Usage};
 use blufio_core::money::MicroUsd;
 use blufio_core::port::StoreError;
 use blufio_core::record::{
-    CallCost, Commit, Committed, Epoch, GivenUp, NewApproval, NewMessage, OpenCall, Record, Step, ToolRun, ToolState,
+    CallCost, Commit, Committed, Epoch, GivenUp, NewApproval, NewMessage, OpenCall, Purpose, Record, Step, ToolRun,
+    ToolState,
 };
 use blufio_core::session::{Input, JOURNAL_VERSION, Outcome, Trouble};
 use blufio_core::time::Timestamp;
@@ -69,7 +70,8 @@ impl Turn<'_> {
             ),
             Record::Epoch(epoch) => self.epoch(epoch),
             Record::Message(message) => self.message(message),
-            Record::CallOpened(call) => self.call_opened(call),
+            Record::CallOpened(call) => self.call_opened(call, None),
+            Record::SideCallOpened(call, purpose) => self.call_opened(call, Some(*purpose)),
             Record::CallClosed { call, cost, request, failure } => {
                 self.call_closed(*call, *cost, request.as_deref(), failure.as_deref())
             }
@@ -162,8 +164,8 @@ impl Turn<'_> {
     fn epoch(&self, epoch: &Epoch) -> Done<()> {
         rows::change(
             self.connection,
-            "INSERT INTO epochs (session, number, provider, model, system, tools, first, cleared)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO epochs (session, number, provider, model, system, tools, first, cleared, summary)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             params![
                 self.session.0,
                 epoch.number.0,
@@ -172,7 +174,8 @@ impl Turn<'_> {
                 &*epoch.system,
                 &*epoch.tools,
                 epoch.first.0,
-                epoch.cleared.0
+                epoch.cleared.0,
+                epoch.summary.as_ref().map(serde_json::to_string).transpose()?
             ],
         )?;
         for (seq, bytes) in &epoch.wires {
@@ -222,13 +225,15 @@ impl Turn<'_> {
         self.wire(message.epoch.0, message.seq.0, &message.wire)
     }
 
-    fn call_opened(&self, call: &OpenCall) -> Done<()> {
+    fn call_opened(&self, call: &OpenCall, beside: Option<Purpose>) -> Done<()> {
+        // A turn makes its calls while it runs; a call beside it is made when it is over.
+        let state = if beside.is_some() { "done" } else { "running" };
         self.one(
             &format!(
                 "INSERT INTO ledger (session, turn, call, principal_id, model, state, held, amount, prompt_tokens,
-                                     max_tokens, boot, opened_at, reason)
-                 SELECT session, turn, ?3, principal_id, ?4, 'held', ?5, ?5, ?6, ?7, {BOOT}, ?8, ?9
-                 FROM turns WHERE session = ?1 AND turn = ?2 AND state = 'running'"
+                                     max_tokens, boot, opened_at, reason, purpose)
+                 SELECT session, turn, ?3, principal_id, ?4, 'held', ?5, ?5, ?6, ?7, {BOOT}, ?8, ?9, coalesce(?10, purpose)
+                 FROM turns WHERE session = ?1 AND turn = ?2 AND state = ?11"
             ),
             params![
                 self.session.0,
@@ -239,9 +244,11 @@ impl Turn<'_> {
                 rows::signed(call.prompt_tokens),
                 call.max_tokens,
                 call.at.0,
-                call.reason.as_str()
+                call.reason.as_str(),
+                beside.map(Purpose::as_str),
+                state
             ],
-            "makes a call but does not run",
+            "makes a call at the wrong time",
         )
     }
 

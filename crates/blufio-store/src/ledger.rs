@@ -92,6 +92,18 @@ pub(crate) fn costs(
     })
 }
 
+/// Counts in full what is held for calls beside turns that nobody can end any more.
+pub(crate) fn count_strays(connection: &Connection, at: Timestamp) -> Done<()> {
+    rows::change(
+        connection,
+        "UPDATE ledger SET state = 'counted_estimate', failure = 'abandoned', closed_at = ?1
+         WHERE state = 'held' AND NOT EXISTS (
+             SELECT 1 FROM turns WHERE session = ledger.session AND turn = ledger.turn AND state = 'running')",
+        [at.0],
+    )?;
+    Ok(())
+}
+
 /// Whether the kill switch is on.
 pub(crate) fn is_killed(connection: &Connection) -> Done<bool> {
     Ok(open::meta(connection, "killed")? != 0)

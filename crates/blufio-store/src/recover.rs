@@ -14,6 +14,7 @@ pub(crate) fn recover(connection: &Connection, at: Timestamp) -> Done<Recovered>
     open::set_meta(connection, "boot", boot)?;
     open::set_meta(connection, "clean", 0)?;
     judge_turns(connection, last, boot, unclean)?;
+    ledger::count_strays(connection, at)?;
     Ok(Recovered {
         boot: Boot(boot),
         unclean,

@@ -36,6 +36,7 @@ pub(crate) fn snapshot(connection: &Connection, key: &SessionKey) -> Done<Option
                 last_message: MessageSeq(row.get(3)?),
                 last_at: rows::time(row, 6)?,
                 last_turn: TurnNumber(row.get(4)?),
+                last_call: CallNumber(0),
                 model: model.map(ModelId::new),
                 zone: row.get(5)?,
                 stop_before: InboxId(row.get(2)?),
@@ -47,18 +48,20 @@ pub(crate) fn snapshot(connection: &Connection, key: &SessionKey) -> Done<Option
     let epoch = epoch(connection, snapshot.id)?;
     let history = epoch.as_ref().map_or(Ok(Vec::new()), |epoch| history(connection, snapshot.id, epoch))?;
     let running = running(connection, snapshot.id)?;
-    Ok(Some(Snapshot { epoch, history, running, ..snapshot }))
+    let last_call = last_call(connection, snapshot.id, snapshot.last_turn)?;
+    Ok(Some(Snapshot { epoch, history, running, last_call, ..snapshot }))
 }
 
 fn epoch(connection: &Connection, session: SessionId) -> Done<Option<Epoch>> {
     rows::first(
         connection,
-        "SELECT number, provider, model, system, tools, first, cleared FROM epochs
+        "SELECT number, provider, model, system, tools, first, cleared, summary FROM epochs
          WHERE session = ?1 ORDER BY number DESC LIMIT 1",
         [session.0],
         |row| {
-            let model: String = row.get(2)?;
+            let (model, summary): (String, Option<String>) = (row.get(2)?, row.get(7)?);
             Ok(Epoch {
+                summary: summary.map(|text| serde_json::from_str(&text)).transpose()?,
                 number: EpochNumber(row.get(0)?),
                 provider: row.get(1)?,
                 model: ModelId::new(model),
@@ -152,7 +155,6 @@ fn running(connection: &Connection, session: SessionId) -> Done<Option<RunningTu
         .ok_or_else(|| not_found(format!("row {inbox} of the inbox, which a turn runs for")))?;
     let calls = "SELECT call, model, held, prompt_tokens, max_tokens, opened_at, reason FROM ledger
                  WHERE session = ?1 AND turn = ?2 AND state = 'held' ORDER BY call";
-    let last_call = "SELECT coalesce(max(call), 0) FROM ledger WHERE session = ?1 AND turn = ?2";
     let here = params![session.0, turn.0];
     Ok(Some(RunningTurn {
         turn,
@@ -167,10 +169,15 @@ fn running(connection: &Connection, session: SessionId) -> Done<Option<RunningTu
         }),
         tools: tools(connection, session, turn)?,
         said: said(connection, session, turn)?,
-        last_call: CallNumber(rows::first(connection, last_call, here, |row| Ok(row.get(0)?))?.unwrap_or(0)),
+        last_call: last_call(connection, session, turn)?,
         open_calls: rows::all(connection, calls, here, open_call)?,
         placeholder,
     }))
+}
+
+fn last_call(connection: &Connection, session: SessionId, turn: TurnNumber) -> Done<CallNumber> {
+    let sql = "SELECT coalesce(max(call), 0) FROM ledger WHERE session = ?1 AND turn = ?2";
+    Ok(CallNumber(rows::first(connection, sql, params![session.0, turn.0], |row| Ok(row.get(0)?))?.unwrap_or(0)))
 }
 
 /// The journal of a turn.

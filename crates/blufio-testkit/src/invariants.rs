@@ -93,7 +93,7 @@ const RULES: &[(&str, &str)] = &[
     (
         "I9 money held for a turn that is over",
         "SELECT ledger.session, ledger.turn, call FROM ledger JOIN turns USING (session, turn)
-         WHERE ledger.state = 'held' AND turns.state = 'done'",
+         WHERE ledger.state = 'held' AND turns.state = 'done' AND ledger.purpose = turns.purpose",
     ),
     (
         "I9 an amount that cannot be",

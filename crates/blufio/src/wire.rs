@@ -432,6 +432,7 @@ fn settings(config: &Config, catalogue: Arc<Catalogue>) -> Settings {
         model: ModelId::new(&config.agent.model),
         fallback: config.agent.fallback_model.as_ref().map(ModelId::new),
         max_tokens: config.agent.max_tokens,
+        context_tokens: config.agent.context_tokens,
         effort: Some(effort.to_owned()),
         instructions: config.agent.instructions.clone(),
         leaks: crate::redact::leaks(),

@@ -111,7 +111,9 @@ const fn failure_text(failure: Failure) -> &'static str {
         Failure::Rejected => {
             "The model's provider refused the request; the log has its reason. /new starts a fresh conversation."
         }
-        Failure::PromptTooLong => "This conversation has become too long for the model. /new starts a fresh one.",
+        Failure::PromptTooLong => {
+            "This conversation has become too long for the model. /compact makes it shorter, and /retry asks again."
+        }
         Failure::FileRefused => {
             "The model's provider did not accept a picture or document in this conversation, nor the conversation without it."
         }

@@ -1,11 +1,13 @@
 //! One actor per live session: takes the oldest waiting row, answers it, takes the next.
 
+use super::compacting::{self, Done};
 use super::session::Session;
 use super::ticket::Ticket;
 use super::{Engine, QueueMode, content, turn};
 use crate::sessions::Seat;
 use crate::tasks::{blocking, guarded};
 use blufio_core::command::{self, Command};
+use blufio_core::context::compaction::plan::Occasion;
 use blufio_core::failpoint::{Failpoint, hit};
 use blufio_core::ids::{InboxId, ModelId, SessionKey};
 use blufio_core::limits::{ALBUM_PARTS_MAX, ALBUM_WAIT, JOINED_MESSAGES_MAX};
@@ -99,6 +101,7 @@ async fn live(
                 continue;
             }
             answer(engine, &mut session, seat, row).await?;
+            compacting::after_turn(engine, &mut session, seat).await?;
             continue;
         }
         // The row that panicked is gone; whatever comes next has done nothing wrong.
@@ -120,8 +123,20 @@ async fn answer(engine: &Arc<Engine>, session: &mut Session, seat: &mut Seat, ro
     match command::parse(&row.content.text, None) {
         Some(Command::New) => {
             let first = session.last_message.next();
-            let epoch = session.render_epoch(engine, first).await?;
+            let epoch = session.render_epoch(engine, first, None).await?;
             carry_out(engine, session, &row, epoch, "New conversation. What is on your mind?".to_owned()).await
+        }
+        Some(Command::Compact) => {
+            let text = match compacting::compact(engine, session, Occasion::Asked, None).await? {
+                Done::Shorter(before, after) => format!(
+                    "I read this conversation from a summary now: about {after} tokens instead of {before}. Nothing is deleted."
+                ),
+                Done::Nothing => {
+                    "There is nothing in this conversation yet that a summary would make shorter.".to_owned()
+                }
+                Done::Interrupted => "That was interrupted; the conversation is as it was.".to_owned(),
+            };
+            say(engine, session, &[row], text).await
         }
         Some(Command::Model(wish)) => choose_model(engine, session, &row, wish).await,
         Some(Command::Timezone(wish)) => choose_zone(engine, session, &row, wish).await,
@@ -144,6 +159,7 @@ async fn answer(engine: &Arc<Engine>, session: &mut Session, seat: &mut Seat, ro
             | Command::Resume,
         )
         | None => {
+            compacting::before_turn(engine, session).await?;
             let rows = together(engine, session, row).await?;
             open_turn(engine, session, seat, rows).await
         }

@@ -3,6 +3,7 @@
 mod actor;
 mod asking;
 mod booking;
+mod compacting;
 mod consent;
 mod content;
 mod live;
@@ -93,6 +94,8 @@ pub struct Settings {
     pub fallback: Option<ModelId>,
     /// Room for one answer, in tokens.
     pub max_tokens: u32,
+    /// What a conversation may take of a prompt, in tokens; it is made shorter well before.
+    pub context_tokens: u64,
     /// The effort asked for; `None` leaves the model's default.
     pub effort: Option<String>,
     /// The system text.

@@ -2,13 +2,17 @@
 
 use super::Engine;
 use blufio_core::content::attachments;
+use blufio_core::context::compaction::clear_results;
 use blufio_core::exposure::{Exposure, clear};
-use blufio_core::ids::{EpochNumber, InboxId, MessageSeq, ModelId, SessionId, SessionKey, TurnNumber};
+use blufio_core::ids::{
+    CallId, CallNumber, EpochNumber, InboxId, MessageSeq, ModelId, SessionId, SessionKey, ToolName, TurnNumber,
+};
 use blufio_core::limits::{PROMPT_FILES_BYTES_MAX, PROMPT_FILES_MAX};
 use blufio_core::message::{Body, Origin, Part, Role};
 use blufio_core::port::{PromptMessage, StoreError};
-use blufio_core::record::{Epoch, NeutralMessage, NewMessage, Record, RunningTurn, Shared, Snapshot};
+use blufio_core::record::{Epoch, NeutralMessage, NewMessage, Record, RunningTurn, Shared, Snapshot, Summary};
 use blufio_core::time::Timestamp;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// After a silence of this length, words of others leave the prompt. The vendor's cache is long cold by then, so that rendering
@@ -32,6 +36,12 @@ pub(super) struct Session {
     pub exposed: Option<Exposure>,
     /// Up to this message, words of others are not in the prompt.
     cleared: MessageSeq,
+    /// What takes the place of the messages before the prompt's first one.
+    pub summary: Option<Summary>,
+    /// Tokens of the prompt with the last answer, as the vendor counted them; none: nobody has counted.
+    pub tokens: Option<u64>,
+    /// The last turn's last call.
+    pub last_call: CallNumber,
     /// When the last message was stored.
     last_at: Timestamp,
 }
@@ -42,6 +52,9 @@ impl Session {
             snapshot.history.into_iter().map(|message| PromptMessage { role: message.role, wire: message.wire });
         let session = Self {
             cleared: snapshot.epoch.as_ref().map_or(MessageSeq(0), |epoch| epoch.cleared),
+            summary: snapshot.epoch.as_ref().and_then(|epoch| epoch.summary.clone()),
+            tokens: None,
+            last_call: snapshot.last_call,
             last_at: snapshot.last_at,
             id: snapshot.id,
             key: snapshot.key,
@@ -93,8 +106,15 @@ impl Session {
         self.render(engine, first, if fits { room } else { room.half() }).await.map(Some)
     }
 
-    /// Opens an epoch whose prompt begins with message `first`, without any vendor bytes of the old one.
-    pub async fn render_epoch(&mut self, engine: &Engine, first: MessageSeq) -> Result<Record, StoreError> {
+    /// Opens an epoch whose prompt begins with message `first`, without any vendor bytes of the old one; `summary` takes the
+    /// place of what was before.
+    pub async fn render_epoch(
+        &mut self,
+        engine: &Engine,
+        first: MessageSeq,
+        summary: Option<Summary>,
+    ) -> Result<Record, StoreError> {
+        (self.summary, self.tokens) = (summary, None);
         self.render(engine, first, Room::WHOLE).await
     }
 
@@ -123,6 +143,7 @@ impl Session {
             tools: engine.rendered_tools.clone(),
             first,
             cleared: self.cleared,
+            summary: self.summary.clone(),
             wires,
         };
         self.epoch = Some(Epoch { wires: Vec::new(), ..epoch.clone() });
@@ -137,6 +158,9 @@ impl Session {
         let mut stored = engine.adapters.storage.parts(self.id, first).await?;
         let known = |name: &_| engine.tools.contains_key(name);
         clear(stored.iter_mut().filter(|message| message.seq <= self.cleared), known);
+        if let Some(summary) = &self.summary {
+            shorten(&mut stored, summary, |name| engine.tools.contains_key(name));
+        }
         Ok(stored)
     }
 
@@ -153,6 +177,11 @@ impl Session {
             }
         }
         Ok(!wanted.is_empty() && said.contains(&wanted))
+    }
+
+    /// How long nobody has said anything.
+    pub fn silence(&self, now: Timestamp) -> Duration {
+        now.since(self.last_at)
     }
 
     /// The first message of the prompt.
@@ -176,6 +205,29 @@ impl Session {
         }
         let epoch = self.epoch.as_ref().map_or(EpochNumber(1), |epoch| epoch.number);
         Record::Message(NewMessage { seq, role, parts, wire, epoch })
+    }
+}
+
+/// Puts a summary before the first message, and one line in the place of each large result that is old.
+fn shorten(messages: &mut [NeutralMessage], summary: &Summary, known: impl Fn(&ToolName) -> bool) {
+    let calls: HashMap<CallId, ToolName> = messages
+        .iter()
+        .flat_map(|message| &message.parts)
+        .filter_map(|part| match &part.body {
+            Body::ToolCall { id, name, .. } if known(name) => Some((id.clone(), name.clone())),
+            _ => None,
+        })
+        .collect();
+    for message in messages.iter_mut().filter(|message| message.seq <= summary.results_cleared) {
+        clear_results(message, |call| calls.get(call).cloned());
+    }
+    if let Some(first) = messages.first_mut().filter(|_| !summary.text.is_empty()) {
+        let text = format!(
+            "[What was said before message {}, summarised; `read_again` shows a message by its number:]\n{}",
+            first.seq, summary.text
+        );
+        let origin = if summary.mixed { Origin::Derived } else { Origin::Model };
+        first.parts.insert(0, Part { origin, private: summary.private, body: Body::Text { text } });
     }
 }
 

@@ -510,7 +510,8 @@ impl<'a> Run<'a> {
             Effect::DropThinking => {
                 tracing::error!(session = %self.session.key, "the vendor refused the history's thinking: a bug in Blufio; it goes");
                 let first = self.session.epoch.as_ref().map_or(blufio_core::ids::MessageSeq(1), |epoch| epoch.first);
-                let epoch = self.session.render_epoch(self.engine, first).await?;
+                let summary = self.session.summary.clone();
+                let epoch = self.session.render_epoch(self.engine, first, summary).await?;
                 self.records.push(epoch);
             }
             Effect::DropFiles => {

@@ -4,6 +4,9 @@
 ALTER TABLE ledger ADD COLUMN reason TEXT NOT NULL DEFAULT 'usual';
 -- What a settled call would have cost without any cache; NULL where nobody knew yet.
 ALTER TABLE ledger ADD COLUMN uncached INTEGER;
+-- What takes the place of the messages before the first one; NULL: nothing does.
+ALTER TABLE epochs ADD COLUMN summary TEXT;
+
 -- Sums of a day and a month are read from the index alone.
 CREATE INDEX ledger_opened ON ledger (opened_at, session, principal_id, agent_id, amount);
 CREATE INDEX ledger_held ON ledger (id) WHERE state = 'held';

@@ -172,6 +172,12 @@ pub const KEYS: &[Key] = &[
         doc: "Longest answer of one model call, thinking included.",
     },
     Key {
+        path: "agents.main.context_tokens",
+        kind: Kind::Integer { min: 8_000, max: 900_000, unit: "tokens" },
+        default: Toml("60000"),
+        doc: "What a conversation may take of a prompt. At 60 % of it (on models that cost more beyond a size, at 80,000 tokens at most) the older part is summarised for the model, after an answer; nothing is deleted. `/compact` does it at once.",
+    },
+    Key {
         path: "agents.main.effort",
         kind: Kind::Choice { values: &["low", "medium", "high", "xhigh", "max"] },
         default: Toml(r#""medium""#),

@@ -77,6 +77,7 @@ pub struct RawAgent {
     pub model: String,
     pub fallback_model: String,
     pub max_tokens: u32,
+    pub context_tokens: u64,
     pub effort: Effort,
     pub timezone: Option<String>,
 }

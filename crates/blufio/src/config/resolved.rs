@@ -74,6 +74,8 @@ pub struct Agent {
     pub fallback_model: Option<String>,
     /// 1 to 128,000.
     pub max_tokens: u32,
+    /// 8,000 to 900,000.
+    pub context_tokens: u64,
     /// How much work the model puts into an answer.
     pub effort: Effort,
     /// An IANA name by its form; whether this machine knows it is not known here. `None`: the machine's zone.
@@ -460,6 +462,7 @@ pub fn resolve(raw: Raw) -> Config {
             model: agent.model,
             fallback_model: Some(agent.fallback_model).filter(|model| !model.is_empty()),
             max_tokens: agent.max_tokens,
+            context_tokens: agent.context_tokens,
             effort: agent.effort,
             timezone: agent.timezone,
         },

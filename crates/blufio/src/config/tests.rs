@@ -422,6 +422,7 @@ fn show() {
     model = "claude-sonnet-5-5"  # default
     fallback_model = "claude-opus-5-5"  # default
     max_tokens = 8192  # default
+    context_tokens = 60000  # default
     effort = "medium"  # default
     # timezone is not set: the machine's
 

@@ -19,6 +19,7 @@ mod bad_input;
 mod broker;
 mod budget;
 mod commands;
+mod compaction;
 mod consent;
 mod durability;
 mod exec;

@@ -26,7 +26,9 @@ impl Run<'_> {
     ) {
         metrics::counter!("blufio_model_calls_total", "outcome" => if failure.is_some() { "failed" } else { "done" })
             .increment(1);
+        self.session.last_call = open.call;
         if let CallCost::Settled { usage, cost, .. } = &cost {
+            self.session.tokens = Some(usage.prompt().saturating_add(usage.output));
             metrics::counter!("blufio_spend_micro_usd_total").increment(cost.0);
             metrics::counter!("blufio_tokens_total", "kind" => "prompt").increment(usage.prompt());
             metrics::counter!("blufio_tokens_total", "kind" => "cache_read").increment(usage.cache_read);

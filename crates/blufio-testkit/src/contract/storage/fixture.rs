@@ -84,6 +84,7 @@ pub fn epoch(number: i64, first: i64) -> Record {
         tools: (*b"[]").into(),
         first: MessageSeq(first),
         cleared: MessageSeq(0),
+        summary: None,
         wires: Vec::new(),
     })
 }

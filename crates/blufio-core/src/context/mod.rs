@@ -1,0 +1,3 @@
+//! What a request holds and how it becomes small again. Pure: nothing here reads a clock or a disk.
+
+pub mod compaction;
