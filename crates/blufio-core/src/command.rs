@@ -18,6 +18,10 @@ pub enum Command {
     New,
     /// Shows the model, or chooses one for this conversation.
     Model(Option<ModelId>),
+    /// This one message is for the newest model of this tier; what it says is [`said`].
+    Only(&'static str),
+    /// Shows how much work goes into answers here, or chooses it.
+    Think(Option<String>),
     /// Answers the last message again.
     Retry,
     /// Shows the time zone, or chooses one for this conversation.
@@ -43,7 +47,13 @@ impl Command {
     #[must_use]
     pub const fn waits(&self) -> bool {
         match self {
-            Self::New | Self::Model(_) | Self::Retry | Self::Timezone(_) | Self::Compact => true,
+            Self::New
+            | Self::Model(_)
+            | Self::Only(_)
+            | Self::Think(_)
+            | Self::Retry
+            | Self::Timezone(_)
+            | Self::Compact => true,
             Self::Start(_)
             | Self::Help
             | Self::Stop
@@ -59,7 +69,7 @@ impl Command {
 }
 
 /// The commands as the channels' menus show them, most useful first: name and description.
-pub const MENU: [(&str, &str); 15] = [
+pub const MENU: [(&str, &str); 19] = [
     ("help", "what I understand"),
     ("stop", "stop what is running"),
     ("new", "start a new conversation"),
@@ -67,6 +77,10 @@ pub const MENU: [(&str, &str); 15] = [
     ("retry", "answer my last message again"),
     ("queue", "what waits for its turn"),
     ("model", "show or choose the model"),
+    ("haiku", "ask the small model, this once"),
+    ("sonnet", "ask the middle model, this once"),
+    ("opus", "ask the large model, this once"),
+    ("think", "show or choose how much work goes into answers"),
     ("timezone", "show or choose the time zone"),
     ("compact", "shorten this conversation for the model"),
     ("cost", "what was spent, and how the budgets stand"),
@@ -76,6 +90,21 @@ pub const MENU: [(&str, &str); 15] = [
     ("whoami", "who I think you are"),
     ("start", "say hello"),
 ];
+
+/// How much work a model can be asked to put into an answer, from little to much.
+pub const EFFORTS: [&str; 5] = ["low", "medium", "high", "xhigh", "max"];
+
+/// What a message says to the model: all of it, without a command that only chooses who answers it.
+#[must_use]
+pub fn said(text: &str) -> &str {
+    match parse(text, None) {
+        Some(Command::Only(_)) => {
+            let text = text.trim_start();
+            text.split_once(char::is_whitespace).map_or("", |(_, said)| said.trim_start())
+        }
+        _ => text,
+    }
+}
 
 /// Reads a command; `None` means ordinary text for the model. `username` is the bot's, for `/stop@name`.
 #[must_use]
@@ -96,6 +125,10 @@ pub fn parse(text: &str, username: Option<&str>) -> Option<Command> {
         "status" => Some(Command::Status),
         "new" | "reset" => Some(Command::New),
         "model" => Some(Command::Model(argument.map(ModelId::new))),
+        "haiku" => Some(Command::Only("haiku")),
+        "sonnet" => Some(Command::Only("sonnet")),
+        "opus" => Some(Command::Only("opus")),
+        "think" => Some(Command::Think(argument.map(str::to_ascii_lowercase))),
         "retry" => Some(Command::Retry),
         "timezone" => Some(Command::Timezone(argument.map(str::to_owned))),
         "queue" => Some(Command::Queue),
@@ -128,6 +161,14 @@ mod tests {
         let id = ApprovalId::new("AAAAAAAAAAAAAAAAAAAA");
         assert_eq!(parse("/approve aaaaaaaaaaaaaaaaaaaa OK", None), Some(Command::Approve(Some((id, Verdict::Allow)))));
         assert_eq!(parse("/approve 7 ok", None), Some(Command::Approve(None)));
+        assert_eq!(parse("/opus why?", None), Some(Command::Only("opus")));
+        assert_eq!(parse("/think HIGH", None), Some(Command::Think(Some("high".into()))));
+        let check = |text: &str, expect: &str| assert_eq!(said(text), expect, "{text}");
+        check(" /opus why\nis it blue?", "why\nis it blue?");
+        check("/haiku", "");
+        check("/opusculum is a word", "/opusculum is a word");
+        check("see /opus", "see /opus");
+        check("/stop it", "/stop it");
         for text in ["stop", "/", "/stopwatch", "see /stop", "", "/etc/passwd"] {
             assert_eq!(parse(text, None), None, "{text}");
         }

@@ -111,6 +111,8 @@ pub enum Record {
     },
     /// The time zone chosen for this session; `None` follows the configuration.
     ZoneChosen(Option<String>),
+    /// How much work goes into answers of this session; `None` follows the configuration.
+    EffortChosen(Option<String>),
     /// A new frozen prefix.
     Epoch(Epoch),
     /// A message joins the conversation.
@@ -426,6 +428,8 @@ pub struct Snapshot {
     pub model: Option<ModelId>,
     /// The time zone chosen by the person.
     pub zone: Option<String>,
+    /// The effort chosen by the person.
+    pub effort: Option<String>,
     /// A `/stop` was given at this row; a turn of an earlier row must end.
     pub stop_before: InboxId,
     /// The turn that was running.

@@ -320,7 +320,13 @@ pub(crate) async fn fate(engine: &Arc<Engine>, message: Message) -> Fate {
         None if content.is_empty() => answer(UNREADABLE.to_owned()),
         None if content.text_bytes() > INBOUND_TEXT_BYTES_MAX => answer(TOO_LONG.to_owned()),
         command @ (Some(
-            Command::New | Command::Model(_) | Command::Retry | Command::Timezone(_) | Command::Compact,
+            Command::New
+            | Command::Model(_)
+            | Command::Retry
+            | Command::Only(_)
+            | Command::Think(_)
+            | Command::Timezone(_)
+            | Command::Compact,
         )
         | None) => {
             // Whom a command was addressed to is settled here; text that only looks like one is left as it is.

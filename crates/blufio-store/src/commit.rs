@@ -68,6 +68,11 @@ impl Turn<'_> {
                 params![self.session.0, zone],
                 "is of an unknown session",
             ),
+            Record::EffortChosen(effort) => self.one(
+                "UPDATE sessions SET effort = ?2 WHERE id = ?1",
+                params![self.session.0, effort],
+                "is of an unknown session",
+            ),
             Record::Epoch(epoch) => self.epoch(epoch),
             Record::Message(message) => self.message(message),
             Record::CallOpened(call) => self.call_opened(call, None),

@@ -2,7 +2,7 @@
 
 use crate::fault::{Done, broken, not_found};
 use crate::rows;
-use blufio_core::command;
+use blufio_core::command::{self, Command};
 use blufio_core::content::Content;
 use blufio_core::ids::{
     Boot, CallId, CallNumber, EpochNumber, InboxId, MessageSeq, ModelId, SessionId, SessionKey, ToolName, TurnNumber,
@@ -23,7 +23,8 @@ pub(crate) fn snapshot(connection: &Connection, key: &SessionKey) -> Done<Option
         connection,
         "SELECT id, model, stop_before, last_message,
                 (SELECT coalesce(max(turn), 0) FROM turns WHERE session = sessions.id), zone,
-                (SELECT coalesce(max(at), 0) FROM messages WHERE session = sessions.id AND seq = sessions.last_message)
+                (SELECT coalesce(max(at), 0) FROM messages WHERE session = sessions.id AND seq = sessions.last_message),
+                effort
          FROM sessions WHERE key = ?1",
         [key.as_str()],
         |row| {
@@ -39,6 +40,7 @@ pub(crate) fn snapshot(connection: &Connection, key: &SessionKey) -> Done<Option
                 last_call: CallNumber(0),
                 model: model.map(ModelId::new),
                 zone: row.get(5)?,
+                effort: row.get(7)?,
                 stop_before: InboxId(row.get(2)?),
                 running: None,
             })
@@ -119,7 +121,8 @@ pub(crate) fn last_request(connection: &Connection, session: SessionId) -> Done<
         params![session.0, REQUESTS_SEEN_MAX],
         |row| Ok((row.get::<_, i64>(0)?, rows::content(row.get(1)?, row.get(2)?)?)),
     )?;
-    let asked = newest.into_iter().find(|(_, content)| command::parse(&content.text, None).is_none());
+    let said = |text: &str| matches!(command::parse(text, None), None | Some(Command::Only(_)));
+    let asked = newest.into_iter().find(|(_, content)| said(&content.text));
     let Some((id, mut content)) = asked else { return Ok(None) };
     let pieces = rows::all(
         connection,

@@ -6,7 +6,7 @@ use super::ticket::Ticket;
 use super::{Engine, QueueMode, content, turn};
 use crate::sessions::Seat;
 use crate::tasks::{blocking, guarded};
-use blufio_core::command::{self, Command};
+use blufio_core::command::{self, Command, EFFORTS};
 use blufio_core::context::compaction::plan::Occasion;
 use blufio_core::failpoint::{Failpoint, hit};
 use blufio_core::ids::{InboxId, ModelId, SessionKey};
@@ -139,6 +139,12 @@ async fn answer(engine: &Arc<Engine>, session: &mut Session, seat: &mut Seat, ro
             say(engine, session, &[row], text).await
         }
         Some(Command::Model(wish)) => choose_model(engine, session, &row, wish).await,
+        Some(Command::Think(wish)) => choose_effort(engine, session, &row, wish).await,
+        Some(Command::Only(tier)) if command::said(&row.content.text).is_empty() && row.content.files.is_empty() => {
+            let text =
+                format!("Write the message behind it, as in `/{tier} why is the sky blue?`; it is asked this once.");
+            say(engine, session, &[row], text).await
+        }
         Some(Command::Timezone(wish)) => choose_zone(engine, session, &row, wish).await,
         Some(Command::Retry) => match engine.adapters.storage.last_request(session.id).await? {
             Some(content) => open_turn(engine, session, seat, vec![InboxRow { content, ..row }]).await,
@@ -156,7 +162,8 @@ async fn answer(engine: &Arc<Engine>, session: &mut Session, seat: &mut Seat, ro
             | Command::Approve(_)
             | Command::Cost
             | Command::Kill
-            | Command::Resume,
+            | Command::Resume
+            | Command::Only(_),
         )
         | None => {
             compacting::before_turn(engine, session).await?;
@@ -291,6 +298,28 @@ async fn choose_zone(
         }
     };
     carry_out(engine, session, row, Record::ZoneChosen(session.zone.clone()), text).await
+}
+
+async fn choose_effort(
+    engine: &Arc<Engine>,
+    session: &mut Session,
+    row: &InboxRow,
+    wish: Option<String>,
+) -> Result<(), StoreError> {
+    let known = EFFORTS.map(|effort| format!("`/think {effort}`")).join(", ");
+    let text = match wish {
+        None => {
+            let current = session.effort.as_ref().or(engine.settings.effort.as_ref());
+            let current = current.map_or("as much as the model likes", String::as_str);
+            format!("The work that goes into answers here: {current}. {known} change it.")
+        }
+        Some(wish) if EFFORTS.contains(&wish.as_str()) => {
+            session.effort = Some(wish.clone());
+            format!("From now on the work that goes into answers here: {wish}.")
+        }
+        Some(wish) => format!("I do not know `{wish}`. There are {known}."),
+    };
+    carry_out(engine, session, row, Record::EffortChosen(session.effort.clone()), text).await
 }
 
 async fn choose_model(

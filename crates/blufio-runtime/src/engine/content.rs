@@ -9,6 +9,7 @@ use crate::media::image::{self, ImageLimits};
 use crate::media::{pdf, text};
 use crate::tasks::blocking;
 use blufio_core::access::Principal;
+use blufio_core::command;
 use blufio_core::content::{Content, FileKind, FileRef, Overheard, Quote, QuoteKind};
 use blufio_core::ids::AttachmentId;
 use blufio_core::ingress::clean;
@@ -101,6 +102,7 @@ fn has_names(row: &InboxRow) -> bool {
 /// The words of a message; also what they answer or pass on.
 async fn words(engine: &Engine, session: &Session, reading: &mut Reading, row: &InboxRow) -> Result<(), StoreError> {
     let Content { text, speaker, quotes, .. } = &row.content;
+    let text = command::said(text);
     for Quote { kind, from, text } in quotes {
         let (origin, head) = match kind {
             QuoteKind::Reply => (Origin::Forward, format!("[This answers what “{from}” said:]")),
@@ -117,7 +119,7 @@ async fn words(engine: &Engine, session: &Session, reading: &mut Reading, row: &
         reading.usable |= matches!(kind, QuoteKind::Forward | QuoteKind::Shared);
     }
     if !text.trim().is_empty() {
-        let said = speaker.as_ref().map_or_else(|| text.clone(), |speaker| attributed(speaker, text));
+        let said = speaker.as_ref().map_or_else(|| text.to_owned(), |speaker| attributed(speaker, text));
         reading.parts.push(Part::text(own_words(&row.principal), said));
         reading.usable = true;
     }

@@ -31,6 +31,8 @@ pub(super) struct Session {
     pub model: Option<ModelId>,
     /// The time zone the person chose.
     pub zone: Option<String>,
+    /// The effort the person chose.
+    pub effort: Option<String>,
     pub stop_before: InboxId,
     /// What the prompt shows, once somebody asked.
     pub exposed: Option<Exposure>,
@@ -64,6 +66,7 @@ impl Session {
             last_turn: snapshot.last_turn,
             model: snapshot.model,
             zone: snapshot.zone,
+            effort: snapshot.effort,
             stop_before: snapshot.stop_before,
             exposed: None,
         };

@@ -18,10 +18,11 @@ use super::toolwork::call_facts;
 use super::{Engine, QueueMode, asking, booking};
 use crate::sessions::Seat;
 use blufio_core::audit::AuditEntry;
+use blufio_core::command::{self, Command};
 use blufio_core::content::OutgoingFile;
 use blufio_core::event::EventKind;
 use blufio_core::failpoint::{Failpoint, hit};
-use blufio_core::ids::{CallId, CallNumber, InboxId, TurnNumber};
+use blufio_core::ids::{CallId, CallNumber, InboxId, ModelId, TurnNumber};
 use blufio_core::message::{Body, Part, Role, visible_text};
 use blufio_core::port::{Boxed, Hops, PreviewOutcome, ProviderError, Replay, Reply, StoreError};
 use blufio_core::record::{InboxRow, OpenCall, Record, RunningTurn, ToolRun, ToolState};
@@ -78,6 +79,8 @@ pub(super) struct Run<'a> {
     /// What the next commit writes into the audit log.
     pub(super) audit: Vec<AuditEntry>,
     said: Vec<String>,
+    /// The model that the person wants for this message.
+    forced: Option<ModelId>,
     /// Why a budget had no room for the newest call.
     refused: Option<String>,
     placeholder: Option<i64>,
@@ -204,7 +207,12 @@ impl<'a> Run<'a> {
     fn new(engine: &'a Arc<Engine>, session: &'a mut Session, row: InboxRow, ticket: Ticket) -> Self {
         let live = LiveText::new(session.key.clone(), row.id, engine.hub.clone(), String::new());
         let previews = Previews::new(engine, &row);
+        let forced = match command::parse(&row.content.text, None) {
+            Some(Command::Only(tier)) => engine.settings.catalogue.find(tier).map(|model| model.id.clone()),
+            _ => None,
+        };
         Self {
+            forced,
             number: session.last_turn,
             engine,
             session,

@@ -4,6 +4,9 @@
 ALTER TABLE ledger ADD COLUMN reason TEXT NOT NULL DEFAULT 'usual';
 -- What a settled call would have cost without any cache; NULL where nobody knew yet.
 ALTER TABLE ledger ADD COLUMN uncached INTEGER;
+-- How much work goes into answers; NULL: as configured.
+ALTER TABLE sessions ADD COLUMN effort TEXT;
+
 -- What takes the place of the messages before the first one; NULL: nothing does.
 ALTER TABLE epochs ADD COLUMN summary TEXT;
 

@@ -170,3 +170,39 @@ async fn a_turn_that_a_kill_interrupts_before_its_restart_ends_as_stopped() {
     world.ask(ANN, "#2", "answer #2").await;
     world.finish().await;
 }
+
+#[tokio::test]
+async fn a_model_and_an_effort_can_be_wanted_once_and_for_good() {
+    let mut world = World::start().await;
+    world.ask(ANN, "/opus #1", "answer #1").await;
+    world.ask(ANN, "/haiku", "Write the message behind it").await;
+    world.ask(ANN, "/haiku #2", "answer #2").await;
+    world.ask(ANN, "#3", "answer #3").await;
+    let asked = |world: &World, word: &str| {
+        let requests = world.messages.requests();
+        let mut bodies = requests.iter().rev().map(|request| request.body.clone());
+        bodies.find(|body| body["messages"].to_string().contains(word)).expect("it was asked")
+    };
+    for (model, count) in [("claude-opus-5-5", 1), ("claude-haiku-5-5", 1), ("claude-sonnet-5-5", 1)] {
+        let sql = format!("SELECT count(*) FROM ledger WHERE model = '{model}'");
+        assert_eq!(world.sql(&sql), count, "{model}");
+    }
+    assert_eq!(world.sql("SELECT count(*) FROM ledger WHERE reason = 'chosen'"), 2);
+    assert!(!asked(&world, "#3")["messages"].to_string().contains("/opus"), "the model does not read the command");
+    // A kill does not change who answers.
+    world.say(ANN, "/opus #4 [slow:60000]");
+    world.prompted("#4").await;
+    world.kill().await;
+    world.run().await;
+    world.prompted_times("#4", 2).await;
+    assert_eq!(asked(&world, "#4")["model"], "claude-opus-5-5");
+    world.ask(ANN, "/stop", "Stopped.").await;
+
+    world.ask(ANN, "/think", "medium").await;
+    world.ask(ANN, "/think hard", "I do not know hard").await;
+    world.ask(ANN, "/think high", "From now on").await;
+    world.restart().await;
+    world.ask(ANN, "#5", "answer #5").await;
+    assert_eq!(asked(&world, "#5")["output_config"]["effort"], "high");
+    world.finish().await;
+}

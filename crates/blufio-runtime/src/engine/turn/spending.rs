@@ -45,8 +45,9 @@ impl Run<'_> {
         }
         let settings = &self.engine.settings;
         let usual = self.session.epoch.as_ref().map_or(&settings.model, |epoch| &epoch.model);
+        let usual = self.forced.as_ref().unwrap_or(usual);
         let wanted = settings.fallback.as_ref().filter(|_| fallback).unwrap_or(usual).clone();
-        let chosen = self.session.model.is_some();
+        let chosen = self.session.model.is_some() || self.forced.is_some();
         let at = self.now();
         // A model that the person has chosen is not exchanged for a cheaper one.
         let cheaper = if chosen { Vec::new() } else { settings.catalogue.cheaper(&wanted, at) };
@@ -98,7 +99,8 @@ impl Run<'_> {
         let settings = &self.engine.settings;
         let known = settings.catalogue.get(model);
         let adaptive = known.is_some_and(|model| model.thinking.iter().any(|kind| kind == "adaptive"));
-        let effort = settings.effort.clone().filter(|_| known.is_some_and(|model| model.default_effort.is_some()));
+        let effort = self.session.effort.clone().or_else(|| settings.effort.clone());
+        let effort = effort.filter(|_| known.is_some_and(|model| model.default_effort.is_some()));
         let epoch = self.session.epoch.as_ref();
         Prompt {
             request: format!("{}-{}-{}", self.session.id, self.number, self.turn.round()),
