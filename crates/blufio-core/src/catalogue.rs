@@ -3,6 +3,8 @@
 //! Prices are dated data (`data/models/anthropic.toml`), not code. Sums are exact: micro-dollars per million tokens times
 //! tokens in `u128`, divided once, rounded up. A model without a price is refused.
 
+use crate::context::caching::CachePrices;
+use crate::context::estimate::Tokenizer;
 use crate::ids::ModelId;
 use crate::message::Usage;
 use crate::money::MicroUsd;
@@ -31,6 +33,8 @@ pub struct Model {
     pub max_output: u32,
     /// Below this many tokens nothing is cached.
     pub cache_min: u64,
+    /// How its tokens are counted.
+    pub tokenizer: Tokenizer,
     /// The kinds of thinking it accepts; empty means none is sent.
     pub thinking: Vec<String>,
     /// The effort the vendor assumes, where it has the knob.
@@ -178,6 +182,12 @@ impl Catalogue {
         self.cost(model, &Usage { input: usage.prompt(), output: usage.output, ..Usage::default() }, at)
     }
 
+    /// What a prompt of so many tokens costs per million, by what the cache does with them.
+    pub fn cache_prices(&self, model: &ModelId, prompt: u64, at: Timestamp) -> Result<CachePrices, NoPrice> {
+        let Band { input, read, write_5m, write_1h, .. } = *self.band(model, prompt, at)?;
+        Ok(CachePrices { input, read, write_5m, write_1h })
+    }
+
     /// What a call that was never answered is booked with: its estimated prompt, written to the cache, and the tokens it may
     /// have produced.
     pub fn estimate(&self, model: &ModelId, prompt: u64, output: u64, at: Timestamp) -> Result<MicroUsd, NoPrice> {
@@ -217,6 +227,8 @@ struct RawModel {
     context: u64,
     max_output: u32,
     cache_min: u64,
+    #[serde(default)]
+    tokenizer: Tokenizer,
     thinking: Vec<String>,
     default_effort: Option<String>,
     system_role: bool,
@@ -263,6 +275,7 @@ fn resolve(raw: RawModel) -> Result<Model, CatalogueError> {
         context: raw.context,
         max_output: raw.max_output,
         cache_min: raw.cache_min,
+        tokenizer: raw.tokenizer,
         thinking: raw.thinking,
         default_effort: raw.default_effort,
         system_role: raw.system_role,

@@ -30,6 +30,7 @@ use crate::session::{Input, Outcome};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Bytes shared between the store, the session and the wire.
 pub type Shared = Arc<[u8]>;
@@ -424,6 +425,10 @@ pub struct Snapshot {
     pub last_turn: TurnNumber,
     /// The number of its last call.
     pub last_call: CallNumber,
+    /// When that was sent; 0: there was none.
+    pub last_call_at: Timestamp,
+    /// How long each of its last turns' first calls came after the last one of the turn before; the oldest first.
+    pub gaps: Vec<Duration>,
     /// The model chosen by the person.
     pub model: Option<ModelId>,
     /// The time zone chosen by the person.

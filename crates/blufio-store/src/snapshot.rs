@@ -4,6 +4,7 @@ use crate::fault::{Done, broken, not_found};
 use crate::rows;
 use blufio_core::command::{self, Command};
 use blufio_core::content::Content;
+use blufio_core::context::caching::GAPS_MAX;
 use blufio_core::ids::{
     Boot, CallId, CallNumber, EpochNumber, InboxId, MessageSeq, ModelId, SessionId, SessionKey, ToolName, TurnNumber,
 };
@@ -14,6 +15,7 @@ use blufio_core::record::{
 };
 use blufio_core::time::Timestamp;
 use rusqlite::{Connection, Row, params};
+use std::time::Duration;
 
 /// Turns looked at for the last one that answered words of a person. More: there is nothing to answer again.
 const REQUESTS_SEEN_MAX: u32 = 50;
@@ -38,6 +40,8 @@ pub(crate) fn snapshot(connection: &Connection, key: &SessionKey) -> Done<Option
                 last_at: rows::time(row, 6)?,
                 last_turn: TurnNumber(row.get(4)?),
                 last_call: CallNumber(0),
+                last_call_at: Timestamp(0),
+                gaps: Vec::new(),
                 model: model.map(ModelId::new),
                 zone: row.get(5)?,
                 effort: row.get(7)?,
@@ -51,7 +55,8 @@ pub(crate) fn snapshot(connection: &Connection, key: &SessionKey) -> Done<Option
     let history = epoch.as_ref().map_or(Ok(Vec::new()), |epoch| history(connection, snapshot.id, epoch))?;
     let running = running(connection, snapshot.id)?;
     let last_call = last_call(connection, snapshot.id, snapshot.last_turn)?;
-    Ok(Some(Snapshot { epoch, history, running, last_call, ..snapshot }))
+    let (gaps, last_call_at) = gaps(connection, snapshot.id)?;
+    Ok(Some(Snapshot { epoch, history, running, last_call, last_call_at, gaps, ..snapshot }))
 }
 
 fn epoch(connection: &Connection, session: SessionId) -> Done<Option<Epoch>> {
@@ -181,6 +186,20 @@ fn running(connection: &Connection, session: SessionId) -> Done<Option<RunningTu
 fn last_call(connection: &Connection, session: SessionId, turn: TurnNumber) -> Done<CallNumber> {
     let sql = "SELECT coalesce(max(call), 0) FROM ledger WHERE session = ?1 AND turn = ?2";
     Ok(CallNumber(rows::first(connection, sql, params![session.0, turn.0], |row| Ok(row.get(0)?))?.unwrap_or(0)))
+}
+
+/// How long each of the last turns came after the one before, and when the last call was.
+fn gaps(connection: &Connection, session: SessionId) -> Done<(Vec<Duration>, Timestamp)> {
+    let mut turns = rows::all(
+        connection,
+        "SELECT min(opened_at), max(opened_at) FROM ledger WHERE session = ?1 AND purpose = 'chat'
+         GROUP BY turn ORDER BY turn DESC LIMIT ?2",
+        params![session.0, i64::try_from(GAPS_MAX).unwrap_or(i64::MAX).saturating_add(1)],
+        |row| Ok((rows::time(row, 0)?, rows::time(row, 1)?)),
+    )?;
+    turns.reverse();
+    let gaps = turns.iter().zip(turns.iter().skip(1)).map(|((_, before), (next, _))| next.since(*before)).collect();
+    Ok((gaps, turns.last().map_or(Timestamp(0), |(_, last)| *last)))
 }
 
 /// The journal of a turn.

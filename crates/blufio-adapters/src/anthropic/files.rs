@@ -65,16 +65,14 @@ pub(super) fn expanded_bytes(message: &PromptMessage) -> u64 {
     if message.role == Role::User { attachments(&message.wire).map(encoded).fold(0, u64::saturating_add) } else { 0 }
 }
 
-/// Tokens of the files of a message, and the bytes of its marks, which are never sent.
-pub(super) fn estimate(message: &PromptMessage) -> (u64, usize) {
+/// Tokens of the files of a message.
+pub(super) fn estimate(message: &PromptMessage) -> u64 {
     let marks = blocks(message).unwrap_or_default().into_iter().filter_map(Marked::find);
-    marks.fold((0_u64, 0), |(tokens, bytes), marked| {
-        let own = match marked.is_document() {
-            true => PAGE_TOKENS.saturating_mul(marked.pages.unwrap_or_else(|| pages_at_most(marked.bytes)).into()),
-            false => IMAGE_TOKENS,
-        };
-        (tokens.saturating_add(own), bytes + marked.value_bytes)
-    })
+    let tokens = marks.map(|marked| match marked.is_document() {
+        true => PAGE_TOKENS.saturating_mul(marked.pages.unwrap_or_else(|| pages_at_most(marked.bytes)).into()),
+        false => IMAGE_TOKENS,
+    });
+    tokens.fold(0, u64::saturating_add)
 }
 
 /// How many pages a document of so many bytes may have.
@@ -151,8 +149,6 @@ struct Marked<'a> {
     before: &'a str,
     /// From the closing quote on.
     after: &'a str,
-    /// Of the text between the quotes.
-    value_bytes: usize,
 }
 
 impl<'a> Marked<'a> {
@@ -162,8 +158,8 @@ impl<'a> Marked<'a> {
         let (id, numbers) = name.split_once(':')?;
         let (bytes, pages) =
             numbers.split_once(':').map_or((numbers, None), |(bytes, pages)| (bytes, pages.parse().ok()));
-        let (bytes, value_bytes) = (bytes.parse().unwrap_or(u64::MAX), MARK.len() + name.len());
-        Some(Self { id: AttachmentId::new(id), bytes, pages, before, after, value_bytes })
+        let bytes = bytes.parse().unwrap_or(u64::MAX);
+        Some(Self { id: AttachmentId::new(id), bytes, pages, before, after })
     }
 
     fn is_document(&self) -> bool {
@@ -202,7 +198,8 @@ mod tests {
     }
 
     fn message(role: Role, wire: &str) -> PromptMessage {
-        PromptMessage { role, wire: Shared::from(wire.as_bytes()) }
+        let wire = Shared::from(wire.as_bytes());
+        PromptMessage { role, shape: super::super::request::shape(role, &wire), wire }
     }
 
     fn user(blocks: &[&str]) -> PromptMessage {
@@ -274,10 +271,7 @@ mod tests {
 
     #[test]
     fn estimates() {
-        let check = |block: &str, tokens: u64| {
-            let (found, marks) = estimate(&user(&[block, TEXT]));
-            assert_eq!((found, marks), (tokens, block.split('"').find(|part| part.starts_with(MARK)).unwrap().len()));
-        };
+        let check = |block: &str, tokens: u64| assert_eq!(estimate(&user(&[block, TEXT])), tokens);
         let paper = |pages| document(&AttachmentId::new("x"), "application/pdf", 10, "t", pages);
         check(&picture("abcd"), 1_600);
         check(&paper(1), 4_600);
@@ -285,7 +279,7 @@ mod tests {
         check(&paper(0), 4_600);
         check(&document(&AttachmentId::new("x"), "application/pdf", 20_000, "t", 0), 96_600);
         check(&document(&AttachmentId::new("x"), "application/pdf", 9_000_000, "t", 0), 460_000);
-        assert_eq!(estimate(&user(&[TEXT])), (0, 0));
+        assert_eq!(estimate(&user(&[TEXT])), 0);
         assert_eq!(expanded_bytes(&user(&[&picture("x"), &paper(7)])), 8 + 16);
         let long = document(&AttachmentId::new("x"), "application/pdf", 1, &"é".repeat(600), 0);
         assert_eq!(long.matches('é').count(), TITLE_CHARS_MAX);

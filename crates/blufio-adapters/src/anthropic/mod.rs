@@ -19,10 +19,12 @@ pub use validate::{Illegal, check as check_request};
 use crate::blocking::blocking;
 use crate::egress::{Client, Egress, EgressError, Origin, Purpose};
 use assemble::Assembler;
+use blufio_core::context::caching::Shape;
+use blufio_core::context::estimate::{self, Milli, Tokenizer};
 use blufio_core::failpoint::{Failpoint, hit};
 use blufio_core::limits;
 use blufio_core::message::{Part, Role};
-use blufio_core::port::{Blobs, DeltaSink, Failure, Prompt, Provider, ProviderError, Reply, ToolSpec};
+use blufio_core::port::{Blobs, DeltaSink, Failure, Prompt, PromptMessage, Provider, ProviderError, Reply, ToolSpec};
 use blufio_core::record::Shared;
 use blufio_core::secret::Secret;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -43,8 +45,6 @@ const LOGIN_TOKENS: &[&str] = &["sk-ant-oat", "sk-ant-ort"];
 /// Bytes of one stream as they come, with the framing of events, pings and what nobody knows; a token that comes alone takes
 /// some 130 bytes of them. Over: the stream is cut and counts as failure `protocol`.
 const STREAM_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Bytes of a request that are taken for one token; fewer than there are, so that the estimate errs upwards.
-const BYTES_PER_TOKEN: u64 = 3;
 
 const _: () = assert!(limits::MODEL_RESPONSE_BYTES_MAX < STREAM_BYTES_MAX);
 
@@ -201,14 +201,17 @@ impl Provider for Anthropic {
         request::render_message(role, parts)
     }
 
-    fn estimate_tokens(&self, prompt: &Prompt) -> u64 {
-        let (mut bytes, mut tokens) = (prompt.system.len() + prompt.tools.len(), 0_u64);
-        for message in &prompt.messages {
-            let (shown, marks) = files::estimate(message);
-            bytes += message.wire.len().saturating_sub(marks);
-            tokens = tokens.saturating_add(shown);
-        }
-        u64::try_from(bytes).unwrap_or(u64::MAX).div_ceil(BYTES_PER_TOKEN).saturating_add(tokens)
+    fn shape(&self, role: Role, wire: &Shared) -> Shape {
+        request::shape(role, wire)
+    }
+
+    fn measure(&self, message: &PromptMessage, tokenizer: Tokenizer) -> Milli {
+        let shown = files::estimate(message).saturating_mul(1_000);
+        estimate::message(&message.wire, tokenizer).plus(Milli(shown))
+    }
+
+    fn measure_frozen(&self, system: &Shared, tools: &Shared, tokenizer: Tokenizer) -> Milli {
+        estimate::system(system, tokenizer).plus(estimate::tools(tools, tokenizer))
     }
 
     async fn complete(&self, prompt: Prompt, deltas: DeltaSink) -> Result<Reply, ProviderError> {

@@ -6,20 +6,20 @@
 //! know whether a conversation is legal (see `validate`).
 
 use super::{files, json};
+use blufio_core::context::caching::{Shape, Speaker, Ttl};
 use blufio_core::limits::MODEL_REQUEST_BYTES_MAX;
 use blufio_core::message::{Body as PartBody, Part, Role};
-use blufio_core::port::{Blobs, Prompt, PromptMessage, ToolSpec};
+use blufio_core::port::{Blobs, Prompt, ToolSpec};
 use blufio_core::record::Shared;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use std::collections::BTreeSet;
 
 /// Put into a block to make the service cache everything up to it, for five minutes.
 const MARK: &[u8] = br#","cache_control":{"type":"ephemeral"}"#;
-/// Marks on messages; one more is on `system` (or on the last tool). The service takes four in all.
-const MESSAGE_MARKS_MAX: usize = 3;
-/// Blocks between two marks. The service looks back 20 blocks from a mark for an earlier entry.
-const MARK_EVERY_BLOCKS: usize = 15;
+/// The same for an hour.
+const MARK_HOUR: &[u8] = br#","cache_control":{"type":"ephemeral","ttl":"1h"}"#;
+/// How a message begins that has results of tools; they come first.
+const RESULTS_HEAD: &[u8] = br#"{"role":"user","content":[{"type":"tool_result""#;
 /// The smallest thinking budget of the models that want one.
 const THINKING_BUDGET_MIN: u32 = 1_024;
 /// Bytes of the head of a request beside its names: a guess that saves one reallocation.
@@ -98,28 +98,29 @@ fn block(role: Role, body: &PartBody) -> Option<String> {
 
 /// Puts a request together. Nothing is checked here. Reads the disk if a message shows files.
 pub(super) fn body(prompt: &Prompt, blobs: &dyn Blobs) -> Vec<u8> {
-    let stored = prompt.messages.iter().map(|message| message.wire.len() + MARK.len()).sum::<usize>();
+    let stored = prompt.messages.iter().map(|message| message.wire.len() + MARK_HOUR.len()).sum::<usize>();
     let shown = prompt.messages.iter().map(files::expanded_bytes).fold(0, u64::saturating_add);
     let shown = usize::try_from(shown).unwrap_or(usize::MAX).min(MODEL_REQUEST_BYTES_MAX);
     let mut body = Vec::with_capacity(HEAD_BYTES + prompt.system.len() + prompt.tools.len() + stored + shown);
     body.extend_from_slice(head(prompt).as_bytes());
     let (has_system, has_tools) = (*prompt.system != *b"[]", *prompt.tools != *b"[]");
     if has_system {
-        append(&mut body, br#","system":"#, &prompt.system, Some("}]"));
+        append(&mut body, br#","system":"#, &prompt.system, "}]", mark(prompt.marks.system));
     }
     if has_tools {
         // Tools are rendered before the system text, whose mark covers them.
-        append(&mut body, br#","tools":"#, &prompt.tools, (!has_system).then_some("}]"));
+        let mark = mark(prompt.marks.system).filter(|_| !has_system);
+        append(&mut body, br#","tools":"#, &prompt.tools, "}]", mark);
     }
-    let marked = marked_messages(&prompt.messages);
+    let mut marks = prompt.marks.messages.iter().peekable();
     let mut before: &[u8] = br#","messages":["#;
     for (place, message) in prompt.messages.iter().enumerate() {
-        let marked = marked.contains(&place);
+        let marked = marks.next_if(|(marked, _)| *marked == place).and_then(|(_, ttl)| mark(*ttl));
         match files::blocks(message) {
-            None => append(&mut body, before, &message.wire, marked.then_some("}]}")),
+            None => append(&mut body, before, &message.wire, "}]}", marked),
             Some(blocks) => {
                 body.extend_from_slice(before);
-                files::append(&mut body, &blocks, blobs, marked.then_some(MARK));
+                files::append(&mut body, &blocks, blobs, marked);
             }
         }
         before = b",";
@@ -128,13 +129,22 @@ pub(super) fn body(prompt: &Prompt, blobs: &dyn Blobs) -> Vec<u8> {
     body
 }
 
-/// Appends stored bytes; if they end in `end`, the block before its first character's close gets a mark.
-fn append(body: &mut Vec<u8>, before: &[u8], stored: &[u8], end: Option<&str>) {
+/// What is put into a block that is kept so long.
+const fn mark(ttl: Ttl) -> Option<&'static [u8]> {
+    match ttl {
+        Ttl::None => None,
+        Ttl::FiveMinutes => Some(MARK),
+        Ttl::Hour => Some(MARK_HOUR),
+    }
+}
+
+/// Appends stored bytes; if they end in `end`, the block before its first character's close gets the mark.
+fn append(body: &mut Vec<u8>, before: &[u8], stored: &[u8], end: &str, mark: Option<&[u8]>) {
     body.extend_from_slice(before);
-    match end.and_then(|end| Some((stored.strip_suffix(end.as_bytes())?, end))) {
-        Some((stored, end)) => {
+    match mark.and_then(|mark| Some((stored.strip_suffix(end.as_bytes())?, mark))) {
+        Some((stored, mark)) => {
             body.extend_from_slice(stored);
-            body.extend_from_slice(MARK);
+            body.extend_from_slice(mark);
             body.extend_from_slice(end.as_bytes());
         }
         None => body.extend_from_slice(stored),
@@ -165,23 +175,14 @@ fn head(prompt: &Prompt) -> String {
     head
 }
 
-/// The last user message, and earlier ones about every fifteen blocks before it. Only user messages end in a block that may
-/// always be marked, and each of them ended an earlier request, which wrote a cache entry there.
-fn marked_messages(messages: &[PromptMessage]) -> BTreeSet<usize> {
-    let mut marked = BTreeSet::new();
-    let mut distance = 0;
-    for (place, message) in messages.iter().enumerate().rev() {
-        let far_enough = marked.is_empty() || distance >= MARK_EVERY_BLOCKS;
-        if message.role == Role::User && far_enough {
-            marked.insert(place);
-            distance = 0;
-        }
-        if marked.len() >= MESSAGE_MARKS_MAX {
-            break;
-        }
-        distance += count_blocks(&message.wire);
-    }
-    marked
+/// Whose a stored message is, and how many blocks it has.
+pub(super) fn shape(role: Role, wire: &[u8]) -> Shape {
+    let speaker = match role {
+        Role::Assistant => Speaker::Model,
+        Role::User if wire.starts_with(RESULTS_HEAD) => Speaker::Tools,
+        Role::User => Speaker::Person,
+    };
+    Shape { speaker, blocks: count_blocks(wire) }
 }
 
 fn count_blocks(message: &[u8]) -> usize {

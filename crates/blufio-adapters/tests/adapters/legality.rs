@@ -8,6 +8,7 @@
 use blufio_adapters::anthropic::{Anthropic, AnthropicOptions, Limits, check_request};
 use blufio_adapters::egress::Egress;
 use blufio_core::approval::Verdict;
+use blufio_core::context::caching::{Lifetimes, Shape, Size, Ttl, marks};
 use blufio_core::ids::{Boot, CallId, ModelId, ToolName};
 use blufio_core::message::{Body, Origin, Part, Role, StopReason, visible_text};
 use blufio_core::port::{Failure, Prompt, PromptMessage, Provider, Replay};
@@ -378,7 +379,19 @@ impl<'a> World<'a> {
     }
 
     fn prompt(&self) -> Prompt {
+        let messages: Vec<PromptMessage> = self
+            .messages
+            .iter()
+            .map(|Message { role, wire, .. }| PromptMessage {
+                role: *role,
+                wire: wire.clone(),
+                shape: self.provider.shape(*role, wire),
+            })
+            .collect();
+        let shapes: Vec<Shape> = messages.iter().map(|message| message.shape).collect();
+        let size = Size { frozen: 1, whole: 1, cache_min: 1 };
         Prompt {
+            marks: marks(&shapes, size, Lifetimes { system: Ttl::Hour, messages: Ttl::FiveMinutes }),
             request: String::new(),
             model: ModelId::new("claude-sonnet-5-5"),
             max_tokens: 1,
@@ -387,11 +400,7 @@ impl<'a> World<'a> {
             person: String::new(),
             system: Shared::from(&b"[]"[..]),
             tools: Shared::from(&b"[]"[..]),
-            messages: self
-                .messages
-                .iter()
-                .map(|message| PromptMessage { role: message.role, wire: message.wire.clone() })
-                .collect(),
+            messages,
         }
     }
 

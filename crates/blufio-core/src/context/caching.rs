@@ -234,7 +234,7 @@ pub struct Size {
 pub struct Lifetimes {
     /// Its tools and system text.
     pub system: Ttl,
-    /// Its messages, if a person's message ends it. Within a tool loop it is five minutes: the next request comes in seconds.
+    /// Its messages. Within a tool loop it is five minutes at least: the next request comes in seconds.
     pub messages: Ttl,
 }
 
@@ -257,7 +257,7 @@ pub fn marks(messages: &[Shape], size: Size, lifetimes: Lifetimes) -> Marks {
     }
     let newest = users(messages).next();
     let lifetime = match newest.map(|(_, shape)| shape.speaker) {
-        Some(Speaker::Tools) => Ttl::FiveMinutes,
+        Some(Speaker::Tools) => lifetimes.messages.max(Ttl::FiveMinutes),
         Some(Speaker::Person | Speaker::Model) => lifetimes.messages,
         None => Ttl::None,
     };

@@ -32,9 +32,11 @@ const OBSERVED_SHARE: i64 = 10;
 const _: () = assert!(RATIO_MIN < 1_000 && 1_000 < RATIO_MAX);
 
 /// Which of the vendor's tokenizers a model has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Tokenizer {
     /// Models from 4.7 on: more tokens for the same text.
+    #[default]
     Newer,
     /// Models before.
     Older,

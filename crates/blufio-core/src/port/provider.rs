@@ -1,6 +1,8 @@
 //! A model behind an API.
 
 use super::Boxed;
+use crate::context::caching::{Marks, Shape};
+use crate::context::estimate::{Milli, Tokenizer};
 use crate::ids::ModelId;
 use crate::message::{Part, Role, StopReason, Usage};
 use crate::port::ToolSpec;
@@ -25,8 +27,15 @@ pub trait Provider: Send + Sync + 'static {
     /// epoch begins. Parts only the vendor understands are left out. `None` if nothing is left.
     fn render_message(&self, role: Role, parts: &[Part]) -> Option<Shared>;
 
-    /// Rough prompt size in tokens, for reserving money; errs upwards.
-    fn estimate_tokens(&self, prompt: &Prompt) -> u64;
+    /// Whose a stored message is, and how many blocks it has; for the marks of the cache.
+    fn shape(&self, role: Role, wire: &Shared) -> Shape;
+
+    /// Tokens of a stored message as far as they can be told without the vendor: nothing is corrected yet. A file counts as
+    /// what it shows.
+    fn measure(&self, message: &PromptMessage, tokenizer: Tokenizer) -> Milli;
+
+    /// The same of system text and tools.
+    fn measure_frozen(&self, system: &Shared, tools: &Shared, tokenizer: Tokenizer) -> Milli;
 
     /// One try. Deltas are for display only; the reply is the truth. Cancelled by dropping the future.
     fn complete(&self, prompt: Prompt, deltas: DeltaSink) -> impl Future<Output = Result<Reply, ProviderError>> + Send;
@@ -65,6 +74,8 @@ pub struct Prompt {
     pub tools: Shared,
     /// The conversation.
     pub messages: Vec<PromptMessage>,
+    /// What of it the vendor is to keep for the next request.
+    pub marks: Marks,
 }
 
 /// One message of a prompt.
@@ -74,6 +85,8 @@ pub struct PromptMessage {
     pub role: Role,
     /// The bytes.
     pub wire: Shared,
+    /// From [`Provider::shape`].
+    pub shape: Shape,
 }
 
 /// A complete answer.
@@ -157,8 +170,12 @@ pub trait AnyProvider: Send + Sync + 'static {
     fn render_tools(&self, tools: &[&ToolSpec]) -> Shared;
     /// See [`Provider::render_message`].
     fn render_message(&self, role: Role, parts: &[Part]) -> Option<Shared>;
-    /// See [`Provider::estimate_tokens`].
-    fn estimate_tokens(&self, prompt: &Prompt) -> u64;
+    /// See [`Provider::shape`].
+    fn shape(&self, role: Role, wire: &Shared) -> Shape;
+    /// See [`Provider::measure`].
+    fn measure(&self, message: &PromptMessage, tokenizer: Tokenizer) -> Milli;
+    /// See [`Provider::measure_frozen`].
+    fn measure_frozen(&self, system: &Shared, tools: &Shared, tokenizer: Tokenizer) -> Milli;
     /// See [`Provider::complete`].
     fn complete(&self, prompt: Prompt, deltas: DeltaSink) -> Boxed<'_, Result<Reply, ProviderError>>;
 }
@@ -176,8 +193,14 @@ impl<P: Provider> AnyProvider for P {
     fn render_message(&self, role: Role, parts: &[Part]) -> Option<Shared> {
         Provider::render_message(self, role, parts)
     }
-    fn estimate_tokens(&self, prompt: &Prompt) -> u64 {
-        Provider::estimate_tokens(self, prompt)
+    fn shape(&self, role: Role, wire: &Shared) -> Shape {
+        Provider::shape(self, role, wire)
+    }
+    fn measure(&self, message: &PromptMessage, tokenizer: Tokenizer) -> Milli {
+        Provider::measure(self, message, tokenizer)
+    }
+    fn measure_frozen(&self, system: &Shared, tools: &Shared, tokenizer: Tokenizer) -> Milli {
+        Provider::measure_frozen(self, system, tools, tokenizer)
     }
     fn complete(&self, prompt: Prompt, deltas: DeltaSink) -> Boxed<'_, Result<Reply, ProviderError>> {
         Box::pin(Provider::complete(self, prompt, deltas))

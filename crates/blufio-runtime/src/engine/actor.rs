@@ -75,7 +75,7 @@ async fn live(
 ) -> Result<Option<(SessionKey, Seat)>, StoreError> {
     let clock = &engine.adapters.clock;
     let snapshot = engine.adapters.storage.open(key.clone(), clock.now()).await?;
-    let (mut session, running) = Session::from_snapshot(snapshot);
+    let (mut session, running) = Session::from_snapshot(engine, snapshot);
     let mut unopened = panics > 0;
     if let Some(running) = running {
         unopened = false;

@@ -8,12 +8,13 @@ use crate::costs::{AGENT, person};
 use crate::sessions::Seat;
 use blufio_core::access::Principal;
 use blufio_core::budget::{CallKey, Granted, Payer, Wish};
+use blufio_core::context::caching::Marks;
 use blufio_core::context::compaction::guard::{GuardPart, Speaker, Verdict, check};
 use blufio_core::context::compaction::plan::{IDLE_GAP, Limits, MessageFacts, Occasion, Plan, plan};
 use blufio_core::context::compaction::{SpanMessage, ask, fallback, guard_parts};
 use blufio_core::ids::{CallNumber, MessageSeq, ModelId, SessionId, TurnNumber};
 use blufio_core::message::{Body, Origin, Part, Role, visible_text};
-use blufio_core::port::{Prompt, PromptMessage, ProviderError, Reply, StoreError};
+use blufio_core::port::{Prompt, ProviderError, Reply, StoreError};
 use blufio_core::record::{
     CallCost, Commit, MessageView, ModelReason, NeutralMessage, OpenCall, Purpose, Query, Record, Summary, View,
 };
@@ -274,6 +275,8 @@ async fn side_call(
     let Some(wire) = provider.render_message(Role::User, &[Part::text(Origin::Engine, wish)]) else {
         return Ok(Called::Failed);
     };
+    let (system, tools) = (provider.render_system(SYSTEM), provider.render_tools(&[]));
+    let messages = vec![engine.message(Role::User, wire)];
     let number = CallNumber(session.last_call.0.saturating_add(1));
     let prompt = |model: &ModelId, max_tokens| Prompt {
         request: format!("{}-{}-side-{number}", session.id, session.last_turn),
@@ -282,15 +285,17 @@ async fn side_call(
         effort: None,
         thinking: None,
         person: super::toolwork::digest(session.key.as_str()),
-        system: provider.render_system(SYSTEM),
-        tools: provider.render_tools(&[]),
-        messages: vec![PromptMessage { role: Role::User, wire: wire.clone() }],
+        system: system.clone(),
+        tools: tools.clone(),
+        messages: messages.clone(),
+        // Nobody asks the same again.
+        marks: Marks::default(),
     };
     let at = clock.now();
     let payer =
         Payer { session: session.id, turn: session.last_turn, person: person(principal), agent: AGENT.to_owned() };
     let call = CallKey { session: session.id, turn: session.last_turn, call: number };
-    let prompt_tokens = provider.estimate_tokens(&prompt(&model, SUMMARY_TOKENS_MAX));
+    let prompt_tokens = engine.tokens(&model, (&system, &tools), &messages);
     let models = [model];
     let wish = Wish { call, payer: &payer, models: &models, prompt_tokens, max_tokens: SUMMARY_TOKENS_MAX, at };
     let Ok(granted) = engine.money.reserve(&settings.catalogue, &wish, &session.key) else { return Ok(Called::Failed) };

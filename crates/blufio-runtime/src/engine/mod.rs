@@ -7,6 +7,7 @@ mod compacting;
 mod consent;
 mod content;
 mod live;
+mod measuring;
 mod session;
 mod ticket;
 mod toolwork;
@@ -23,6 +24,7 @@ use crate::tasks::Tasks;
 use blufio_core::access::AccessRules;
 use blufio_core::budget::Caps;
 use blufio_core::catalogue::Catalogue;
+use blufio_core::context::estimate::Ratios;
 use blufio_core::ids::{Boot, ChannelName, ModelId, SessionKey, ToolName};
 use blufio_core::ingress::framed;
 use blufio_core::leak::Leaks;
@@ -161,6 +163,8 @@ pub(crate) struct Engine {
     aliases: Mutex<BTreeMap<(ChannelName, i64), BTreeMap<i64, i64>>>,
     /// When each error text was last told in a chat, on the monotonic clock.
     told_errors: Mutex<HashMap<(i64, &'static str), Duration>>,
+    /// How far estimates of tokens were from what the vendor counted.
+    ratios: Mutex<Ratios>,
     /// The questions of the last hour.
     questions: asking::Questions,
     /// One picture at a time: decoding one takes a hundred megabytes at worst.
@@ -199,6 +203,7 @@ impl Engine {
             people: Mutex::new(recovered.paired.clone()),
             aliases: Mutex::default(),
             told_errors: Mutex::default(),
+            ratios: Mutex::default(),
             questions: asking::Questions::default(),
             pictures: Semaphore::new(1),
             files: Semaphore::new(FILES_OPEN_MAX),

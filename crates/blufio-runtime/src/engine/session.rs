@@ -1,6 +1,7 @@
 //! A session in memory: the prompt of its epoch, and the numbers that come next.
 
 use super::Engine;
+use super::measuring::Measured;
 use blufio_core::content::attachments;
 use blufio_core::context::compaction::clear_results;
 use blufio_core::exposure::{Exposure, clear};
@@ -46,18 +47,19 @@ pub(super) struct Session {
     pub last_call: CallNumber,
     /// When the last message was stored.
     last_at: Timestamp,
+    pub(super) measured: Measured,
 }
 
 impl Session {
-    pub fn from_snapshot(snapshot: Snapshot) -> (Self, Option<RunningTurn>) {
-        let history =
-            snapshot.history.into_iter().map(|message| PromptMessage { role: message.role, wire: message.wire });
+    pub fn from_snapshot(engine: &Engine, snapshot: Snapshot) -> (Self, Option<RunningTurn>) {
+        let history = snapshot.history.into_iter().map(|message| engine.message(message.role, message.wire));
         let session = Self {
             cleared: snapshot.epoch.as_ref().map_or(MessageSeq(0), |epoch| epoch.cleared),
             summary: snapshot.epoch.as_ref().and_then(|epoch| epoch.summary.clone()),
             tokens: None,
             last_call: snapshot.last_call,
             last_at: snapshot.last_at,
+            measured: Measured::new(snapshot.gaps, snapshot.last_call_at),
             id: snapshot.id,
             key: snapshot.key,
             epoch: snapshot.epoch,
@@ -135,7 +137,7 @@ impl Session {
                 provider.render_message(message.role, &blufio_core::session::note(blufio_core::session::Note::NoReply))
             };
             let Some(wire) = provider.render_message(message.role, &message.parts).or_else(empty) else { continue };
-            self.history.push(PromptMessage { role: message.role, wire: wire.clone() });
+            self.history.push(engine.message(message.role, wire.clone()));
             wires.push((message.seq, wire));
         }
         let epoch = Epoch {
@@ -187,6 +189,13 @@ impl Session {
         now.since(self.last_at)
     }
 
+    /// The system text and the tools of the prompt.
+    pub fn prefix(&self, engine: &Engine) -> (Shared, Shared) {
+        let epoch = self.epoch.as_ref();
+        let wanted = || (engine.system.clone(), engine.rendered_tools.clone());
+        epoch.map_or_else(wanted, |epoch| (epoch.system.clone(), epoch.tools.clone()))
+    }
+
     /// The first message of the prompt.
     pub fn first(&self) -> MessageSeq {
         self.epoch.as_ref().map_or(MessageSeq(1), |epoch| epoch.first)
@@ -195,14 +204,14 @@ impl Session {
     /// A message of ours or the person's joins the conversation.
     pub fn append(&mut self, engine: &Engine, role: Role, parts: Vec<Part>) -> Option<Record> {
         let wire = engine.adapters.provider.render_message(role, &parts)?;
-        Some(self.append_wire(role, parts, wire))
+        Some(self.append_wire(engine, role, parts, wire))
     }
 
     /// A message with its vendor bytes joins the conversation.
-    pub fn append_wire(&mut self, role: Role, parts: Vec<Part>, wire: Shared) -> Record {
+    pub fn append_wire(&mut self, engine: &Engine, role: Role, parts: Vec<Part>, wire: Shared) -> Record {
         let seq = self.last_message.next();
         self.last_message = seq;
-        self.history.push(PromptMessage { role, wire: wire.clone() });
+        self.history.push(engine.message(role, wire.clone()));
         if let Some(exposed) = &mut self.exposed {
             exposed.add(&parts);
         }

@@ -580,7 +580,7 @@ impl<'a> Run<'a> {
                 self.changed.push(id.clone());
             }
         }
-        let record = self.session.append_wire(Role::Assistant, parts, wire);
+        let record = self.session.append_wire(self.engine, Role::Assistant, parts, wire);
         self.records.push(record);
     }
 

@@ -8,6 +8,8 @@ use crate::messages::{Block, brain, judge_history, media};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blufio_core::content::attachments;
+use blufio_core::context::caching::{Lifetimes, Marks, Shape, Size, Speaker, Ttl, marks};
+use blufio_core::context::estimate::{Milli, Tokenizer};
 use blufio_core::ids::{AttachmentId, CallId, ModelId, ToolName};
 use blufio_core::message::{Body, Origin, Part, Role, StopReason, Usage, visible_text};
 use blufio_core::port::{
@@ -68,13 +70,15 @@ impl<'a> Conversation<'a> {
             system: provider.render_system("You are the subject of a contract suite."),
             tools: provider.render_tools(&tools.iter().collect::<Vec<_>>()),
             messages: Vec::new(),
+            marks: Marks::default(),
         };
         Self { provider, prompt }
     }
 
     /// Appends stored bytes.
     pub fn keep(&mut self, role: Role, wire: Shared) {
-        self.prompt.messages.push(PromptMessage { role, wire });
+        let shape = self.provider.shape(role, &wire);
+        self.prompt.messages.push(PromptMessage { role, wire, shape });
     }
 
     /// Appends a user message of one text.
@@ -87,12 +91,27 @@ impl<'a> Conversation<'a> {
         self.keep(Role::User, self.provider.render_message(Role::User, parts).expect("the parts are something"));
     }
 
+    /// Tokens of the prompt, estimated.
+    pub fn tokens(&self) -> u64 {
+        let Prompt { system, tools, messages, .. } = &self.prompt;
+        let said = messages.iter().map(|message| self.provider.measure(message, Tokenizer::Newer));
+        self.provider.measure_frozen(system, tools, Tokenizer::Newer).plus(said.sum()).tokens()
+    }
+
+    /// The prompt as it is sent, with its marks.
+    pub fn marked(&self) -> Prompt {
+        let shapes: Vec<Shape> = self.prompt.messages.iter().map(|message| message.shape).collect();
+        let size = Size { frozen: 1, whole: 1, cache_min: 1 };
+        let lifetimes = Lifetimes { system: Ttl::Hour, messages: Ttl::FiveMinutes };
+        Prompt { marks: marks(&shapes, size, lifetimes), ..self.prompt.clone() }
+    }
+
     /// Makes one try and gives the shown text with the reply; nothing is kept.
     pub async fn ask(&self) -> (Result<Reply, ProviderError>, String) {
         let shown = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&shown);
         let deltas: DeltaSink = Box::new(move |delta| sink.lock().expect("no test panics in between").push(delta));
-        let reply = tokio::time::timeout(ANSWER_LIMIT, self.provider.complete(self.prompt.clone(), deltas)).await;
+        let reply = tokio::time::timeout(ANSWER_LIMIT, self.provider.complete(self.marked(), deltas)).await;
         let text = text_of(&shown.lock().expect("no test panics in between"));
         (reply.expect("an answer within the limit"), text)
     }
@@ -162,7 +181,7 @@ fn rendering(provider: &dyn AnyProvider) {
 async fn a_text_is_streamed_and_kept(provider: &dyn AnyProvider, model: &str) {
     let mut talk = Conversation::new(provider, model);
     talk.say("[say:good morning, ørret 🐟]");
-    let estimate = provider.estimate_tokens(&talk.prompt);
+    let estimate = talk.tokens();
     let reply = talk.answer().await;
     assert!(visible_text(&reply.parts).contains("good morning, ørret 🐟"));
     assert_eq!(reply.stop, StopReason::EndTurn);
@@ -171,7 +190,7 @@ async fn a_text_is_streamed_and_kept(provider: &dyn AnyProvider, model: &str) {
     assert!(usage.output > 0 && usage.prompt() > 0);
     assert!(estimate >= usage.prompt(), "the estimate errs upwards: {estimate} for {}", usage.prompt());
     talk.say("more");
-    assert!(provider.estimate_tokens(&talk.prompt) > estimate);
+    assert!(talk.tokens() > estimate);
 }
 
 async fn a_conversation_goes_on_with_the_kept_bytes(provider: &dyn AnyProvider, model: &str) {
@@ -239,12 +258,12 @@ async fn files_are_seen(provider: &dyn AnyProvider, model: &str, shelf: &Shelf) 
     let text = |text: &str| Part::text(Origin::Owner, text);
     let bare = {
         talk.say("[describe]");
-        provider.estimate_tokens(&talk.prompt)
+        talk.tokens()
     };
     talk.prompt.messages.clear();
     let (wide, small) = (shelf.image(&media::png(1_200, 900)), shelf.image(&media::jpeg(100, 50)));
     talk.show(&[wide, text("[describe]"), shelf.document("a \"b\".pdf"), small]);
-    let estimate = provider.estimate_tokens(&talk.prompt);
+    let estimate = talk.tokens();
     assert!(estimate > bare + 1_440, "a picture counts: {estimate} for it, {bare} without");
     let reply = talk.answer().await;
     let said = visible_text(&reply.parts);
@@ -343,6 +362,8 @@ pub struct MemoryProvider {
 const MARK: &str = "blufio-attachment:";
 /// What any file counts.
 const FILE_TOKENS: u64 = 1_600;
+/// In a message with results of tools.
+const RESULT: &[u8] = br#""tool_result""#;
 
 impl MemoryProvider {
     /// One whose files are in `shelf`.
@@ -417,11 +438,23 @@ impl Provider for MemoryProvider {
         (!blocks.is_empty()).then(|| json!({ "role": role, "content": blocks }).to_string().into_bytes().into())
     }
 
-    fn estimate_tokens(&self, prompt: &Prompt) -> u64 {
-        let messages: usize = prompt.messages.iter().map(|message| message.wire.len()).sum();
-        let words = (prompt.system.len() + prompt.tools.len() + messages).div_ceil(4) as u64;
-        let files = prompt.messages.iter().map(|message| attachments(&message.wire).count() as u64).sum::<u64>();
-        words + files * FILE_TOKENS
+    fn shape(&self, role: Role, wire: &Shared) -> Shape {
+        let has_results = wire.windows(RESULT.len()).any(|window| window == RESULT);
+        let speaker = match role {
+            Role::Assistant => Speaker::Model,
+            Role::User if has_results => Speaker::Tools,
+            Role::User => Speaker::Person,
+        };
+        Shape { speaker, blocks: 1 }
+    }
+
+    fn measure(&self, message: &PromptMessage, _: Tokenizer) -> Milli {
+        let files = attachments(&message.wire).count() as u64;
+        Milli(1_000 * (message.wire.len().div_ceil(4) as u64 + files * FILE_TOKENS))
+    }
+
+    fn measure_frozen(&self, system: &Shared, tools: &Shared, _: Tokenizer) -> Milli {
+        Milli(1_000 * (system.len() + tools.len()).div_ceil(4) as u64)
     }
 
     async fn complete(&self, prompt: Prompt, mut deltas: DeltaSink) -> Result<Reply, ProviderError> {
@@ -466,9 +499,16 @@ impl Provider for MemoryProvider {
             parts,
             cut_tool_call: false,
             refusal: None,
-            usage: Some(Usage { input: Provider::estimate_tokens(self, &prompt), output, ..Usage::default() }),
+            usage: Some(Usage { input: counted(self, &prompt), output, ..Usage::default() }),
         })
     }
+}
+
+/// Tokens of a prompt, as the provider in memory counts them.
+fn counted(provider: &MemoryProvider, prompt: &Prompt) -> u64 {
+    let said = prompt.messages.iter().map(|message| Provider::measure(provider, message, Tokenizer::Newer));
+    let frozen = Provider::measure_frozen(provider, &prompt.system, &prompt.tools, Tokenizer::Newer);
+    frozen.plus(said.sum()).tokens()
 }
 
 #[cfg(test)]

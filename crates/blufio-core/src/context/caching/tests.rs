@@ -143,7 +143,7 @@ fn the_system_text_the_turn_before_and_the_newest_message_are_marked() {
     check("PMP", MINUTES, Ttl::Hour, &[0, 2], Ttl::FiveMinutes);
     check("PMTMP", HOURS, Ttl::Hour, &[2, 4], Ttl::Hour);
     // In a loop the turn before is still the one before the person's words.
-    check("PMTMPMTMT", HOURS, Ttl::Hour, &[2, 8], Ttl::FiveMinutes);
+    check("PMTMPMTMT", HOURS, Ttl::Hour, &[2, 8], Ttl::Hour);
     check("PMTMPMTMTMP", HOURS, Ttl::Hour, &[8, 10], Ttl::Hour);
     // A vendor that paused goes on from its own words.
     check("PMPM", MINUTES, Ttl::Hour, &[0, 2], Ttl::FiveMinutes);
@@ -165,7 +165,7 @@ fn a_long_loop_has_a_mark_in_between() {
 fn a_longer_lifetime_never_follows_a_shorter_one() {
     let raised = Lifetimes { system: Ttl::FiveMinutes, messages: Ttl::Hour };
     check("PMP", raised, Ttl::Hour, &[0, 2], Ttl::Hour);
-    check("PMT", raised, Ttl::FiveMinutes, &[2], Ttl::FiveMinutes);
+    check("PMT", raised, Ttl::Hour, &[2], Ttl::Hour);
 }
 
 #[test]

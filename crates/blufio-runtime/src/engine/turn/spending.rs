@@ -8,6 +8,7 @@ use blufio_core::budget::{CallKey, Denied, Granted, Payer, Wish};
 use blufio_core::ids::{CallNumber, ModelId};
 use blufio_core::port::{Failure, Prompt};
 use blufio_core::record::{CallCost, ModelReason, OpenCall, Record};
+use blufio_core::time::Timestamp;
 
 impl Run<'_> {
     /// Books a call of which nothing is known any more.
@@ -29,6 +30,7 @@ impl Run<'_> {
         self.session.last_call = open.call;
         if let CallCost::Settled { usage, cost, .. } = &cost {
             self.session.tokens = Some(usage.prompt().saturating_add(usage.output));
+            self.session.counted(self.engine, &open.model, usage);
             metrics::counter!("blufio_spend_micro_usd_total").increment(cost.0);
             metrics::counter!("blufio_tokens_total", "kind" => "prompt").increment(usage.prompt());
             metrics::counter!("blufio_tokens_total", "kind" => "cache_read").increment(usage.cache_read);
@@ -53,8 +55,7 @@ impl Run<'_> {
         let cheaper = if chosen { Vec::new() } else { settings.catalogue.cheaper(&wanted, at) };
         let models = [vec![wanted.clone()], cheaper].concat();
         let max_tokens = if more_room { settings.max_tokens.saturating_mul(4) } else { settings.max_tokens };
-        let prompt = self.prompt(&wanted, max_tokens);
-        let prompt_tokens = self.engine.adapters.provider.estimate_tokens(&prompt);
+        let prompt_tokens = self.session.prompt_tokens(self.engine, &wanted);
         let number = CallNumber(self.call.0.saturating_add(1));
         let (payer, call) = (self.payer(), self.call_key(number));
         let wish = Wish { call, payer: &payer, models: &models, prompt_tokens, max_tokens, at };
@@ -73,7 +74,8 @@ impl Run<'_> {
             () if chosen => ModelReason::Chosen,
             () => ModelReason::Usual,
         };
-        let prompt = self.prompt(&granted.model, granted.max_tokens);
+        self.session.measured.called(number == CallNumber(1), at);
+        let prompt = self.prompt(&granted.model, granted.max_tokens, (prompt_tokens, at));
         self.call = number;
         let Granted { model, max_tokens, held, .. } = granted;
         let open = OpenCall { call: number, model, held, prompt_tokens, max_tokens, reason, at };
@@ -95,13 +97,14 @@ impl Run<'_> {
         CallKey { session: self.session.id, turn: self.number, call }
     }
 
-    fn prompt(&self, model: &ModelId, max_tokens: u32) -> Prompt {
+    fn prompt(&mut self, model: &ModelId, max_tokens: u32, (tokens, at): (u64, Timestamp)) -> Prompt {
         let settings = &self.engine.settings;
         let known = settings.catalogue.get(model);
         let adaptive = known.is_some_and(|model| model.thinking.iter().any(|kind| kind == "adaptive"));
         let effort = self.session.effort.clone().or_else(|| settings.effort.clone());
         let effort = effort.filter(|_| known.is_some_and(|model| model.default_effort.is_some()));
-        let epoch = self.session.epoch.as_ref();
+        let marks = self.session.marks(self.engine, model, tokens, at);
+        let (system, tools) = self.session.prefix(self.engine);
         Prompt {
             request: format!("{}-{}-{}", self.session.id, self.number, self.turn.round()),
             model: model.clone(),
@@ -109,9 +112,10 @@ impl Run<'_> {
             effort,
             thinking: adaptive.then(|| "adaptive".to_owned()),
             person: digest(self.session.key.as_str()),
-            system: epoch.map_or_else(|| self.engine.system.clone(), |epoch| epoch.system.clone()),
-            tools: epoch.map_or_else(|| self.engine.rendered_tools.clone(), |epoch| epoch.tools.clone()),
+            system,
+            tools,
             messages: self.session.history.clone(),
+            marks,
         }
     }
 }

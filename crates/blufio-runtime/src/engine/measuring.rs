@@ -1,0 +1,145 @@
+//! How large a prompt is and what of it is worth keeping in the vendor's cache. How both are computed is
+//! [`blufio_core::context`]'s; here is what they are computed from.
+
+use super::Engine;
+use super::session::Session;
+use blufio_core::context::caching::{self, Lifetimes, Marks, Prior, Shape, Size, Speaker, Ttl};
+use blufio_core::context::estimate::{Fresh, Kind, Meter, Milli, Tokenizer};
+use blufio_core::ids::{EpochNumber, ModelId};
+use blufio_core::message::{Role, Usage};
+use blufio_core::port::PromptMessage;
+use blufio_core::record::Shared;
+use blufio_core::time::Timestamp;
+use std::sync::PoisonError;
+
+/// What is known of the size of a session's prompt and of the times between its calls.
+#[derive(Default)]
+pub(super) struct Measured {
+    meter: Meter,
+    /// Of the epoch's system text and tools, uncorrected.
+    frozen: Option<(EpochNumber, Tokenizer, Milli)>,
+    gaps: caching::Gaps,
+    last_call_at: Timestamp,
+}
+
+impl Measured {
+    /// From the last turns of a session: see [`blufio_core::record::Snapshot`].
+    pub fn new(gaps: Vec<std::time::Duration>, last_call_at: Timestamp) -> Self {
+        let mut measured = Self { last_call_at, ..Self::default() };
+        gaps.into_iter().for_each(|gap| measured.gaps.observe(gap));
+        measured
+    }
+
+    /// A call is made; `first` of its turn.
+    pub fn called(&mut self, first: bool, at: Timestamp) {
+        if first && self.last_call_at > Timestamp(0) {
+            self.gaps.observe(at.since(self.last_call_at));
+        }
+        self.last_call_at = at;
+    }
+}
+
+impl Engine {
+    /// A stored message as a part of a prompt.
+    pub fn message(&self, role: Role, wire: Shared) -> PromptMessage {
+        PromptMessage { role, shape: self.adapters.provider.shape(role, &wire), wire }
+    }
+
+    /// Tokens of a prompt that stands alone.
+    pub fn tokens(&self, model: &ModelId, (system, tools): (&Shared, &Shared), messages: &[PromptMessage]) -> u64 {
+        let tokenizer = self.tokenizer(model);
+        let frozen = self.adapters.provider.measure_frozen(system, tools, tokenizer);
+        let said = messages.iter().map(|message| self.measured(model, tokenizer, message));
+        self.corrected(model, Kind::Static, frozen).plus(said.sum()).tokens()
+    }
+
+    fn tokenizer(&self, model: &ModelId) -> Tokenizer {
+        self.settings.catalogue.get(model).map_or_else(Tokenizer::default, |model| model.tokenizer)
+    }
+
+    fn measured(&self, model: &ModelId, tokenizer: Tokenizer, message: &PromptMessage) -> Milli {
+        self.corrected(model, kind(&message.shape), self.adapters.provider.measure(message, tokenizer))
+    }
+
+    fn corrected(&self, model: &ModelId, kind: Kind, estimated: Milli) -> Milli {
+        self.ratios.lock().unwrap_or_else(PoisonError::into_inner).get(model, kind).apply(estimated)
+    }
+}
+
+impl Session {
+    /// Tokens of the prompt as it stands.
+    pub fn prompt_tokens(&mut self, engine: &Engine, model: &ModelId) -> u64 {
+        let frozen = self.frozen(engine, model);
+        let tokenizer = engine.tokenizer(model);
+        self.measured.meter.estimate(
+            self.epoch_number(),
+            model,
+            &self.history,
+            || engine.corrected(model, Kind::Static, frozen),
+            |message| engine.measured(model, tokenizer, message),
+        )
+    }
+
+    /// What of a prompt of so many tokens the vendor is to keep.
+    pub fn marks(&mut self, engine: &Engine, model: &ModelId, tokens: u64, at: Timestamp) -> Marks {
+        let catalogue = &engine.settings.catalogue;
+        let (Some(known), Ok(prices)) = (catalogue.get(model), catalogue.cache_prices(model, tokens, at)) else {
+            return Marks::default();
+        };
+        let frozen = self.frozen(engine, model);
+        let frozen = engine.corrected(model, Kind::Static, frozen).tokens();
+        let kept = caching::choose(self.measured.gaps.odds(&Prior::CHAT), &prices);
+        // Where tools were used lately, the next request comes in seconds.
+        let loops = self.history.iter().rev().take(TOOLS_SEEN).any(|message| message.shape.speaker == Speaker::Tools);
+        let kept = if loops { kept.max(Ttl::FiveMinutes) } else { kept };
+        let shapes: Vec<Shape> = self.history.iter().map(|message| message.shape).collect();
+        let size = Size { frozen, whole: tokens, cache_min: known.cache_min };
+        caching::marks(&shapes, size, Lifetimes { system: kept, messages: kept })
+    }
+
+    /// The vendor has counted the prompt of a call, as it stands now, and the answer to it.
+    pub fn counted(&mut self, engine: &Engine, model: &ModelId, usage: &Usage) {
+        let epoch = self.epoch_number();
+        let Some(fresh) = self.measured.meter.settled(epoch, model, self.history.len(), usage) else { return };
+        let (tokenizer, frozen) = (engine.tokenizer(model), self.frozen(engine, model));
+        let since = |from: usize| self.history.get(from..).unwrap_or_default();
+        let measure = |messages: &[PromptMessage]| {
+            messages.iter().map(|message| engine.adapters.provider.measure(message, tokenizer)).sum::<Milli>()
+        };
+        let (kind, estimated, tokens) = match fresh {
+            Fresh::Whole { tokens } => (Kind::Static, frozen.plus(measure(since(0))), tokens),
+            Fresh::Since { message, tokens } => {
+                let new = since(message);
+                (new.first().map_or(Kind::Chat, |message| kind(&message.shape)), measure(new), tokens)
+            }
+        };
+        engine.ratios.lock().unwrap_or_else(PoisonError::into_inner).observe(model, kind, estimated, tokens);
+    }
+
+    fn frozen(&mut self, engine: &Engine, model: &ModelId) -> Milli {
+        let (epoch, tokenizer) = (self.epoch_number(), engine.tokenizer(model));
+        match self.measured.frozen {
+            Some((known, of, frozen)) if (known, of) == (epoch, tokenizer) => frozen,
+            _ => {
+                let (system, tools) = self.prefix(engine);
+                let frozen = engine.adapters.provider.measure_frozen(&system, &tools, tokenizer);
+                self.measured.frozen = Some((epoch, tokenizer, frozen));
+                frozen
+            }
+        }
+    }
+
+    fn epoch_number(&self) -> EpochNumber {
+        self.epoch.as_ref().map_or(EpochNumber(0), |epoch| epoch.number)
+    }
+}
+
+/// Messages from the end among which a result of a tool says that tools are in use.
+const TOOLS_SEEN: usize = 6;
+
+const fn kind(shape: &Shape) -> Kind {
+    match shape.speaker {
+        Speaker::Tools => Kind::Tool,
+        Speaker::Person | Speaker::Model => Kind::Chat,
+    }
+}
