@@ -32,6 +32,11 @@ impl Exposure {
         }
     }
 
+    /// Something that must not leave this machine is shown, too.
+    pub const fn add_private(&mut self) {
+        self.private = true;
+    }
+
     /// Words of others are in it.
     #[must_use]
     pub const fn is_foreign(self) -> bool {

@@ -7,6 +7,7 @@
 //! A call has *effects* if it changes something or sends bytes to a place that its arguments choose.
 
 use crate::access::Principal;
+use crate::context::standing::is_standing;
 use crate::ids::ToolName;
 use crate::port::{ArgRole, Egress, Replay, ToolSpec};
 use crate::provenance::{OwnWords, Url};
@@ -89,6 +90,8 @@ pub enum Rule {
     PrivateContent,
     /// Others read the conversation, their words are before the model, and the person did not name this file.
     SharedFile,
+    /// Words of others are before the model, and this would stand in front of every conversation.
+    Standing,
 }
 
 impl Rule {
@@ -105,6 +108,7 @@ impl Rule {
             Self::SharedFile => {
                 "Others read this conversation, and you have not named this file in it, so it may be their wish to see it and not yours."
             }
+            Self::Standing => "I have read text of others, and this would change what I am told in every conversation.",
             Self::AlwaysAsked => "I always ask before this.",
             Self::NoEffects
             | Self::KnownPlace
@@ -180,6 +184,10 @@ fn fetch(facts: &CallFacts<'_>) -> Decision {
 
 /// Changing or sending something, with foreign text before the model.
 fn effect(facts: &CallFacts<'_>) -> Decision {
+    let standing = |value: &Value| value.as_str().is_some_and(is_standing);
+    if !all(facts, ArgRole::Path, |value| !standing(value)) {
+        return Decision::Ask(Rule::Standing);
+    }
     let own = |value: &Value| facts.own.holds(value);
     if !all(facts, ArgRole::Destination, own) || !all(facts, ArgRole::Path, |value| facts.own.holds_path(value)) {
         return Decision::Ask(Rule::ForeignDestination);

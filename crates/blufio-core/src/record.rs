@@ -178,6 +178,10 @@ pub struct Epoch {
     pub system: Shared,
     /// The rendered tools, as sent.
     pub tools: Shared,
+    /// Changes whenever the configuration of both does; files of the workspace have no part in it.
+    pub configured: String,
+    /// The system text holds what is the owner's own.
+    pub private: bool,
     /// The first message that belongs to the prompt.
     pub first: MessageSeq,
     /// Up to this message, words of others are not in the prompt; 0: all are.

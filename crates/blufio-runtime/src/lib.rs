@@ -6,6 +6,7 @@
 pub mod clock;
 mod costs;
 pub mod decision;
+pub mod desk;
 mod dispatch;
 mod engine;
 mod events;

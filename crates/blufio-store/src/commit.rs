@@ -169,8 +169,8 @@ impl Turn<'_> {
     fn epoch(&self, epoch: &Epoch) -> Done<()> {
         rows::change(
             self.connection,
-            "INSERT INTO epochs (session, number, provider, model, system, tools, first, cleared, summary)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO epochs (session, number, provider, model, system, tools, first, cleared, summary, configured, private)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             params![
                 self.session.0,
                 epoch.number.0,
@@ -180,7 +180,9 @@ impl Turn<'_> {
                 &*epoch.tools,
                 epoch.first.0,
                 epoch.cleared.0,
-                epoch.summary.as_ref().map(serde_json::to_string).transpose()?
+                epoch.summary.as_ref().map(serde_json::to_string).transpose()?,
+                epoch.configured,
+                epoch.private
             ],
         )?;
         for (seq, bytes) in &epoch.wires {

@@ -62,7 +62,7 @@ pub(crate) fn snapshot(connection: &Connection, key: &SessionKey) -> Done<Option
 fn epoch(connection: &Connection, session: SessionId) -> Done<Option<Epoch>> {
     rows::first(
         connection,
-        "SELECT number, provider, model, system, tools, first, cleared, summary FROM epochs
+        "SELECT number, provider, model, system, tools, first, cleared, summary, configured, private FROM epochs
          WHERE session = ?1 ORDER BY number DESC LIMIT 1",
         [session.0],
         |row| {
@@ -76,6 +76,8 @@ fn epoch(connection: &Connection, session: SessionId) -> Done<Option<Epoch>> {
                 tools: rows::shared(row, 4)?,
                 first: MessageSeq(row.get(5)?),
                 cleared: MessageSeq(row.get(6)?),
+                configured: row.get(8)?,
+                private: row.get(9)?,
                 wires: Vec::new(),
             })
         },

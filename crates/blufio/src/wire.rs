@@ -21,6 +21,7 @@ use blufio_core::port::{
 use blufio_core::record::Retention;
 use blufio_core::time::Timestamp;
 use blufio_runtime::clock::SystemClock;
+use blufio_runtime::desk::Desk;
 use blufio_runtime::{Adapters, QueueMode, QuietHours, Settings, tools};
 use blufio_store::{Executor, FileBlobs, OpenError, Options, Role, Store};
 use std::collections::{BTreeMap, BTreeSet};
@@ -121,13 +122,13 @@ pub fn wire(
         ways_in = channels_of(config, secrets, &egress, &blobs, (&clock, &rng))?;
     }
     let (workspace, send_bytes_max) = (&config.agent.workspace, config.telegram.media_bytes_max);
-    let mut tools =
-        tools::builtin(workspace, clock.clone(), blobs.clone(), send_bytes_max).map_err(|error| Failure {
-            message: format!("the workspace folder {} cannot be used", config.agent.workspace.display()),
-            cause: Some(error.to_string()),
-            hint: Some("choose another with [agents.main] workspace".to_owned()),
-            code: Failure::PERMISSION,
-        })?;
+    let desk = Desk::open(workspace).map_err(|error| Failure {
+        message: format!("the workspace folder {} cannot be used", config.agent.workspace.display()),
+        cause: Some(error.to_string()),
+        hint: Some("choose another with [agents.main] workspace".to_owned()),
+        code: Failure::PERMISSION,
+    })?;
+    let mut tools = tools::builtin(&desk, clock.clone(), blobs.clone(), send_bytes_max);
     tools.extend(web_tools(config, (secrets, credentials), &egress, &clock)?);
     tools.extend(spawner.map(tools::exec));
     let transcriber = transcriber(config, secrets, &egress)?;
@@ -139,7 +140,7 @@ pub fn wire(
         commits,
         settings: settings(config, catalogue),
         webhook,
-        adapters: Adapters { storage: store, provider, channels, tools, blobs, transcriber, clock, rng },
+        adapters: Adapters { storage: store, provider, channels, tools, desk, blobs, transcriber, clock, rng },
     })
 }
 

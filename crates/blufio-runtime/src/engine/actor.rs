@@ -75,7 +75,7 @@ async fn live(
 ) -> Result<Option<(SessionKey, Seat)>, StoreError> {
     let clock = &engine.adapters.clock;
     let snapshot = engine.adapters.storage.open(key.clone(), clock.now()).await?;
-    let (mut session, running) = Session::from_snapshot(engine, snapshot);
+    let (mut session, running) = Session::from_snapshot(engine, snapshot).await;
     let mut unopened = panics > 0;
     if let Some(running) = running {
         unopened = false;
@@ -100,6 +100,7 @@ async fn live(
                 turn::give_up(engine, &mut session, row).await?;
                 continue;
             }
+            session.look(engine, &row).await;
             answer(engine, &mut session, seat, row).await?;
             compacting::after_turn(engine, &mut session, seat).await?;
             continue;

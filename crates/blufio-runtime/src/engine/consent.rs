@@ -53,6 +53,9 @@ impl Session {
             return Ok(known);
         }
         let mut exposure = Exposure::default();
+        if self.epoch.as_ref().is_some_and(|epoch| epoch.private) {
+            exposure.add_private();
+        }
         for message in self.shown(engine, self.first()).await? {
             exposure.add(&message.parts);
         }

@@ -121,7 +121,7 @@ impl Session {
         match self.measured.frozen {
             Some((known, of, frozen)) if (known, of) == (epoch, tokenizer) => frozen,
             _ => {
-                let (system, tools) = self.prefix(engine);
+                let (system, tools) = self.frozen_bytes();
                 let frozen = engine.adapters.provider.measure_frozen(&system, &tools, tokenizer);
                 self.measured.frozen = Some((epoch, tokenizer, frozen));
                 frozen

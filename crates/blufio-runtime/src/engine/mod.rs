@@ -8,11 +8,13 @@ mod consent;
 mod content;
 mod live;
 mod measuring;
+mod prefix;
 mod session;
 mod ticket;
 mod toolwork;
 mod turn;
 
+use crate::desk::Desk;
 use crate::dispatch::Dispatchers;
 use crate::events::Hub;
 use crate::health::Health;
@@ -29,8 +31,8 @@ use blufio_core::ids::{Boot, ChannelName, ModelId, SessionKey, ToolName};
 use blufio_core::ingress::framed;
 use blufio_core::leak::Leaks;
 use blufio_core::limits::FILES_OPEN_MAX;
-use blufio_core::port::{AnyChannel, AnyProvider, AnyStorage, AnyTool, AnyTranscriber, Blobs, Clock, Rng, ToolSpec};
-use blufio_core::record::{Draft, Pairing, Recovered, Retention, Route, Shared};
+use blufio_core::port::{AnyChannel, AnyProvider, AnyStorage, AnyTool, AnyTranscriber, Blobs, Clock, Rng};
+use blufio_core::record::{Draft, Pairing, Recovered, Retention, Route};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,6 +55,8 @@ pub struct Adapters {
     pub channels: BTreeMap<ChannelName, Arc<dyn AnyChannel>>,
     /// What the model may call.
     pub tools: Vec<Arc<dyn AnyTool>>,
+    /// What lies in the workspace.
+    pub desk: Arc<Desk>,
     /// Files that were sent or will be.
     pub blobs: Arc<dyn Blobs>,
     /// Writes down what is said in recordings, if there is one.
@@ -172,9 +176,9 @@ pub(crate) struct Engine {
     /// One permit per file that is fetched and opened.
     pub files: Semaphore,
     pub tools: BTreeMap<ToolName, Arc<dyn AnyTool>>,
-    /// The system text and the tools as they are sent in a new epoch.
-    pub system: Shared,
-    pub rendered_tools: Shared,
+    prefixes: prefix::Prefixes,
+    /// Changes whenever the configuration of system text and tools does.
+    configured: String,
     /// One permit per running turn; see [`ticket`].
     permits: Arc<Semaphore>,
     /// No new work: what runs may finish.
@@ -194,9 +198,7 @@ impl Engine {
     ) -> Arc<Self> {
         let tools: BTreeMap<ToolName, Arc<dyn AnyTool>> =
             adapters.tools.iter().map(|tool| (tool.spec().name.clone(), tool.clone())).collect();
-        let specs: Vec<&ToolSpec> = tools.values().map(|tool| tool.spec()).collect();
-        let system = adapters.provider.render_system(&settings.instructions);
-        let rendered_tools = adapters.provider.render_tools(&specs);
+        let configured = prefix::configured(&settings.instructions, tools.values().map(|tool| tool.spec()));
         let engine = Arc::new(Self {
             sessions: Sessions::new(settings.live_sessions),
             hub: Arc::default(),
@@ -220,8 +222,8 @@ impl Engine {
             health,
             dispatchers,
             tools,
-            system,
-            rendered_tools,
+            prefixes: prefix::Prefixes::default(),
+            configured,
         });
         for (channel, account, new, known_as) in &recovered.aliases {
             engine.alias(channel, *account, *known_as, *new);

@@ -2,8 +2,12 @@
 
 use super::Engine;
 use super::measuring::Measured;
+use super::prefix::{Prefix, audience};
+use crate::desk::Papers;
 use blufio_core::content::attachments;
+use blufio_core::context::caching;
 use blufio_core::context::compaction::clear_results;
+use blufio_core::context::standing::Audience;
 use blufio_core::exposure::{Exposure, clear};
 use blufio_core::ids::{
     CallId, CallNumber, EpochNumber, InboxId, MessageSeq, ModelId, SessionId, SessionKey, ToolName, TurnNumber,
@@ -11,9 +15,12 @@ use blufio_core::ids::{
 use blufio_core::limits::{PROMPT_FILES_BYTES_MAX, PROMPT_FILES_MAX};
 use blufio_core::message::{Body, Origin, Part, Role};
 use blufio_core::port::{PromptMessage, StoreError};
-use blufio_core::record::{Epoch, NeutralMessage, NewMessage, Record, RunningTurn, Shared, Snapshot, Summary};
+use blufio_core::record::{
+    Epoch, InboxRow, NeutralMessage, NewMessage, Record, RunningTurn, Shared, Snapshot, Summary,
+};
 use blufio_core::time::Timestamp;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// After a silence of this length, words of others leave the prompt. The vendor's cache is long cold by then, so that rendering
@@ -48,10 +55,17 @@ pub(super) struct Session {
     /// When the last message was stored.
     last_at: Timestamp,
     pub(super) measured: Measured,
+    /// Who reads it.
+    pub(super) audience: Audience,
+    /// What lies on the desk, and what would stand in front of it, as of the last look.
+    pub(super) papers: Arc<Papers>,
+    pub(super) prefix: Prefix,
 }
 
 impl Session {
-    pub fn from_snapshot(engine: &Engine, snapshot: Snapshot) -> (Self, Option<RunningTurn>) {
+    pub async fn from_snapshot(engine: &Engine, snapshot: Snapshot) -> (Self, Option<RunningTurn>) {
+        let audience = snapshot.running.as_ref().map_or(Audience::Others, |running| audience(&running.inbox));
+        let papers = engine.papers().await;
         let history = snapshot.history.into_iter().map(|message| engine.message(message.role, message.wire));
         let session = Self {
             cleared: snapshot.epoch.as_ref().map_or(MessageSeq(0), |epoch| epoch.cleared),
@@ -59,6 +73,9 @@ impl Session {
             tokens: None,
             last_call: snapshot.last_call,
             last_at: snapshot.last_at,
+            prefix: engine.prefix(&papers, audience),
+            papers,
+            audience,
             measured: Measured::new(snapshot.gaps, snapshot.last_call_at),
             id: snapshot.id,
             key: snapshot.key,
@@ -75,6 +92,13 @@ impl Session {
         (session, snapshot.running)
     }
 
+    /// Looks at what lies on the desk, for the answer to a row.
+    pub async fn look(&mut self, engine: &Engine, row: &InboxRow) {
+        self.papers = engine.papers().await;
+        self.audience = audience(row);
+        self.prefix = engine.prefix(&self.papers, self.audience);
+    }
+
     /// The model of the next turn.
     pub fn wanted_model<'a>(&'a self, engine: &'a Engine) -> &'a ModelId {
         self.model.as_ref().unwrap_or(&engine.settings.model)
@@ -85,8 +109,8 @@ impl Session {
         self.epoch.as_ref().is_some_and(|epoch| {
             epoch.provider == engine.adapters.provider.name()
                 && epoch.model == *self.wanted_model(engine)
-                && epoch.system == engine.system
-                && epoch.tools == engine.rendered_tools
+                && epoch.configured == engine.configured
+                && epoch.tools == self.prefix.tools
         })
     }
 
@@ -100,10 +124,13 @@ impl Session {
         let now = engine.adapters.clock.now();
         let silence = now.since(std::mem::replace(&mut self.last_at, now));
         let stale = silence >= FOREIGN_KEPT && self.exposure(engine).await?.is_foreign();
-        if self.fits(engine) && fits && !stale {
+        // When the cache is cold in any case, what has changed on the desk takes its place in front.
+        let changed =
+            silence > caching::HOUR && self.epoch.as_ref().is_some_and(|epoch| epoch.system != self.prefix.system);
+        if self.fits(engine) && fits && !stale && !changed {
             return Ok(None);
         }
-        if stale || !self.fits(engine) {
+        if stale || changed || !self.fits(engine) {
             self.cleared = self.last_message;
         }
         let first = self.epoch.as_ref().map_or(MessageSeq(1), |epoch| epoch.first);
@@ -144,8 +171,10 @@ impl Session {
             number: self.epoch.as_ref().map_or(EpochNumber(1), |epoch| epoch.number.next()),
             provider: provider.name().to_owned(),
             model: self.wanted_model(engine).clone(),
-            system: engine.system.clone(),
-            tools: engine.rendered_tools.clone(),
+            system: self.prefix.system.clone(),
+            tools: self.prefix.tools.clone(),
+            configured: engine.configured.clone(),
+            private: self.prefix.private,
             first,
             cleared: self.cleared,
             summary: self.summary.clone(),
@@ -190,9 +219,9 @@ impl Session {
     }
 
     /// The system text and the tools of the prompt.
-    pub fn prefix(&self, engine: &Engine) -> (Shared, Shared) {
+    pub fn frozen_bytes(&self) -> (Shared, Shared) {
         let epoch = self.epoch.as_ref();
-        let wanted = || (engine.system.clone(), engine.rendered_tools.clone());
+        let wanted = || (self.prefix.system.clone(), self.prefix.tools.clone());
         epoch.map_or_else(wanted, |epoch| (epoch.system.clone(), epoch.tools.clone()))
     }
 

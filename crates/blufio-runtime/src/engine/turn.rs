@@ -121,6 +121,9 @@ pub(super) async fn begin(
     let Some(row) = rows.next() else { return Ok(()) };
     let settings = &engine.settings;
     let epoch = session.refresh(engine, &parts).await?;
+    let words = [&row].into_iter().chain(rows.as_slice()).map(|row| command::said(&row.content.text));
+    let mut all = session.appended(&session.papers, &session.prefix, &words.collect::<Vec<_>>().join("\n"));
+    all.extend(parts);
     let deadline = engine.adapters.clock.now().plus(settings.turn_deadline);
     session.last_turn = session.last_turn.next();
     let mut run = Run::new(engine, session, row, ticket);
@@ -131,7 +134,7 @@ pub(super) async fn begin(
     }
     run.records.push(Record::TurnOpened { inbox: run.row.id, also: run.joined.clone(), deadline });
     run.records.extend(epoch);
-    run.records.extend(run.session.append(engine, Role::User, parts));
+    run.records.extend(run.session.append(engine, Role::User, all));
     run.acknowledge();
     run.start_showing();
     hit(Failpoint::TurnBeforeOpen);

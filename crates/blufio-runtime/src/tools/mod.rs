@@ -15,7 +15,8 @@ pub mod schema;
 mod search;
 mod send;
 mod similar;
-mod workspace;
+pub(crate) mod skill;
+pub(crate) mod workspace;
 mod write;
 
 #[cfg(test)]
@@ -23,6 +24,7 @@ mod tests;
 
 pub use workspace::sweep_temporary;
 
+use crate::desk::Desk;
 use blufio_core::message::Origin;
 use blufio_core::port::{
     AnySearch, AnyStorage, AnyTool, AnyWeb, ArgRole, Blobs, Clock, Executor, Replay, Tool, ToolCall, ToolError,
@@ -30,7 +32,7 @@ use blufio_core::port::{
 };
 use serde::de::DeserializeOwned;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use workspace::Workspace;
 
@@ -47,23 +49,18 @@ pub enum ToolsError {
     },
 }
 
-/// The tools: `now`, `read_file`, `list_files`, `write_file`, `edit_file`, `send_file`, `read_attachment`.
+/// The tools: `now`, `read_file`, `list_files`, `write_file`, `edit_file`, `send_file`, `read_attachment`, `skill_load`.
 ///
-/// Creates `workspace` (mode 0700) if it is missing, opens it once and removes what an interrupted write left behind. Call it
-/// once per process, while no other process uses the folder: an unfinished write of another would be removed. A file to send
-/// has at most `send_bytes_max` bytes.
-///
-/// # Errors
-/// The folder cannot be made, opened or cleaned.
+/// They work in the workspace of the desk. A file to send has at most `send_bytes_max` bytes.
+#[must_use]
 pub fn builtin(
-    workspace: &Path,
+    desk: &Arc<Desk>,
     clock: Arc<dyn Clock>,
     blobs: Arc<dyn Blobs>,
     send_bytes_max: u64,
-) -> Result<Vec<Arc<dyn AnyTool>>, ToolsError> {
-    let folder = Arc::new(Workspace::open(workspace)?);
-    sweep_temporary(workspace)?;
-    Ok(vec![
+) -> Vec<Arc<dyn AnyTool>> {
+    let folder = desk.folder();
+    vec![
         now::tool(clock),
         read::tool(folder.clone()),
         list::tool(folder.clone()),
@@ -71,7 +68,8 @@ pub fn builtin(
         edit::tool(folder.clone()),
         send::tool(folder, blobs.clone(), send_bytes_max),
         attachment::tool(blobs),
-    ])
+        skill::tool(desk.clone()),
+    ]
 }
 
 /// The tool `read_again`, which reads in the conversation that calls it and in no other.

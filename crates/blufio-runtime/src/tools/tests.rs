@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
 use std::time::Duration;
 
 const SECRET: &str = "the secret of the neighbour";
@@ -351,7 +352,12 @@ fn concurrent_writers_leave_whole_files_and_lose_no_edit() {
 const SENT_MAX: u64 = 1024 * 1024;
 
 fn builtins(top: &Path) -> Vec<Arc<dyn AnyTool>> {
-    builtin(&top.join("deep/workspace"), Arc::new(StoppedClock), Arc::new(Shelf::default()), SENT_MAX).unwrap()
+    builtin(
+        &Desk::open(&top.join("deep/workspace")).unwrap(),
+        Arc::new(StoppedClock),
+        Arc::new(Shelf::default()),
+        SENT_MAX,
+    )
 }
 
 /// Stored files in memory.
@@ -411,7 +417,8 @@ async fn outputs(
 async fn a_file_is_stored_and_named_for_sending_and_read_on_in_pages() {
     let top = tempfile::tempdir().unwrap();
     let shelf = Arc::new(Shelf::default());
-    let tools = builtin(&top.path().join("workspace"), Arc::new(StoppedClock), shelf.clone(), SENT_MAX).unwrap();
+    let tools =
+        builtin(&Desk::open(&top.path().join("workspace")).unwrap(), Arc::new(StoppedClock), shelf.clone(), SENT_MAX);
     let lines: String = (0..2_000).map(|number| format!("line {number}\n")).collect();
     call(&tools, "write_file", json!({"path": "a/b.txt", "content": lines})).await.unwrap();
     let sent = outputs(&tools, "send_file", json!({"path": "a/b.txt"}), true).await.unwrap();
@@ -478,7 +485,7 @@ fn a_workspace_that_is_a_file_is_an_error_that_names_it() {
     let top = tempfile::tempdir().unwrap();
     let path = top.path().join("file");
     std::fs::write(&path, "x").unwrap();
-    let error = builtin(&path, Arc::new(StoppedClock), Arc::new(Shelf::default()), SENT_MAX).err().unwrap();
+    let error = Desk::open(&path).err().unwrap();
     assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
 }
 

@@ -70,6 +70,9 @@ enum Missing {
 }
 
 impl Relative {
+    /// The workspace itself.
+    pub const ROOT: Self = Self { names: Vec::new(), folder: true };
+
     /// Reads a path as the model writes it.
     pub fn parse(path: &str) -> Result<Self, ToolError> {
         let refused = |why: &str| Err(ToolError::ToModel(format!("`{}` {why}", path.escape_debug())));

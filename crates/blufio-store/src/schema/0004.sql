@@ -9,6 +9,10 @@ ALTER TABLE sessions ADD COLUMN effort TEXT;
 
 -- What takes the place of the messages before the first one; NULL: nothing does.
 ALTER TABLE epochs ADD COLUMN summary TEXT;
+-- Changes whenever the configuration of system text and tools does.
+ALTER TABLE epochs ADD COLUMN configured TEXT NOT NULL DEFAULT '';
+-- The system text holds what is the owner's own.
+ALTER TABLE epochs ADD COLUMN private INTEGER NOT NULL DEFAULT 0;
 
 -- Sums of a day and a month are read from the index alone.
 CREATE INDEX ledger_opened ON ledger (opened_at, session, principal_id, agent_id, amount);

@@ -25,6 +25,7 @@ mod durability;
 mod exec;
 mod exfiltration;
 mod faults;
+mod frugality;
 mod groups;
 mod limits;
 mod media;

@@ -104,7 +104,7 @@ impl Run<'_> {
         let effort = self.session.effort.clone().or_else(|| settings.effort.clone());
         let effort = effort.filter(|_| known.is_some_and(|model| model.default_effort.is_some()));
         let marks = self.session.marks(self.engine, model, tokens, at);
-        let (system, tools) = self.session.prefix(self.engine);
+        let (system, tools) = self.session.frozen_bytes();
         Prompt {
             request: format!("{}-{}-{}", self.session.id, self.number, self.turn.round()),
             model: model.clone(),

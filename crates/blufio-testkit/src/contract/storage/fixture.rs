@@ -82,6 +82,8 @@ pub fn epoch(number: i64, first: i64) -> Record {
         model: ModelId::new("model-a"),
         system: (*b"\"system\"").into(),
         tools: (*b"[]").into(),
+        configured: "c".to_owned(),
+        private: true,
         first: MessageSeq(first),
         cleared: MessageSeq(0),
         summary: None,

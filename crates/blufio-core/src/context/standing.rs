@@ -1,0 +1,188 @@
+//! The static zone: what stands in front of every conversation. Instructions, files of the workspace, and the index of skills,
+//! each with a cap; what does not fit is said to be missing. Chosen once per epoch; nothing here reads a file.
+
+use super::skills::{Skill, index};
+use serde::{Deserialize, Serialize};
+
+/// The files of the workspace that belong to every conversation, in the order they stand there; the last two are the owner's own
+/// and stand only in conversations that nobody else reads.
+pub const FILES: [&str; 5] = ["AGENTS.md", "SOUL.md", "IDENTITY.md", "USER.md", MEMORY];
+/// What is to be remembered, a line each; the first lines always stand there, the others when they bear on a message.
+pub const MEMORY: &str = "MEMORY.md";
+/// Bytes of one file that stand there. Over: cut at a line.
+pub const STANDING_FILE_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of all of them. Over: as above; the later ones give way.
+pub const STANDING_FILES_BYTES_MAX: usize = 20 * 1024;
+/// Bytes of [`MEMORY`] that always stand there, about 600 tokens. Over: the other lines are recalled.
+pub const STANDING_MEMORY_BYTES_MAX: usize = 2_000;
+/// Bytes of a file that are read at all. Over: the rest does not exist.
+pub const SOURCE_BYTES_MAX: usize = 1024 * 1024;
+
+const _: () = assert!(STANDING_MEMORY_BYTES_MAX < STANDING_FILE_BYTES_MAX);
+const _: () = assert!(STANDING_FILE_BYTES_MAX < STANDING_FILES_BYTES_MAX);
+const _: () = assert!(STANDING_FILES_BYTES_MAX < SOURCE_BYTES_MAX);
+
+/// Who reads a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Audience {
+    /// The owner alone.
+    Owner,
+    /// Others, too.
+    Others,
+}
+
+/// A file of the workspace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Source {
+    /// One of [`FILES`].
+    pub name: &'static str,
+    /// Its beginning.
+    pub text: String,
+    /// Bytes of all of it.
+    pub bytes: u64,
+}
+
+/// A part of the static zone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fragment {
+    /// What it is: `instructions`, a file's name, `skills`.
+    pub name: String,
+    /// Why it is there.
+    pub why: String,
+    /// As it stands there.
+    pub text: String,
+    /// Bytes of its source that do not.
+    pub left_out: u64,
+}
+
+/// The static zone of a conversation that so many read.
+#[must_use]
+pub fn fragments(instructions: &str, files: &[Source], skills: &[Skill], audience: Audience) -> Vec<Fragment> {
+    let mut all = Vec::new();
+    if !instructions.trim().is_empty() {
+        let text = instructions.trim().to_owned();
+        all.push(Fragment { name: "instructions".into(), why: "agents.main.instructions".into(), text, left_out: 0 });
+    }
+    let mut room = STANDING_FILES_BYTES_MAX;
+    for file in files.iter().filter(|file| audience == Audience::Owner || !is_private(file.name)) {
+        let max = if file.name == MEMORY { STANDING_MEMORY_BYTES_MAX } else { STANDING_FILE_BYTES_MAX };
+        let shown = lines(&file.text, max.min(room));
+        room -= shown.len();
+        let left_out = file.bytes.saturating_sub(shown.len() as u64);
+        // White space at the end is nothing that is missing.
+        let rest = file.text.get(shown.len()..).is_some_and(|rest| rest.trim().is_empty());
+        let left_out = if rest && file.bytes <= file.text.len() as u64 { 0 } else { left_out };
+        if shown.trim().is_empty() && left_out == 0 {
+            continue;
+        }
+        let note = match (left_out, file.name) {
+            (0, _) => String::new(),
+            (_, MEMORY) => "\n[Further lines are shown when a message is about them.]".to_owned(),
+            (bytes, name) => format!("\n[{bytes} bytes more are in the file {name} of the workspace.]"),
+        };
+        let text = format!("# {}\n{}{note}", file.name, shown.trim());
+        let why = if is_private(file.name) { "only the owner reads here" } else { "in the workspace" };
+        all.push(Fragment { name: file.name.into(), why: why.into(), text, left_out });
+    }
+    all.extend(index(skills));
+    all
+}
+
+/// The text that is sent.
+#[must_use]
+pub fn text(fragments: &[Fragment]) -> String {
+    fragments.iter().map(|fragment| fragment.text.as_str()).collect::<Vec<_>>().join("\n\n")
+}
+
+/// The lines of [`MEMORY`] that do not always stand there.
+#[must_use]
+pub fn recallable(memory: &Source) -> impl Iterator<Item = &str> {
+    let rest = memory.text.get(lines(&memory.text, STANDING_MEMORY_BYTES_MAX).len()..).unwrap_or_default();
+    rest.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// It is the owner's own.
+#[must_use]
+pub fn is_private(file: &str) -> bool {
+    matches!(file, "USER.md" | MEMORY)
+}
+
+/// A path of the workspace that decides what stands in front of conversations; only an owner's yes lets a tool change it.
+/// Without regard to case, since not every disk has any.
+#[must_use]
+pub fn is_standing(path: &str) -> bool {
+    let mut names = path.split('/').filter(|name| !matches!(*name, "" | "."));
+    let (first, more) = (names.next().unwrap_or_default(), names.next().is_some());
+    !more && FILES.iter().any(|file| file.eq_ignore_ascii_case(first)) || first.eq_ignore_ascii_case("skills")
+}
+
+/// The whole lines that fit, or as much of the first line as does.
+fn lines(text: &str, max: usize) -> &str {
+    if text.len() <= max {
+        return text;
+    }
+    let head = text.get(..text.floor_char_boundary(max)).unwrap_or_default();
+    head.rfind('\n').and_then(|end| head.get(..=end)).unwrap_or(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn source(name: &'static str, text: &str) -> Source {
+        Source { name, text: text.to_owned(), bytes: text.len() as u64 }
+    }
+
+    #[test]
+    fn files_stand_in_order_and_the_owners_own_only_where_nobody_else_reads() {
+        let files = [source("AGENTS.md", "Be kind.\n"), source("SOUL.md", " \n"), source("USER.md", "Ann, 41.\n")];
+        let shown = |audience| text(&fragments("Be brief.", &files, &[], audience));
+        assert_eq!(shown(Audience::Owner), "Be brief.\n\n# AGENTS.md\nBe kind.\n\n# USER.md\nAnn, 41.");
+        assert_eq!(shown(Audience::Others), "Be brief.\n\n# AGENTS.md\nBe kind.");
+    }
+
+    #[test]
+    fn a_huge_file_is_cut_at_a_line_and_says_so() {
+        let line = "All work and no play makes Jack a dull boy.\n";
+        let text = line.repeat(200);
+        let huge = Source { name: "AGENTS.md", text, bytes: 5_000_000 };
+        let found = fragments("", &[huge], &[], Audience::Owner);
+        let shown = 8 * 1024 / line.len() * line.len();
+        assert_eq!(found[0].left_out, 5_000_000 - shown as u64);
+        let end = format!("boy.\n[{} bytes more are in the file AGENTS.md of the workspace.]", 5_000_000 - shown);
+        assert!(found[0].text.ends_with(&end), "{}", found[0].text);
+    }
+
+    #[test]
+    fn what_does_not_always_stand_there_can_be_recalled() {
+        let line = "- a fact of some fifty bytes that somebody has said.\n";
+        let memory = source(MEMORY, &format!("# Facts\n\n{}- the last one", line.repeat(50)));
+        let standing = fragments("", std::slice::from_ref(&memory), &[], Audience::Owner);
+        let rest: Vec<&str> = recallable(&memory).collect();
+        assert_eq!(standing[0].text.matches("a fact of").count() + rest.len(), 51);
+        assert_eq!(rest.last(), Some(&"- the last one"));
+    }
+
+    #[test]
+    fn changes_of_what_stands_there_are_known() {
+        let check = |path: &str, expect| assert_eq!(is_standing(path), expect, "{path}");
+        check("AGENTS.md", true);
+        check("./agents.MD", true);
+        check("skills/x/SKILL.md", true);
+        check("notes/AGENTS.md", false);
+        check("AGENTS.md.txt", false);
+        check("", false);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_exceeds_its_cap(texts in proptest::collection::vec("(?s).{0,12000}", 5)) {
+            let files: Vec<Source> = FILES.iter().zip(&texts).map(|(name, text)| source(name, text)).collect();
+            let found = fragments("", &files, &[], Audience::Owner);
+            let frame = |fragment: &Fragment| fragment.name.len() + 80;
+            let total: usize = found.iter().map(|fragment| fragment.text.len() - frame(fragment).min(fragment.text.len())).sum();
+            prop_assert!(total <= STANDING_FILES_BYTES_MAX);
+        }
+    }
+}

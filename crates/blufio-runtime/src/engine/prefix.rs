@@ -1,0 +1,126 @@
+//! What stands in front of a conversation: it is chosen when an epoch begins, and what changes after that is told at the end.
+
+use super::Engine;
+use super::session::Session;
+use crate::desk::Papers;
+use crate::tasks::blocking;
+use crate::tools::skill;
+use blufio_core::access::Principal;
+use blufio_core::context::recall::recall;
+use blufio_core::context::standing::{self, Audience, Fragment, recallable};
+use blufio_core::message::{Origin, Part};
+use blufio_core::port::ToolSpec;
+use blufio_core::record::{InboxRow, Shared};
+use sha2::{Digest, Sha256};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What would stand in front of a conversation if its epoch began now.
+#[derive(Clone)]
+pub(crate) struct Prefix {
+    /// The parts of the system text.
+    pub fragments: Arc<[Fragment]>,
+    /// As they are sent.
+    pub system: Shared,
+    /// The tools as they are sent.
+    pub tools: Shared,
+    /// Something of it is the owner's own.
+    pub private: bool,
+}
+
+/// The newest prefixes; they change only when the desk does.
+#[derive(Default)]
+pub(crate) struct Prefixes(Mutex<Vec<(Audience, Arc<Papers>, Prefix)>>);
+
+impl Engine {
+    /// What lies on the desk now.
+    pub async fn papers(&self) -> Arc<Papers> {
+        let desk = self.adapters.desk.clone();
+        blocking(move || desk.look()).await.unwrap_or_default()
+    }
+
+    /// The prefix of a conversation that so many read.
+    pub fn prefix(&self, papers: &Arc<Papers>, audience: Audience) -> Prefix {
+        let mut known = self.prefixes.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|(_, of, _)| Arc::ptr_eq(of, papers));
+        if let Some((.., prefix)) = known.iter().find(|(of, ..)| *of == audience) {
+            return prefix.clone();
+        }
+        let fragments = standing::fragments(&self.settings.instructions, &papers.files, &papers.skills, audience);
+        // Whatever comes from a file may hold what must not leave.
+        let clean = |fragment: Fragment| {
+            let text = self.settings.leaks.redact(&fragment.text).into_owned();
+            Fragment { text, ..fragment }
+        };
+        let fragments: Arc<[Fragment]> = fragments.into_iter().map(clean).collect();
+        let offered = |spec: &&ToolSpec| spec.name.as_str() != skill::NAME || !papers.skills.is_empty();
+        let specs: Vec<&ToolSpec> = self.tools.values().map(|tool| tool.spec()).filter(offered).collect();
+        let prefix = Prefix {
+            system: self.adapters.provider.render_system(&standing::text(&fragments)),
+            tools: self.adapters.provider.render_tools(&specs),
+            private: fragments.iter().any(|fragment| standing::is_private(&fragment.name)),
+            fragments,
+        };
+        known.push((audience, papers.clone(), prefix.clone()));
+        prefix
+    }
+}
+
+/// Changes whenever the configuration of what stands in front does; files of the workspace have no part in it.
+pub(super) fn configured<'a>(instructions: &str, tools: impl Iterator<Item = &'a ToolSpec>) -> String {
+    let mut hash = Sha256::new().chain_update(instructions);
+    for tool in tools {
+        hash.update([0]);
+        hash.update(tool.name.as_str());
+        hash.update(tool.description);
+        hash.update(tool.schema.to_string());
+    }
+    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Who reads what is said in answer to a row.
+pub(super) fn audience(row: &InboxRow) -> Audience {
+    match row.principal {
+        Principal::Owner if row.route.chat >= 0 => Audience::Owner,
+        Principal::Owner | Principal::Person(_) => Audience::Others,
+    }
+}
+
+impl Session {
+    /// What is told with the next message: parts of the prefix that have changed since the epoch began, and what is remembered
+    /// and bears on the words. Nothing that can be read in the prompt already.
+    pub(super) fn appended(&self, papers: &Papers, prefix: &Prefix, words: &str) -> Vec<Part> {
+        let mut parts = Vec::new();
+        let system = self.epoch.as_ref().map_or(&prefix.system, |epoch| &epoch.system);
+        if *system != prefix.system {
+            let changed = prefix.fragments.iter().filter(|fragment| !holds(system, &fragment.text));
+            for Fragment { name, text, .. } in changed.filter(|fragment| !self.shows(&fragment.text)) {
+                let text = format!("[{name}: changed since this conversation began; it is now:]\n{text}");
+                parts.push(Part { private: standing::is_private(name), ..Part::text(Origin::Engine, text) });
+            }
+        }
+        if self.audience == Audience::Owner
+            && let Some(memory) = papers.memory()
+        {
+            let lines: Vec<&str> = recallable(memory).collect();
+            let mut found = recall(&lines, words);
+            found.retain(|line| !self.shows(line));
+            if !found.is_empty() {
+                let text = format!("[From {}, perhaps about this:]\n{}", standing::MEMORY, found.join("\n"));
+                parts.push(Part { private: true, ..Part::text(Origin::Engine, text) });
+            }
+        }
+        parts
+    }
+
+    /// The prompt shows these words, whoever said them.
+    fn shows(&self, words: &str) -> bool {
+        self.history.iter().any(|message| holds(&message.wire, words))
+    }
+}
+
+/// Stored bytes hold a text, as JSON spells it.
+fn holds(wire: &[u8], text: &str) -> bool {
+    let quoted = serde_json::Value::from(text).to_string();
+    let inner = quoted.get(1..quoted.len() - 1).unwrap_or_default().as_bytes();
+    memchr::memmem::find(wire, inner).is_some()
+}

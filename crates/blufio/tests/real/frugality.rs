@@ -1,0 +1,141 @@
+//! What a request costs: the prefix of a default install, the files of the workspace that belong to it, and what is only shown
+//! when it is needed.
+
+use std::os::unix::fs::DirBuilderExt;
+
+use serde_json::Value;
+
+use crate::support::{ANN, BOB, World};
+
+/// Prompt tokens of the newest call, as the model's server counts them.
+const PROMPT: &str = "SELECT input + cache_write_5m + cache_write_1h + cache_read FROM ledger ORDER BY id DESC LIMIT 1";
+
+fn put(world: &World, path: &str, text: &str) {
+    let path = world.workspace().join(path);
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+/// The newest request.
+fn newest(world: &World) -> Value {
+    (*world.messages.requests().pop().unwrap().body).clone()
+}
+
+fn system(body: &Value) -> String {
+    body["system"][0]["text"].as_str().unwrap().to_owned()
+}
+
+/// The text of all messages.
+fn said(body: &Value) -> String {
+    body["messages"].to_string()
+}
+
+#[tokio::test]
+async fn a_greeting_costs_little() {
+    let mut world = World::prepare().await;
+    world.run().await;
+    world.ask(ANN, "hi #1", "answer #1").await;
+    let bare = world.sql(PROMPT);
+    assert!((200..=2_000).contains(&bare), "{bare} tokens");
+    let estimated = world.sql("SELECT prompt_tokens FROM ledger");
+    for number in 0..30 {
+        let description = "Takes notes of a meeting, keeps them in order by day and by project, and writes the list of \
+            what was promised by whom, with dates, so that nothing of it is forgotten later.";
+        put(
+            &world,
+            &format!("skills/notes-{number:02}/SKILL.md"),
+            &format!("---\ndescription: {description}\n---\nDo it."),
+        );
+    }
+    world.ask(ANN, "/new", "New conversation").await;
+    world.ask(ANN, "hi #2", "answer #2").await;
+    let skilled = world.sql(PROMPT);
+    assert!((bare + 600..=3_600).contains(&skilled), "{skilled} tokens with 30 skills");
+    println!("“hi”: {bare} tokens ({estimated} estimated), with 30 skills {skilled}");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn files_of_the_workspace_stand_in_front_and_changes_are_told_behind() {
+    let mut world = World::prepare().await;
+    put(&world, "AGENTS.md", "Call everybody captain.");
+    put(&world, "USER.md", "Ann is 41.");
+    world.run().await;
+    world.ask(ANN, "#1", "answer #1").await;
+    let first = newest(&world);
+    assert!(system(&first).ends_with("# AGENTS.md\nCall everybody captain.\n\n# USER.md\nAnn is 41."), "{first}");
+    world.ask(BOB, "#2", "answer #2").await;
+    assert!(!newest(&world).to_string().contains("Ann is 41"), "nobody else reads that");
+    put(&world, "AGENTS.md", "Call everybody doctor.");
+    for number in 3..5 {
+        world.ask(ANN, &format!("#{number}"), &format!("answer #{number}")).await;
+        let body = newest(&world);
+        assert_eq!(system(&body), system(&first), "the prefix stays as it is");
+        assert_eq!(said(&body).matches("Call everybody doctor.").count(), 1, "it is told once: {body}");
+    }
+    world.restart().await;
+    world.ask(ANN, "#5", "answer #5").await;
+    assert_eq!(said(&newest(&world)).matches("Call everybody doctor.").count(), 1, "also after a restart");
+    world.ask(ANN, "/new", "New conversation").await;
+    world.ask(ANN, "#6", "answer #6").await;
+    let body = newest(&world);
+    assert!(system(&body).contains("Call everybody doctor.") && !said(&body).contains("doctor"), "{body}");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_huge_file_is_capped_and_no_file_is_followed_out() {
+    let mut world = World::prepare().await;
+    put(&world, "AGENTS.md", &"All work and no play makes Jack a dull boy.\n".repeat(120_000));
+    put(&world, "SOUL.md", "\u{202e}evil\u{0} \u{feff}kind");
+    std::os::unix::fs::symlink("/etc/passwd", world.workspace().join("IDENTITY.md")).unwrap();
+    world.run().await;
+    world.ask(ANN, "#1", "answer #1").await;
+    let text = system(&newest(&world));
+    assert!(text.len() < 9_000 && text.contains("bytes more are in the file AGENTS.md"), "{}", text.len());
+    assert!(text.contains("evil kind") && !text.contains("root:"), "{text}");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_remembered_is_shown_when_a_message_is_about_it() {
+    let mut world = World::prepare().await;
+    let filler: String =
+        (0..100).map(|n| format!("- Note number {n} says nothing of interest at all to anybody.\n")).collect();
+    put(&world, "MEMORY.md", &format!("{filler}- Clara, Ann's sister, keeps bees in Porto.\n"));
+    world.run().await;
+    world.ask(ANN, "#1 how are you?", "answer #1").await;
+    assert!(!newest(&world).to_string().contains("bees"), "nobody has asked");
+    for number in 2..4 {
+        world.ask(ANN, &format!("#{number} where does Clara live?"), &format!("answer #{number}")).await;
+        let body = newest(&world);
+        assert_eq!(said(&body).matches("keeps bees in Porto").count(), 1, "once is enough: {body}");
+    }
+    world.ask(BOB, "#4 where does Clara live?", "answer #4").await;
+    assert!(!newest(&world).to_string().contains("bees"), "that is Ann's own");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_skill_is_named_and_loaded_when_it_is_needed() {
+    let world = World::start().await;
+    world.ask(ANN, "#1", "answer #1").await;
+    assert!(!newest(&world)["tools"].to_string().contains("skill_load"), "there is no skill");
+    put(
+        &world,
+        "skills/invoice/SKILL.md",
+        "---\nname: invoice\ndescription: Writes bills.\n---\nNumbers begin with 7.\n",
+    );
+    world.ask(ANN, r#"[tool:skill_load {"name":"invoice"}] #2"#, "answer #2").await;
+    let body = newest(&world);
+    assert!(
+        system(&body).contains("- invoice: Writes bills.") && said(&body).contains("Numbers begin with 7."),
+        "{body}"
+    );
+    assert!(!system(&body).contains("Numbers begin"), "only its name stands in front");
+    world.ask(ANN, r#"[tool:skill_load {"name":"how to write bills"}] #3"#, "answer #3").await;
+    assert!(said(&newest(&world)).contains("- invoice: Writes bills."));
+    world.ask(ANN, r#"[tool:skill_load {"name":"cooking"}] #4"#, "answer #4").await;
+    assert!(said(&newest(&world)).contains("no skill is about `cooking`"));
+    world.finish().await;
+}
