@@ -184,8 +184,10 @@ fn fetch(facts: &CallFacts<'_>) -> Decision {
 
 /// Changing or sending something, with foreign text before the model.
 fn effect(facts: &CallFacts<'_>) -> Decision {
-    let standing = |value: &Value| value.as_str().is_some_and(is_standing);
-    if !all(facts, ArgRole::Path, |value| !standing(value)) {
+    let stands = |(name, value): (&String, &Value)| {
+        facts.tool.role(name) == ArgRole::Path && value.as_str().is_some_and(is_standing)
+    };
+    if facts.arguments.as_object().is_some_and(|arguments| arguments.iter().any(stands)) {
         return Decision::Ask(Rule::Standing);
     }
     let own = |value: &Value| facts.own.holds(value);
@@ -310,6 +312,9 @@ mod tests {
         assert_eq!(judge(&write, &derived, BOTH), Decision::Allow(Rule::OwnWords));
         let elsewhere = json!({"path": "other.md", "text": "x"});
         assert_eq!(judge(&write, &elsewhere, BOTH), Decision::Ask(Rule::ForeignDestination));
+        let standing = json!({"path": "Soul.md", "text": "x"});
+        assert_eq!(judge(&write, &standing, BOTH), Decision::Ask(Rule::Standing));
+        assert_eq!(judge(&write, &standing, NOTHING), Decision::Allow(Rule::NothingForeign));
     }
 
     #[test]

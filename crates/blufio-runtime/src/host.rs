@@ -3,6 +3,7 @@
 use crate::costs;
 use crate::decision::{AT_TERMINAL, decision, is_decided};
 use crate::dispatch::{Dispatcher, Dispatchers};
+use crate::engine::showing::{self, ContextView};
 use crate::engine::{Adapters, Engine, Settings};
 use crate::events::Reader;
 use crate::health::{Health, Readiness};
@@ -258,6 +259,11 @@ impl Host {
         storage.switch(killed, AT_TERMINAL.to_owned(), clock.now()).await?;
         self.engine.switch(killed);
         Ok(())
+    }
+
+    /// What the next request of a conversation would hold.
+    pub async fn context(&self, session: &SessionKey) -> Result<ContextView, StoreError> {
+        showing::show(&self.engine, session).await
     }
 
     /// What calls since an instant have cost, dearest first; by time, oldest first.

@@ -19,7 +19,7 @@ use blufio_core::record::{
 };
 use blufio_core::secret::Secret;
 use blufio_core::time::Timestamp;
-use blufio_runtime::{HostStatus, Said};
+use blufio_runtime::{ContextView, HostStatus, Said};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -370,6 +370,11 @@ impl Client {
     /// The newest `limit` messages of a session, oldest of them first.
     pub async fn messages(&self, session: &SessionKey, limit: u32) -> Result<Vec<MessageView>, CallError> {
         self.get(&["v1", "sessions", session.as_str(), "messages"], &[("limit", &limit.to_string())]).await
+    }
+
+    /// What the next request of a session would hold.
+    pub async fn context(&self, session: &SessionKey) -> Result<ContextView, CallError> {
+        self.get(&["v1", "sessions", session.as_str(), "context"], &[]).await
     }
 
     /// What happened in a session's turns, oldest first.

@@ -95,7 +95,6 @@ pub fn text(fragments: &[Fragment]) -> String {
 }
 
 /// The lines of [`MEMORY`] that do not always stand there.
-#[must_use]
 pub fn recallable(memory: &Source) -> impl Iterator<Item = &str> {
     let rest = memory.text.get(lines(&memory.text, STANDING_MEMORY_BYTES_MAX).len()..).unwrap_or_default();
     rest.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))

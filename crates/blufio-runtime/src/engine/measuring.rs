@@ -53,6 +53,11 @@ impl Engine {
         self.corrected(model, Kind::Static, frozen).plus(said.sum()).tokens()
     }
 
+    /// Tokens of one message.
+    pub fn tokens_of(&self, model: &ModelId, message: &PromptMessage) -> u64 {
+        self.measured(model, self.tokenizer(model), message).tokens()
+    }
+
     fn tokenizer(&self, model: &ModelId) -> Tokenizer {
         self.settings.catalogue.get(model).map_or_else(Tokenizer::default, |model| model.tokenizer)
     }

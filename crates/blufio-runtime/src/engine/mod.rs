@@ -10,6 +10,7 @@ mod live;
 mod measuring;
 mod prefix;
 mod session;
+pub mod showing;
 mod ticket;
 mod toolwork;
 mod turn;

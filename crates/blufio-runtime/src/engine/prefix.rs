@@ -119,7 +119,7 @@ impl Session {
 }
 
 /// Stored bytes hold a text, as JSON spells it.
-fn holds(wire: &[u8], text: &str) -> bool {
+pub(super) fn holds(wire: &[u8], text: &str) -> bool {
     let quoted = serde_json::Value::from(text).to_string();
     let inner = quoted.get(1..quoted.len() - 1).unwrap_or_default().as_bytes();
     memchr::memmem::find(wire, inner).is_some()

@@ -515,6 +515,7 @@ fn the_schemas_use_only_words_that_are_checked() {
         ("edit_file", Replay::Effectful),
         ("send_file", Replay::Idempotent),
         ("read_attachment", Replay::Pure),
+        ("skill_load", Replay::Pure),
     ];
     assert_eq!(classes, expect);
     for tool in &tools {

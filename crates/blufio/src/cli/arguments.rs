@@ -179,6 +179,18 @@ An \"always\" holds for the same tool with the same arguments, byte by byte, and
 it is not offered for a program once the conversation has read words of others."
     )]
     Approval(Approval),
+    /// Say what the next request of a conversation would hold
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  blufio context show main              part by part, with tokens, and why each is there
+  blufio context show main --json       with every message
+
+Tokens are estimated, since only the vendor can count them. `blufio session list` names the
+conversations. The server must run."
+    )]
+    Context(Context),
     /// Say what was spent, on what, and what the cache has saved
     #[command(after_help = "\
 Examples:
@@ -270,6 +282,16 @@ Common troubles:
   in a group                 Disable; then remove the bot from the group and add it again"
     )]
     Channel(Channel),
+}
+
+/// `blufio context`
+#[derive(Debug, Subcommand)]
+pub enum Context {
+    /// Show its parts
+    Show {
+        /// The conversation, as `session list` names it
+        session: String,
+    },
 }
 
 /// `blufio cost`

@@ -7,6 +7,7 @@ mod arguments;
 mod audit;
 mod channel;
 mod configuration;
+mod context;
 mod cost;
 mod doctor;
 mod hidden;
@@ -27,7 +28,7 @@ use crate::config::{Environment, Overrides};
 use crate::failure::{Failure, Manner};
 use crate::keys::{Inherited, Installation, KeySources};
 use crate::secrets::EnvSecrets;
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Command, Context as ContextCommand};
 use clap::Parser;
 use screen::Screen;
 pub use source::of_store;
@@ -88,6 +89,7 @@ fn carry_out(arguments: &Arguments, context: &Context, screen: &Screen) -> Resul
         Command::Approval(command) => approval::run(command, here, screen),
         Command::Channel(command) => channel::run(command, here, screen),
         Command::Init { yes } => init::run(*yes, here, &context.secrets, screen),
+        Command::Context(ContextCommand::Show { session }) => context::show(session, here, screen),
         Command::Cost(command) => cost::run(command, here, screen),
         Command::Kill => kill::run(true, here, screen),
         Command::Resume => kill::run(false, here, screen),

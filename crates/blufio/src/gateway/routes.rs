@@ -88,6 +88,7 @@ pub const ROUTES: &[Route] = &[
     private("/v1/sessions", || get(sessions)),
     private("/v1/sessions/{key}/messages", || get(messages)),
     private("/v1/sessions/{key}/journal", || get(journal)),
+    private("/v1/sessions/{key}/context", || get(context)),
     private("/v1/sessions/{key}/events", || get(events)),
     private("/v1/sessions/{key}/stop", || post(stop)),
     private("/v1/approvals", || get(approvals::list)),
@@ -253,6 +254,10 @@ async fn messages(
         View::Messages(messages) => Ok(Json(messages).into_response()),
         other => Err(unexpected(&other)),
     }
+}
+
+async fn context(State(app): Shared, Path(session): Path<SessionKey>) -> Result<Response, Problem> {
+    Ok(Json(app.host.context(&session).await?).into_response())
 }
 
 #[derive(Deserialize)]

@@ -174,10 +174,10 @@ async fn what_lies_in_the_workspace_configures_nothing() {
         (".netrc", &environment),
         (".git/hooks/post-checkout", &environment),
         ("hooks/start.sh", &environment),
-        ("AGENTS.md", &words),
+        ("CLAUDE.md", &words),
         ("INSTRUCTIONS.md", &words),
-        ("MEMORY.md", &words),
-        ("skills/evil/SKILL.md", &words),
+        ("notes/AGENTS.md", &words),
+        ("plugins/evil/SKILL.md", &words),
     ] {
         let path = world.workspace().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
