@@ -60,6 +60,7 @@ kinds! {
     OwnerMade = "owner_made": "Somebody may do everything from now on.",
     PersonRevoked = "person_revoked": "Somebody may not speak to the agent any more.",
     KillSwitch = "kill_switch": "Everything was stopped, or may run again.",
+    ScheduleChanged = "schedule_changed": "Something will be done at a given time from now on, or not any more.",
     Started = "started": "A process has begun.",
 }
 

@@ -89,6 +89,14 @@ number_id!(
     GrantId(i64)
 );
 number_id!(
+    /// A schedule.
+    ScheduleId(i64)
+);
+number_id!(
+    /// A run of a schedule.
+    RunId(i64)
+);
+number_id!(
     /// Counts process starts: incremented and committed at start, carried by every claim.
     Boot(i64)
 );

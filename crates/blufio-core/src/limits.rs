@@ -126,6 +126,26 @@ pub const PAIRING_REPLIES_MAX: u32 = 3;
 /// The window of [`PAIRING_REPLIES_MAX`].
 pub const PAIRING_REPLY_WINDOW: Duration = Duration::from_secs(600);
 
+/// Schedules of all conversations. Full: the oldest that has run and will not again makes room; if there is none, a new one is
+/// refused.
+pub const SCHEDULES_MAX: u32 = 200;
+/// Characters of a schedule's name and of its time zone. Longer: refused.
+pub const SCHEDULE_NAME_CHARACTERS_MAX: usize = 64;
+/// Bytes of what a schedule says or asks. Longer: refused.
+pub const SCHEDULE_TEXT_BYTES_MAX: usize = 8 * 1024;
+/// The shortest period of a schedule. Shorter: refused.
+pub const SCHEDULE_PERIOD_MIN: Duration = Duration::from_secs(60);
+/// The longest period of a schedule. Longer: refused.
+pub const SCHEDULE_PERIOD_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+/// How long after its time a run counts as late. Over: it runs all the same, and says so.
+pub const SCHEDULE_LATE: Duration = Duration::from_secs(120);
+/// Runs kept per schedule. Full: the oldest go.
+pub const RUNS_KEPT: u32 = 100;
+/// Runs in a row that fail before the owner is told.
+pub const SCHEDULE_FAILURES_TOLD: u32 = 2;
+/// Runs in a row that fail before a schedule is turned off.
+pub const SCHEDULE_FAILURES_MAX: u32 = 10;
+
 /// Boots in which a row ran without committing a step before it runs alone.
 pub const PROBATION_ATTEMPTS: u32 = 3;
 /// Such boots before the row is given up as `poison`.
@@ -155,3 +175,8 @@ const _: () = assert!(APPROVAL_RESTED_TTL.as_secs() < APPROVAL_AGE.as_secs());
 const _: () = assert!(APPROVAL_AGE.as_secs() <= OUTBOX_AGE.as_secs());
 const _: () = assert!(PROBATION_ATTEMPTS < POISON_ATTEMPTS);
 const _: () = assert!(SESSION_PENDING_MAX < INBOX_PENDING_MAX);
+const _: () = assert!(SCHEDULE_FAILURES_TOLD < SCHEDULE_FAILURES_MAX);
+// Whether a schedule is to be turned off is seen from the runs that are kept.
+const _: () = assert!(SCHEDULE_FAILURES_MAX < RUNS_KEPT);
+const _: () = assert!(SCHEDULE_LATE.as_secs() >= SCHEDULE_PERIOD_MIN.as_secs());
+const _: () = assert!(SCHEDULE_TEXT_BYTES_MAX <= INBOUND_TEXT_BYTES_MAX);

@@ -5,12 +5,16 @@
 mod audit;
 mod inbound;
 mod outbound;
+mod schedules;
 mod vault;
 mod views;
 
 pub use audit::{AuditView, Grant};
 pub use inbound::{Accepted, Batch, DecisionReplies, Fate, InboxRow, Item, Taken};
 pub use outbound::{Draft, OutboxMark, OutboxRow, Payload, Rendered, Telling};
+pub use schedules::{
+    Claim, ClaimWhat, Claimed, DueSchedules, Failing, RunState, RunView, ScheduleChange, ScheduleView,
+};
 pub use vault::Vault;
 pub use views::{
     ApprovalView, ChannelView, ChatView, CostBy, CostLine, DeadView, InboxView, MessageView, Query, SessionView,

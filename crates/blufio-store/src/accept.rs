@@ -4,7 +4,9 @@ use crate::chats::{self, Chat};
 use crate::fault::Done;
 use crate::overheard::{self, Reaction};
 use crate::{approvals, ledger, outbox, pairing, rows};
-use blufio_core::ids::{InboxId, SessionId, SessionKey};
+use blufio_core::access::Principal;
+use blufio_core::content::Content;
+use blufio_core::ids::{ChannelName, InboxId, ScheduleId, SessionId, SessionKey};
 use blufio_core::limits::INBOX_PENDING_MAX;
 use blufio_core::port::StoreError;
 use blufio_core::record::{Accepted, Batch, DecisionReplies, Draft, Fate, Item, Route, Taken};
@@ -217,6 +219,57 @@ fn repeat(connection: &Connection, batch: &Batch, item: &Item) -> Done<Option<Ac
     )
 }
 
+/// A turn that a schedule has brought about.
+pub(crate) struct Scheduled<'a> {
+    /// The schedule, and the time that it is for.
+    pub(crate) slot: (ScheduleId, Timestamp),
+    pub(crate) session: &'a SessionKey,
+    pub(crate) route: &'a Route,
+    pub(crate) principal: &'a Principal,
+    pub(crate) user: Option<i64>,
+    pub(crate) content: &'a Content,
+}
+
+/// Whether one more row may wait.
+pub(crate) fn has_room(connection: &Connection, key: &SessionKey, pending_max: u32) -> Done<bool> {
+    let here = "SELECT count(*) FROM inbox
+                WHERE session = (SELECT id FROM sessions WHERE key = ?1) AND state = 'received'";
+    let here = rows::first(connection, here, [key.as_str()], |row| Ok(row.get::<_, u32>(0)?))?.unwrap_or(0);
+    Ok(here < pending_max && waiting(connection, None)? < INBOX_PENDING_MAX)
+}
+
+/// Writes a row that waits like any other. Its channel is that of the answer, so that it goes where the chat goes and is
+/// dropped with whoever may not speak any more; what makes it the only one of its kind is the number, which no channel gives.
+/// Nobody has spoken, so a chat that is shut stays shut.
+pub(crate) fn scheduled(connection: &Connection, new: &Scheduled<'_>, at: Timestamp) -> Done<InboxId> {
+    let Scheduled { slot: (schedule, slot), session: key, route, principal, user, content } = *new;
+    let session = session(connection, key, at)?;
+    let sql = "UPDATE sessions SET chat = ?2 WHERE id = ?1 AND chat IS NULL";
+    rows::change(connection, sql, params![session.0, route.chat])?;
+    let row = New {
+        waits: true,
+        state: "received",
+        outcome: None,
+        session: Some(session),
+        route: Some(route),
+        principal: Some(rows::principal_word(principal)),
+        user,
+        text: &content.text,
+        content: rows::content_text(content)?,
+        album: None,
+        answer: None,
+    };
+    let source = Source {
+        channel: &route.channel,
+        account: route.account,
+        update: schedule.0.saturating_neg(),
+        fingerprint: &format!("schedule:{schedule}:{slot}", slot = slot.0),
+        raw: &[],
+        at,
+    };
+    write(connection, &source, &row)
+}
+
 /// Rows that wait, of one session or of all.
 fn waiting(connection: &Connection, session: Option<SessionId>) -> Done<u32> {
     let count = match session {
@@ -240,17 +293,33 @@ fn spoken(connection: &Connection, session: SessionId, route: &Route) -> Done<()
     chats::reopen(connection, Chat::of(route))
 }
 
+/// Where a row comes from, and when.
+struct Source<'a> {
+    channel: &'a ChannelName,
+    account: i64,
+    update: i64,
+    fingerprint: &'a str,
+    raw: &'a [u8],
+    at: Timestamp,
+}
+
 fn insert(connection: &Connection, batch: &Batch, item: &Item, row: &New<'_>) -> Done<InboxId> {
+    let Batch { channel, account, at, .. } = batch;
+    let Item { update, fingerprint, raw, .. } = item;
+    write(connection, &Source { channel, account: *account, update: *update, fingerprint, raw, at: *at }, row)
+}
+
+fn write(connection: &Connection, source: &Source<'_>, row: &New<'_>) -> Done<InboxId> {
     rows::change(
         connection,
         "INSERT INTO inbox (channel, account, update_id, fingerprint, state, outcome, session,
                             chat, thread, reply_to, principal_id, text, answer, raw, at, done_at, content, album, user)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
         params![
-            batch.channel.as_str(),
-            batch.account,
-            item.update,
-            item.fingerprint,
+            source.channel.as_str(),
+            source.account,
+            source.update,
+            source.fingerprint,
             row.state,
             row.outcome,
             row.session.map(|session| session.0),
@@ -260,9 +329,9 @@ fn insert(connection: &Connection, batch: &Batch, item: &Item, row: &New<'_>) ->
             row.principal,
             row.text,
             row.answer,
-            &*item.raw,
-            batch.at.0,
-            if row.waits { None } else { Some(batch.at.0) },
+            source.raw,
+            source.at.0,
+            if row.waits { None } else { Some(source.at.0) },
             row.content,
             row.album,
             row.user,

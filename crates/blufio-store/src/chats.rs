@@ -1,7 +1,7 @@
 //! Chats as such: shut ones, and groups that go on under another id. It does not know why a chat is shut.
 
 use crate::fault::Done;
-use crate::rows;
+use crate::{rows, schedules};
 use blufio_core::ids::{ChannelName, SessionId};
 use blufio_core::record::{ChatView, Route};
 use blufio_core::time::Timestamp;
@@ -116,7 +116,7 @@ pub(crate) fn migrate(connection: &Connection, old: Chat<'_>, new: i64) -> Done<
              SELECT 1 FROM inbox WHERE session = sessions.id AND channel = ?1 AND account = ?2)",
         moves,
     )?;
-    Ok(())
+    schedules::migrate(connection, old, new)
 }
 
 /// Channel, account, new id, the id that the group is known as.

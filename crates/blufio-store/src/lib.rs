@@ -23,6 +23,8 @@ mod readers;
 mod recover;
 mod retain;
 mod rows;
+mod runs;
+mod schedules;
 mod snapshot;
 mod vault;
 mod view;
@@ -38,9 +40,11 @@ use blufio_core::ids::{ChannelName, GrantId, InboxId, MessageSeq, OutboxId, Sess
 use blufio_core::keys::DatabaseKey;
 use blufio_core::port::{Clock, Storage, StoreError};
 use blufio_core::record::{
-    Accepted, Batch, Commit, Committed, Decided, Fate, Grant, InboxRow, NeutralMessage, OutboxMark, OutboxRow, Pairing,
-    PairingChange, Query, Recovered, Retention, Snapshot, Telling, Vault, View,
+    Accepted, Batch, Claim, Claimed, Commit, Committed, Decided, DueSchedules, Fate, Grant, InboxRow, NeutralMessage,
+    OutboxMark, OutboxRow, Pairing, PairingChange, Query, Recovered, Retention, ScheduleChange, Snapshot, Telling,
+    Vault, View,
 };
+use blufio_core::schedule::Schedule;
 use blufio_core::time::Timestamp;
 use blufio_core::vault::VaultChange;
 use fault::Done;
@@ -400,6 +404,18 @@ impl Storage for Store {
 
     async fn switch(&self, killed: bool, by: String, at: Timestamp) -> Result<(), StoreError> {
         self.write(Lane::Urgent, move |connection| ledger::switch(connection, killed, &by, at)).await
+    }
+
+    async fn schedule(&self, change: ScheduleChange, at: Timestamp) -> Result<Schedule, StoreError> {
+        self.write(Lane::Normal, move |connection| schedules::change(connection, &change, at)).await
+    }
+
+    async fn due(&self, limit: u32, at: Timestamp) -> Result<DueSchedules, StoreError> {
+        self.read(Lane::Normal, move |connection| schedules::due(connection, limit, at)).await
+    }
+
+    async fn claim(&self, claim: Claim, at: Timestamp) -> Result<Claimed, StoreError> {
+        self.write(Lane::Normal, move |connection| runs::claim(connection, &claim, at)).await
     }
 
     async fn audit(&self, entries: Vec<AuditEntry>, at: Timestamp) -> Result<(), StoreError> {

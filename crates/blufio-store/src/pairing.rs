@@ -1,8 +1,8 @@
 //! Strangers who ask to be let in, and the owner's answers. Every limit is inside the statement that inserts.
 
-use crate::audit;
+use crate::chats::Chat;
 use crate::fault::{Done, not_found};
-use crate::rows;
+use crate::{audit, rows, schedules};
 use blufio_core::audit::{AuditEntry, AuditKind};
 use blufio_core::ids::ChannelName;
 use blufio_core::limits::{PAIRING_PENDING_MAX, PAIRING_REPLIES_MAX, PAIRING_REPLY_WINDOW, PAIRING_TTL};
@@ -208,6 +208,7 @@ fn revoke(connection: &Connection, user: i64, at: Timestamp) -> Done<Pairing> {
              WHERE state = 'received' AND channel = ?1 AND account = ?2 AND (chat = ?3 OR principal_id = 'person:' || ?3)",
             params![pairing.channel.as_str(), pairing.account, user, at.0],
         )?;
+        schedules::revoke(connection, Chat { channel: &pairing.channel, account: pairing.account, id: user })?;
     }
     Ok(first)
 }

@@ -1,7 +1,7 @@
 //! A start: counts the boot, judges what ran in the last one, and says what waits.
 
 use crate::fault::Done;
-use crate::{chats, ledger, open, outbox, pairing, rows};
+use crate::{chats, ledger, open, outbox, pairing, rows, schedules};
 use blufio_core::ids::{Boot, ChannelName, OutboxId, SessionKey};
 use blufio_core::record::Recovered;
 use blufio_core::time::Timestamp;
@@ -15,6 +15,7 @@ pub(crate) fn recover(connection: &Connection, at: Timestamp) -> Done<Recovered>
     open::set_meta(connection, "clean", 0)?;
     judge_turns(connection, last, boot, unclean)?;
     ledger::count_strays(connection, at)?;
+    schedules::pull_back(connection, at)?;
     Ok(Recovered {
         boot: Boot(boot),
         unclean,

@@ -5,7 +5,7 @@
 //! what waits, however much is stored.
 
 use crate::fault::Done;
-use crate::{outbox, pairing, rows};
+use crate::{outbox, pairing, rows, runs, schedules};
 use blufio_core::ids::OutboxId;
 use blufio_core::limits::OUTBOX_AGE;
 use blufio_core::record::Retention;
@@ -38,6 +38,9 @@ const PAGES_GIVEN_BACK: i64 = 256;
 /// Deletes at most a chunk of what is old enough; true if there may be more.
 pub(crate) fn retain(connection: &Connection, keep: Retention, at: Timestamp) -> Done<bool> {
     expire_sends(connection, at)?;
+    schedules::pull_back(connection, at)?;
+    // First of all: what it reads may be forgotten below.
+    runs::freeze(connection, at)?;
     rows::change(connection, "DELETE FROM pairing_requests WHERE expires <= ?1", [at.0])?;
     let mut more = forget_journals(connection, before(at, STEPS_KEPT))?;
     more |= forget_inbox(connection, before(at, INBOX_KEPT))?;
@@ -64,6 +67,7 @@ pub(crate) fn retain(connection: &Connection, keep: Retention, at: Timestamp) ->
              SELECT id FROM grants WHERE revoked_at IS NOT NULL AND revoked_at < ?1 ORDER BY id LIMIT ?2)",
         before(at, APPROVALS_KEPT),
     )?;
+    more |= runs::forget(connection, CHUNK_ROWS)? >= CHUNK_ROWS;
     more |= forget_details(connection, keep, at)?;
     rows::change(connection, "DELETE FROM told WHERE at < ?1", [before(at, TOLD_KEPT)])?;
     pairing::forget_links(connection, at)?;

@@ -7,7 +7,7 @@ use blufio_core::ids::{ChannelName, InboxId};
 use blufio_core::message::{Part, Role};
 use blufio_core::money::MicroUsd;
 use blufio_core::port::Replay;
-use blufio_core::record::{InboxRow, Route, Shared};
+use blufio_core::record::{InboxRow, Route, RunState, Shared};
 use blufio_core::time::Timestamp;
 use rusqlite::{Connection, Row};
 
@@ -55,6 +55,27 @@ pub(crate) fn replay(word: &str) -> Done<Replay> {
         "idempotent" => Ok(Replay::Idempotent),
         "effectful" => Ok(Replay::Effectful),
         _ => Err(broken(format!("`{word}` is not a replay class"))),
+    }
+}
+
+pub(crate) const fn run_word(state: RunState) -> &'static str {
+    match state {
+        RunState::Running => "running",
+        RunState::Done => "done",
+        RunState::Failed => "failed",
+        RunState::Skipped => "skipped",
+        RunState::Unknown => "unknown",
+    }
+}
+
+pub(crate) fn run_state(word: &str) -> Done<RunState> {
+    match word {
+        "running" => Ok(RunState::Running),
+        "done" => Ok(RunState::Done),
+        "failed" => Ok(RunState::Failed),
+        "skipped" => Ok(RunState::Skipped),
+        "unknown" => Ok(RunState::Unknown),
+        _ => Err(broken(format!("`{word}` is not the state of a run"))),
     }
 }
 

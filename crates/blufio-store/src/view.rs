@@ -1,7 +1,7 @@
 //! Reads for showing. They wait behind the reads that a message needs.
 
 use crate::fault::{Done, not_found};
-use crate::{approvals, audit, chats, grants, ledger, open, outbox, pairing, rows, snapshot};
+use crate::{approvals, audit, chats, grants, ledger, open, outbox, pairing, rows, runs, schedules, snapshot};
 use blufio_core::ids::{
     AttachmentId, ChannelName, InboxId, MessageSeq, ModelId, OutboxId, SessionId, SessionKey, TurnNumber,
 };
@@ -46,6 +46,11 @@ pub(crate) fn view(connection: &Connection, query: &Query, at: Timestamp) -> Don
         Query::Spent { day, month } => ledger::spent(connection, *day, *month).map(View::Spent),
         Query::Costs { by, since, session } => {
             ledger::costs(connection, *by, *since, session.as_ref()).map(View::Costs)
+        }
+        Query::Schedules { session } => schedules::list(connection, session.as_ref()).map(View::Schedules),
+        Query::Runs { schedule, limit } => {
+            schedules::known(connection, *schedule)?;
+            runs::list(connection, *schedule, *limit).map(View::Runs)
         }
     }
 }

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The version of the schema that the rules are about.
-const SCHEMA: i64 = 3;
+const SCHEMA: i64 = 5;
 
 /// What was looked at.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -99,6 +99,21 @@ const RULES: &[(&str, &str)] = &[
         "I9 an amount that cannot be",
         "SELECT id, state, held, amount FROM ledger
          WHERE held < 0 OR amount < 0 OR (state = 'free' AND amount <> 0) OR (state = 'held' AND amount <> held)",
+    ),
+    (
+        "I10 a time of a schedule that was taken twice",
+        "SELECT schedule, slot, count(*) FROM runs GROUP BY schedule, slot HAVING count(*) > 1",
+    ),
+    (
+        "I10 a message of a schedule that is there twice",
+        "SELECT channel, account, fingerprint, count(*) FROM inbox WHERE update_id < 0 AND fingerprint LIKE 'schedule:%'
+         GROUP BY channel, account, fingerprint HAVING count(*) > 1",
+    ),
+    (
+        "I10 a run whose message was never there",
+        "SELECT id, inbox, outbox FROM runs
+         WHERE inbox > (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'inbox')
+            OR outbox > (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'outbox')",
     ),
     (
         "I12 messages with a number beyond the last one",

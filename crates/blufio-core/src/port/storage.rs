@@ -5,9 +5,11 @@ use crate::audit::{AuditEntry, AuditHead, AuditVerdict};
 use crate::content::{Content, Overheard};
 use crate::ids::{ChannelName, GrantId, InboxId, MessageSeq, OutboxId, SessionId, SessionKey, TurnNumber};
 use crate::record::{
-    Accepted, Batch, Commit, Committed, Decided, Grant, InboxRow, NeutralMessage, OutboxMark, OutboxRow, Pairing,
-    PairingChange, Query, Recovered, Retention, Snapshot, Telling, Vault, View,
+    Accepted, Batch, Claim, Claimed, Commit, Committed, Decided, DueSchedules, Grant, InboxRow, NeutralMessage,
+    OutboxMark, OutboxRow, Pairing, PairingChange, Query, Recovered, Retention, ScheduleChange, Snapshot, Telling,
+    Vault, View,
 };
+use crate::schedule::Schedule;
 use crate::time::Timestamp;
 use crate::vault::VaultChange;
 use std::future::Future;
@@ -27,6 +29,9 @@ pub enum StoreError {
     /// Nothing there by that name.
     #[error("{0}")]
     NotFound(String),
+    /// It cannot be as it was asked for; nothing was written. Ask for something else.
+    #[error("{0}")]
+    Refused(String),
     /// The database or its disk failed; nothing was written.
     #[error("{0}")]
     Broken(String),
@@ -127,6 +132,21 @@ pub trait Storage: Send + Sync + 'static {
     /// Turns the kill switch and records that `by` did; in front of everything else that waits to be written.
     fn switch(&self, killed: bool, by: String, at: Timestamp) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Changes the schedules and records that it was done. Answers with the schedule as it is now, or as it was before it was
+    /// removed.
+    fn schedule(
+        &self,
+        change: ScheduleChange,
+        at: Timestamp,
+    ) -> impl Future<Output = Result<Schedule, StoreError>> + Send;
+
+    /// What is due, and when more will be. Changes nothing: whoever wants to run one claims it.
+    fn due(&self, limit: u32, at: Timestamp) -> impl Future<Output = Result<DueSchedules, StoreError>> + Send;
+
+    /// Takes a time of a schedule: the run, the row that does it and the next time become durable together. Whatever dies
+    /// afterwards, the same time is never taken again.
+    fn claim(&self, claim: Claim, at: Timestamp) -> impl Future<Output = Result<Claimed, StoreError>> + Send;
+
     /// Records what has no rows of its own.
     fn audit(&self, entries: Vec<AuditEntry>, at: Timestamp) -> impl Future<Output = Result<(), StoreError>> + Send;
 
@@ -182,6 +202,9 @@ erased! {
     vault() -> Vault;
     keep_vault(over: Option<Vec<u8>>, change: VaultChange, audit: Vec<AuditEntry>, at: Timestamp) -> ();
     switch(killed: bool, by: String, at: Timestamp) -> ();
+    schedule(change: ScheduleChange, at: Timestamp) -> Schedule;
+    due(limit: u32, at: Timestamp) -> DueSchedules;
+    claim(claim: Claim, at: Timestamp) -> Claimed;
     audit(entries: Vec<AuditEntry>, at: Timestamp) -> ();
     verify_audit(since: Option<AuditHead>) -> AuditVerdict;
     view(query: Query, at: Timestamp) -> View;

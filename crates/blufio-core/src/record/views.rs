@@ -1,9 +1,9 @@
 //! What is read for showing: questions and answers of the store, also the JSON of the control socket.
 
-use super::{AuditView, Grant, Pairing, PairingRequest};
+use super::{AuditView, Grant, Pairing, PairingRequest, RunView, ScheduleView};
 use crate::ids::{
-    ApprovalId, AttachmentId, Boot, ChannelName, InboxId, MessageSeq, ModelId, OutboxId, SessionKey, ToolName,
-    TurnNumber,
+    ApprovalId, AttachmentId, Boot, ChannelName, InboxId, MessageSeq, ModelId, OutboxId, ScheduleId, SessionKey,
+    ToolName, TurnNumber,
 };
 use crate::message::{Part, Role};
 use crate::money::MicroUsd;
@@ -84,6 +84,18 @@ pub enum Query {
         since: Timestamp,
         /// Of one conversation only.
         session: Option<SessionKey>,
+    },
+    /// Schedules, those that are off included.
+    Schedules {
+        /// Of one conversation only.
+        session: Option<SessionKey>,
+    },
+    /// The runs of a schedule, newest first.
+    Runs {
+        /// Which.
+        schedule: ScheduleId,
+        /// At most this many.
+        limit: u32,
     },
 }
 
@@ -200,6 +212,10 @@ pub enum View {
     Spent(crate::budget::Spent),
     /// To [`Query::Costs`], dearest first; by time, oldest first.
     Costs(Vec<CostLine>),
+    /// To [`Query::Schedules`], the next one first, those that are off last.
+    Schedules(Vec<ScheduleView>),
+    /// To [`Query::Runs`].
+    Runs(Vec<RunView>),
 }
 
 /// An open question.

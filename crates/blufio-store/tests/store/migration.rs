@@ -7,7 +7,9 @@ use blufio_core::content::Content;
 use blufio_core::ids::{CallId, InboxId, MessageSeq, OutboxId, SessionKey, TurnNumber};
 use blufio_core::keys::DatabaseKey;
 use blufio_core::port::Storage;
-use blufio_core::record::{Decided, Fate, OutboxMark, Payload, Query, Vault, View};
+use blufio_core::record::{Decided, Fate, OutboxMark, Payload, Query, ScheduleChange, Vault, View};
+use blufio_core::schedule::{Action, NewSchedule, When};
+use blufio_core::time::Timestamp;
 use blufio_store::{Executor, OpenError, Options, Role, Store};
 use blufio_testkit::contract::storage::{ACCOUNT, AT, batch, channel, end, item, key, route};
 use blufio_testkit::{database, invariants};
@@ -55,7 +57,7 @@ async fn a_file_of_version_1_goes_on_where_it_was() {
     database::create_plain(&path, 1).unwrap().execute_batch(ROWS).unwrap();
     let reading = Options { role: Role::Reader, ..super::options(Executor::Inline) };
     let early = Store::open(&path, None, reading).err();
-    assert!(matches!(early, Some(OpenError::Older { found: 1, known: 4 })), "a reader migrates nothing: {early:?}");
+    assert!(matches!(early, Some(OpenError::Older { found: 1, known: 5 })), "a reader migrates nothing: {early:?}");
 
     let store = open(&path, Executor::Inline);
     let recovered = store.recover(AT).await.unwrap();
@@ -166,6 +168,46 @@ async fn a_file_of_version_1_is_encrypted_and_goes_on_where_it_was() {
     assert_eq!(store.outbox(channel(), 9, AT).await.unwrap().len(), 2);
     drop(store);
     invariants::check(&path).unwrap();
+}
+
+/// What version 4 left behind: an answer that has arrived, which belongs to a turn and so is indexed anew.
+const ROWS_4: &str = r#"
+UPDATE meta SET value = 4 WHERE key = 'boot';
+INSERT INTO sessions (id, key, chat, last_message, last_at) VALUES (1, 'tg:7:dm:1', 1, 0, 1700000000000);
+INSERT INTO inbox (id, channel, account, update_id, fingerprint, state, outcome, session, chat, principal_id, text, raw, at, done_at)
+VALUES (1, 'telegram', 7, 1, 'f1', 'done', 'stopped', 1, 1, 'owner', 'hi', x'7b7d', 1700000000000, 1700000000001);
+INSERT INTO turns (session, turn, inbox, principal_id, state, outcome, deadline, opened_at, closed_at, journal)
+VALUES (1, 1, 1, 'owner', 'done', 'stopped', 1700000900000, 1700000000000, 1700000000001, 0);
+INSERT INTO outbox (id, session, turn, reply, channel, account, chat, body_rich, body_plain, state, attempt, not_before,
+                    message_id, at, done_at)
+VALUES (1, 1, 1, 1, 'telegram', 7, 1, 'hello', 'hello', 'sent', 1, 0, 900, 1700000000000, 1700000000001);
+"#;
+
+#[tokio::test]
+async fn a_file_of_version_4_takes_schedules() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("blufio.db");
+    database::create_plain(&path, 4).unwrap().execute_batch(ROWS_4).unwrap();
+    let store = open(&path, Executor::Inline);
+    assert_eq!(store.recover(AT).await.unwrap().boot.0, 5);
+    let none = store.view(Query::Schedules { session: None }, AT).await.unwrap();
+    assert!(matches!(&none, View::Schedules(views) if views.is_empty()), "{none:?}");
+    let new = NewSchedule {
+        name: "water".to_owned(),
+        session: key(1),
+        route: route(1, Some(5)),
+        principal: Principal::Owner,
+        user: Some(1),
+        when: When::At(Timestamp(AT.0 + 1)),
+        zone: "UTC".to_owned(),
+        action: Action::Say("drink".to_owned()),
+        made_by: "owner 1".to_owned(),
+    };
+    let made = store.schedule(ScheduleChange::Add(Box::new(new)), AT).await.unwrap();
+    assert_eq!((made.route, made.next_at), (route(1, None), Some(Timestamp(AT.0 + 1))), "it answers no message");
+    drop(store);
+    let report = invariants::check(&path).unwrap();
+    assert_eq!((report.rows["schedules"], report.rows["runs"], report.rows["outbox"]), (1, 0, 1));
 }
 
 /// A small file system in memory; gone with the value.

@@ -12,6 +12,7 @@ mod outbox;
 mod overheard;
 mod people;
 mod questions;
+mod schedules;
 mod turns;
 mod vault;
 
@@ -101,6 +102,20 @@ pub async fn suite<S: Storage>(make: impl Fn(&Path) -> S + Sync) {
         ledger::what_counts_is_summed_up,
         ledger::costs_are_summed_up_by_what_is_asked,
         ledger::the_kill_switch_stays_as_it_is,
+        schedules::schedules_are_kept_as_they_were_made,
+        schedules::what_cannot_be_a_schedule_is_refused,
+        schedules::a_time_is_taken_once,
+        schedules::what_was_said_is_followed_to_its_end,
+        schedules::what_was_asked_is_followed_to_its_end,
+        schedules::a_crash_after_a_claim_loses_and_repeats_nothing,
+        schedules::once_is_once_and_every_goes_on,
+        schedules::by_hand_changes_no_time,
+        schedules::nothing_is_claimed_of_what_is_off_or_gone,
+        schedules::schedules_go_with_people_and_groups,
+        schedules::too_much_that_waits_delays_a_run,
+        schedules::what_keeps_failing_is_turned_off,
+        schedules::few_runs_are_kept,
+        schedules::a_wrong_clock_silences_no_schedule,
         outbox::one_row_per_chat_in_order,
         outbox::tries_are_counted_unless_free,
         outbox::an_uncertain_send_is_repeated_until_it_is_too_old,

@@ -197,7 +197,7 @@ async fn view(store: &Arc<dyn AnyStorage>, query: Query) -> Result<View, Failure
 /// The database's refusals as failures of a command.
 pub fn of_store(error: StoreError) -> Failure {
     match error {
-        StoreError::NotFound(message) => Failure::new(message, Failure::GENERAL),
+        StoreError::NotFound(message) | StoreError::Refused(message) => Failure::new(message, Failure::GENERAL),
         StoreError::Stale(_) => {
             Failure { hint: Some("try again".to_owned()), ..Failure::new(error.to_string(), Failure::GENERAL) }
         }

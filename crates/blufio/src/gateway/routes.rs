@@ -139,6 +139,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let (status, hint) = match error {
             StoreError::NotFound(_) => (StatusCode::NOT_FOUND, None),
+            StoreError::Refused(_) => (StatusCode::UNPROCESSABLE_ENTITY, None),
             StoreError::Stale(_) => (StatusCode::CONFLICT, Some("try again")),
             StoreError::Full(_) => (StatusCode::SERVICE_UNAVAILABLE, Some("try again in a moment")),
             StoreError::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, Some("make room on the disk")),
