@@ -1,9 +1,9 @@
 //! An owner's answer that comes from the machine itself and not out of a conversation. With a running server it goes through
 //! [`Host::decide`](crate::Host::decide), without one straight to the database; either way it is this batch.
 
-use crate::host::LOCAL_CHANNEL;
 use blufio_core::approval::Verdict;
 use blufio_core::ids::{ApprovalId, ChannelName};
+use blufio_core::port::LOCAL_CHANNEL;
 use blufio_core::record::{Accepted, Batch, Fate, Item, Shared, Taken};
 use blufio_core::time::Timestamp;
 

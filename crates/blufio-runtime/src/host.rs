@@ -11,19 +11,21 @@ use crate::herald::{Herald, News, herald};
 use crate::intake::{self, ChannelIntake, Message};
 use crate::money::{self, Money};
 use crate::quiet::zone_or_system;
+use crate::scheduler::{self, ScheduleWish};
 use crate::tasks::{Tasks, blocking};
 use blufio_core::access::{Principal, pairing_code};
 use blufio_core::approval::Verdict;
 use blufio_core::content::Content;
 use blufio_core::failpoint::{Failpoint, hit};
-use blufio_core::ids::{ApprovalId, ChannelName, GrantId, InboxId, OutboxId, SessionKey};
+use blufio_core::ids::{ApprovalId, ChannelName, GrantId, InboxId, OutboxId, ScheduleId, SessionKey};
 use blufio_core::limits::SHUTDOWN;
 use blufio_core::money::MicroUsd;
-use blufio_core::port::{AnyChannel, ChannelError, ChannelHealth, Clock, StoreError};
+use blufio_core::port::{AnyChannel, Asker, ChannelError, ChannelHealth, Clock, LOCAL_CHANNEL, StoreError};
 use blufio_core::record::{
-    Batch, CostBy, CostLine, Item, Pairing, PairingChange, Query, Recovered, Route, Shared, StoreStatus, Taken,
-    Telling, View,
+    Batch, Claimed, CostBy, CostLine, Item, Pairing, PairingChange, Query, Recovered, Route, Shared, StoreStatus,
+    Taken, Telling, View,
 };
+use blufio_core::schedule::Schedule;
 use blufio_core::time::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -33,8 +35,6 @@ use std::time::Duration;
 
 /// The session of the person at the machine itself.
 pub const LOCAL_SESSION: &str = "local:main";
-/// The channel of the shell and the control socket: answers are read from the rows, so nothing is sent.
-pub(crate) const LOCAL_CHANNEL: &str = "local";
 
 /// The name under which a working commit is stamped.
 const WRITER: &str = "writer";
@@ -135,8 +135,8 @@ impl Host {
 
     /// Says something as the owner, on this machine. `client` names the message: saying it twice is saying it once.
     pub async fn say(&self, session: &SessionKey, client: &str, text: String) -> Result<Said, StoreError> {
-        let channel = ChannelName::new(LOCAL_CHANNEL);
-        let route = Route { channel: channel.clone(), account: 0, chat: 0, thread: None, reply_to: None };
+        let Asker { route, .. } = Asker::local(session.clone());
+        let channel = route.channel.clone();
         let message = Message {
             session: session.clone(),
             route,
@@ -259,6 +259,31 @@ impl Host {
         storage.switch(killed, AT_TERMINAL.to_owned(), clock.now()).await?;
         self.engine.switch(killed);
         Ok(())
+    }
+
+    /// Makes, removes or turns a schedule, as whoever may use this machine.
+    pub async fn schedule(&self, wish: ScheduleWish) -> Result<Schedule, StoreError> {
+        scheduler::wish(&self.engine, wish).await
+    }
+
+    /// Runs a schedule now, whatever its times are.
+    pub async fn run_schedule(&self, id: ScheduleId) -> Result<(), StoreError> {
+        let View::Schedules(all) = self.view(Query::Schedules { session: None }).await? else {
+            return Err(StoreError::Broken("the store answered another question".to_owned()));
+        };
+        let found = all.into_iter().find(|view| view.schedule.id == id);
+        let found = found.ok_or_else(|| StoreError::NotFound(format!("there is no schedule {id}")))?;
+        match scheduler::run_now(&self.engine, &found.schedule).await? {
+            Claimed::Done { .. } => Ok(()),
+            Claimed::Full => Err(StoreError::Full("inbox")),
+            Claimed::Skipped { .. } => {
+                Err(StoreError::Refused("the run before is not over, or there is nowhere to say it".to_owned()))
+            }
+            Claimed::Disabled(failing) => {
+                Err(StoreError::Refused(format!("it has failed {} times: {}", failing.failures, failing.why)))
+            }
+            Claimed::Gone => Err(StoreError::Stale("the schedule")),
+        }
     }
 
     /// What the next request of a conversation would hold.
@@ -407,6 +432,11 @@ impl Host {
             Box::pin(async move { prove_commits(&engine).await })
         });
         // On its own, since it waits behind everything else that is written.
+        let clockwork = self.engine.clone();
+        self.engine.tasks.keep("scheduler", move || {
+            let engine = clockwork.clone();
+            Box::pin(async move { scheduler::run(&engine).await })
+        });
         self.engine.tasks.keep("retention", move || {
             let engine = cleaner.clone();
             Box::pin(async move { forget_old_rows(&engine).await })

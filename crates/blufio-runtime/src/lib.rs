@@ -17,6 +17,7 @@ mod intake;
 mod media;
 mod money;
 mod quiet;
+pub mod scheduler;
 mod sessions;
 mod tasks;
 pub mod tools;

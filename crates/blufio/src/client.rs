@@ -10,15 +10,17 @@ use blufio_adapters::egress::local::{Answer, Events, Local};
 use blufio_core::approval::Verdict;
 use blufio_core::audit::AuditVerdict;
 use blufio_core::event::Event;
-use blufio_core::ids::{ApprovalId, ChannelName, GrantId, InboxId, OutboxId, SessionKey, TurnNumber};
+use blufio_core::ids::{ApprovalId, ChannelName, GrantId, InboxId, OutboxId, ScheduleId, SessionKey, TurnNumber};
 use blufio_core::keys::RootKey;
 use blufio_core::port::ChannelHealth;
 use blufio_core::record::{
     ApprovalView, AuditView, ChannelView, CostBy, CostLine, Grant, InboxView, MessageView, Pairing, PairingRequest,
-    SessionView, TurnView,
+    RunView, ScheduleView, SessionView, TurnView,
 };
+use blufio_core::schedule::Schedule;
 use blufio_core::secret::Secret;
 use blufio_core::time::Timestamp;
+use blufio_runtime::scheduler::ScheduleWish;
 use blufio_runtime::{ContextView, HostStatus, Said};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -532,6 +534,26 @@ impl Client {
         let mut query = vec![("by", by.as_str()), ("since", since.as_str())];
         query.extend(session.map(|session| ("session", session.as_str())));
         self.get(&["v1", "costs"], &query).await
+    }
+
+    /// What is scheduled.
+    pub async fn schedules(&self) -> Result<Vec<ScheduleView>, CallError> {
+        self.get(&["v1", "schedules"], &[]).await
+    }
+
+    /// The newest runs of a schedule, newest first.
+    pub async fn runs(&self, id: ScheduleId, limit: u32) -> Result<Vec<RunView>, CallError> {
+        self.get(&["v1", "schedules", "runs"], &[("id", &id.to_string()), ("limit", &limit.to_string())]).await
+    }
+
+    /// Makes, removes or turns a schedule.
+    pub async fn schedule(&self, wish: &ScheduleWish) -> Result<Schedule, CallError> {
+        self.post(&["v1", "schedules"], &json!(wish)).await
+    }
+
+    /// Runs a schedule now.
+    pub async fn run_schedule(&self, id: ScheduleId) -> Result<(), CallError> {
+        self.post::<serde_json::Value>(&["v1", "schedules", "run"], &json!({ "id": id })).await.map(drop)
     }
 
     /// Turns the kill switch.

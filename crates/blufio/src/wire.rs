@@ -22,6 +22,7 @@ use blufio_core::record::Retention;
 use blufio_core::time::Timestamp;
 use blufio_runtime::clock::SystemClock;
 use blufio_runtime::desk::Desk;
+use blufio_runtime::scheduler::Bell;
 use blufio_runtime::{Adapters, QueueMode, QuietHours, Settings, tools};
 use blufio_store::{Executor, FileBlobs, OpenError, Options, Role, Store};
 use std::collections::{BTreeMap, BTreeSet};
@@ -134,13 +135,15 @@ pub fn wire(
     let transcriber = transcriber(config, secrets, &egress)?;
     let Database { storage: store, commits } = database;
     tools.push(tools::read_again(store.clone()));
+    let bell = Bell::default();
+    tools.extend(tools::schedule(store.clone(), clock.clone(), bell.clone()));
     known_tools(&config.tools.ask, &tools)?;
     let (channels, webhook) = (ways_in.channels, ways_in.webhook);
     Ok(Wired {
         commits,
         settings: settings(config, catalogue),
         webhook,
-        adapters: Adapters { storage: store, provider, channels, tools, desk, blobs, transcriber, clock, rng },
+        adapters: Adapters { storage: store, provider, channels, tools, desk, bell, blobs, transcriber, clock, rng },
     })
 }
 

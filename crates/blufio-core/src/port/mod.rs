@@ -26,7 +26,8 @@ pub use spawner::{
 };
 pub use storage::{AnyStorage, Storage, StoreError};
 pub use tool::{
-    AnyTool, ArgRole, Binding, Egress, Replay, Tool, ToolCall, ToolError, ToolLimits, ToolOutput, ToolSpec,
+    AnyTool, ArgRole, Asker, Binding, Egress, LOCAL_CHANNEL, Replay, Tool, ToolCall, ToolError, ToolLimits, ToolOutput,
+    ToolSpec,
 };
 pub use transcriber::{AnyTranscriber, Recording, Transcriber, TranscriberError};
 pub use web::{

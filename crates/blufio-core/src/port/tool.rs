@@ -1,9 +1,11 @@
 //! Something the model may call.
 
 use super::{Boxed, Hops};
+use crate::access::Principal;
 use crate::content::OutgoingFile;
-use crate::ids::{CallId, SessionId, ToolName};
+use crate::ids::{CallId, ChannelName, SessionId, SessionKey, ToolName};
 use crate::message::Origin;
+use crate::record::Route;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::sync::Arc;
@@ -160,7 +162,35 @@ pub struct ToolCall {
     pub bound: Option<String>,
     /// Where it notes the places that it asks, for the audit log.
     pub hops: Hops,
+    /// Who wants it, and where.
+    pub asker: Arc<Asker>,
 }
+
+/// Who wants something, and where the answer goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// The conversation.
+    pub session: SessionKey,
+    /// The place in it.
+    pub route: Route,
+    /// On whose behalf.
+    pub principal: Principal,
+    /// Their id, as the channel knows it.
+    pub user: Option<i64>,
+}
+
+impl Asker {
+    /// The owner at this machine.
+    #[must_use]
+    pub fn local(session: SessionKey) -> Self {
+        let channel = ChannelName::new(LOCAL_CHANNEL);
+        let route = Route { channel, account: 0, chat: 0, thread: None, reply_to: None };
+        Self { session, route, principal: Principal::Owner, user: None }
+    }
+}
+
+/// The channel of what is said at this machine.
+pub const LOCAL_CHANNEL: &str = "local";
 
 /// What an owner's yes to a call is held to besides its arguments: what they stand for outside.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,8 +16,8 @@ use blufio_core::ids::{CallId, GrantId, ToolName};
 use blufio_core::ingress::framed;
 use blufio_core::message::{Body, Origin, Part};
 use blufio_core::policy::{CallFacts, Decision, FOREIGN_FETCHES_MAX, POLICY_VERSION, Rule, decide, is_grantable};
-use blufio_core::port::{AnyTool, Egress, Hops, Replay, StoreError, ToolCall};
-use blufio_core::record::{Grant, Record, ToolRun};
+use blufio_core::port::{AnyTool, Asker, Egress, Hops, Replay, StoreError, ToolCall};
+use blufio_core::record::{Grant, InboxRow, Record, Route, ToolRun};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -183,7 +183,15 @@ impl Run<'_> {
             sends_files: self.engine.dispatchers.contains_key(&self.row.route.channel),
             bound: None,
             hops: Hops::default(),
+            asker: self.asker(),
         }
+    }
+
+    /// Who wants what is done in this turn.
+    pub(super) fn asker(&self) -> Arc<Asker> {
+        let InboxRow { route, principal, user, .. } = &self.row;
+        let (route, principal) = (Route { reply_to: None, ..route.clone() }, principal.clone());
+        Arc::new(Asker { session: self.session.key.clone(), route, principal, user: *user })
     }
 
     /// The same for every run of a call.

@@ -22,6 +22,7 @@ use crate::health::Health;
 use crate::herald::Herald;
 use crate::money::Money;
 use crate::quiet::QuietHours;
+use crate::scheduler::Bell;
 use crate::sessions::{Sessions, Woken};
 use crate::tasks::Tasks;
 use blufio_core::access::AccessRules;
@@ -58,6 +59,8 @@ pub struct Adapters {
     pub tools: Vec<Arc<dyn AnyTool>>,
     /// What lies in the workspace.
     pub desk: Arc<Desk>,
+    /// Rung when schedules have changed.
+    pub bell: Bell,
     /// Files that were sent or will be.
     pub blobs: Arc<dyn Blobs>,
     /// Writes down what is said in recordings, if there is one.
@@ -280,6 +283,14 @@ impl Engine {
             Some((name.clone(), routes.flat_map(|route| self.drafts(&route, text, None)).collect()))
         };
         self.adapters.channels.iter().filter_map(on).collect()
+    }
+
+    /// Where an owner reads: the private conversation with the first one of the first channel that has one.
+    pub fn owner_route(&self) -> Option<Route> {
+        self.adapters.channels.iter().find_map(|(name, channel)| {
+            let account = channel.account()?;
+            self.rules(name, account).all_owners().into_iter().find_map(|owner| channel.private_route(owner))
+        })
     }
 
     /// Whether an error text is told in this chat now.

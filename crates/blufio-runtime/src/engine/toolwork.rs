@@ -7,7 +7,7 @@ use crate::tasks::guarded;
 use blufio_core::ids::{CallId, SessionId, ToolName};
 use blufio_core::limits::TOOL_OUTPUT_BYTES_MAX;
 use blufio_core::message::{Body, Part};
-use blufio_core::port::{Boxed, Hops, Replay, ToolCall, ToolError, ToolOutput};
+use blufio_core::port::{Asker, Boxed, Hops, Replay, ToolCall, ToolError, ToolOutput};
 use blufio_core::record::{ToolRun, ToolState};
 use blufio_core::session::CallFacts;
 use blufio_core::time::Timestamp;
@@ -68,12 +68,13 @@ pub(super) struct Place {
     pub sends_files: bool,
     /// Where it notes the places that it asks.
     pub hops: Hops,
+    pub asker: Arc<Asker>,
 }
 
 /// Runs a tool within its limits. Whatever goes wrong is for the model to read, and never ends the turn.
 pub(super) fn run_tool(engine: &Arc<Engine>, run: ToolRun, place: Place) -> Boxed<'static, News> {
     let (tool, clock) = (engine.tools.get(&run.name).cloned(), engine.adapters.clock.clone());
-    let Place { session, key, zone, sends_files, hops } = place;
+    let Place { session, key, zone, sends_files, hops, asker } = place;
     let zone = zone.or_else(|| engine.settings.timezone.clone());
     let leaks = engine.settings.leaks.clone();
     Box::pin(async move {
@@ -100,6 +101,7 @@ pub(super) fn run_tool(engine: &Arc<Engine>, run: ToolRun, place: Place) -> Boxe
             sends_files,
             bound: run.bound.clone(),
             hops,
+            asker,
         };
         let done = tokio::select! {
             done = guarded("tool", tool.run(call)) => done,

@@ -186,6 +186,7 @@ mod tests {
             sends_files: false,
             bound: bound.map(str::to_owned),
             hops: blufio_core::port::Hops::default(),
+            asker: blufio_core::port::Asker::local(blufio_core::ids::SessionKey::new("local:main")).into(),
         }
     }
 

@@ -210,6 +210,7 @@ mod tests {
             sends_files: false,
             bound: None,
             hops: Hops::default(),
+            asker: blufio_core::port::Asker::local(blufio_core::ids::SessionKey::new("local:main")).into(),
         };
         let refused = tool.run(call(json!({"url": " https://a.example "}))).await.unwrap_err();
         assert_eq!(refused.to_string(), "this address is not fetched: asked for https://a.example");

@@ -11,6 +11,7 @@ mod fetch;
 mod list;
 mod now;
 mod read;
+mod schedule;
 pub mod schema;
 mod search;
 mod send;
@@ -25,6 +26,7 @@ mod tests;
 pub use workspace::sweep_temporary;
 
 use crate::desk::Desk;
+use crate::scheduler::Bell;
 use blufio_core::message::Origin;
 use blufio_core::port::{
     AnySearch, AnyStorage, AnyTool, AnyWeb, ArgRole, Blobs, Clock, Executor, Replay, Tool, ToolCall, ToolError,
@@ -76,6 +78,12 @@ pub fn builtin(
 #[must_use]
 pub fn read_again(storage: Arc<dyn AnyStorage>) -> Arc<dyn AnyTool> {
     again::tool(storage)
+}
+
+/// The tools `schedule` and `schedule_list`.
+#[must_use]
+pub fn schedule(storage: Arc<dyn AnyStorage>, clock: Arc<dyn Clock>, bell: Bell) -> [Arc<dyn AnyTool>; 2] {
+    schedule::tools(storage, clock, bell)
 }
 
 /// The tool `web_fetch`.

@@ -409,6 +409,7 @@ async fn outputs(
         sends_files,
         bound: None,
         hops: blufio_core::port::Hops::default(),
+        asker: blufio_core::port::Asker::local(blufio_core::ids::SessionKey::new("local:main")).into(),
     })
     .await
 }

@@ -203,6 +203,21 @@ The figures are the vendor's own counts at the prices of the day. A call that br
 by an estimate. Budgets are set under [budget] in the configuration; /cost in a chat says how they
 stand.")]
     Cost(Cost),
+    /// Have something said or done at given times
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  blufio cron add water --every 1d --at 2026-11-24T09:00 --say 'Water the plants'
+  blufio cron add news --every 1d --ask 'What is new about Rust? Three lines.'
+  blufio cron list
+  blufio cron history news
+
+`say` delivers a text and costs nothing; `ask` gives the agent a task, in a conversation of its own.
+What was missed while the server did not run is made up for once, late. In a chat the agent does
+the same: \"remind me tomorrow at nine\"."
+    )]
+    Cron(Cron),
     /// Stop everything, now and after restarts
     #[command(after_help = "\
 Ends every running answer and tool and lets nothing begin. Messages are still received and wait.
@@ -282,6 +297,61 @@ Common troubles:
   in a group                 Disable; then remove the bot from the group and add it again"
     )]
     Channel(Channel),
+}
+
+/// `blufio cron`
+#[derive(Debug, Subcommand)]
+pub enum Cron {
+    /// List what is scheduled
+    List,
+    /// Schedule something
+    Add {
+        /// A name for it
+        name: String,
+        /// When: local time such as 2026-11-24T09:00; with --every, the first time
+        #[arg(long, value_name = "TIME", required_unless_present = "every")]
+        at: Option<String>,
+        /// How often: such as 30m, 2h, 1d, 1w
+        #[arg(long, value_name = "PERIOD")]
+        every: Option<String>,
+        /// The time zone of TIME (IANA name); default: the agent's
+        #[arg(long, value_name = "ZONE")]
+        timezone: Option<String>,
+        /// Deliver this text to the owner
+        #[arg(long, value_name = "TEXT", required_unless_present = "ask", conflicts_with = "ask")]
+        say: Option<String>,
+        /// Give the agent this task
+        #[arg(long, value_name = "TEXT")]
+        ask: Option<String>,
+    },
+    /// Remove one, with its history
+    Rm {
+        /// Its number or name
+        schedule: String,
+    },
+    /// Run one now; its times stay as they are
+    Run {
+        /// Its number or name
+        schedule: String,
+    },
+    /// Turn one on
+    Enable {
+        /// Its number or name
+        schedule: String,
+    },
+    /// Turn one off
+    Disable {
+        /// Its number or name
+        schedule: String,
+    },
+    /// Say what became of its runs
+    History {
+        /// Its number or name
+        schedule: String,
+        /// Of so many
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
+        limit: u32,
+    },
 }
 
 /// `blufio context`

@@ -9,6 +9,7 @@ mod channel;
 mod configuration;
 mod context;
 mod cost;
+mod cron;
 mod doctor;
 mod hidden;
 mod init;
@@ -91,6 +92,7 @@ fn carry_out(arguments: &Arguments, context: &Context, screen: &Screen) -> Resul
         Command::Init { yes } => init::run(*yes, here, &context.secrets, screen),
         Command::Context(ContextCommand::Show { session }) => context::show(session, here, screen),
         Command::Cost(command) => cost::run(command, here, screen),
+        Command::Cron(command) => cron::run(command, here, screen),
         Command::Kill => kill::run(true, here, screen),
         Command::Resume => kill::run(false, here, screen),
         Command::Vault(command) => vault::run(command, here, &context.secrets, screen),

@@ -5,10 +5,11 @@ use crate::failure::Failure;
 use crate::keys::{self, Installation};
 use crate::wire;
 use blufio_core::audit::AuditHead;
-use blufio_core::ids::{ChannelName, SessionKey, TurnNumber};
+use blufio_core::ids::{ChannelName, ScheduleId, SessionKey, TurnNumber};
 use blufio_core::port::{AnyStorage, Clock, StoreError};
 use blufio_core::record::{
-    ApprovalView, AuditView, CostBy, CostLine, Grant, MessageView, Query, SessionView, StoreStatus, TurnView, View,
+    ApprovalView, AuditView, CostBy, CostLine, Grant, MessageView, Query, RunView, ScheduleView, SessionView,
+    StoreStatus, TurnView, View,
 };
 use blufio_core::time::Timestamp;
 use blufio_runtime::clock::SystemClock;
@@ -45,6 +46,30 @@ impl Source {
             Self::Nothing => Ok(Vec::new()),
             Self::Store(store) => match view(store, Query::Sessions { limit }).await? {
                 View::Sessions(sessions) => Ok(sessions),
+                other => Err(unexpected(&other)),
+            },
+        }
+    }
+
+    /// What is scheduled.
+    pub async fn schedules(&self) -> Result<Vec<ScheduleView>, Failure> {
+        match self {
+            Self::Server(client) => Ok(client.schedules().await?),
+            Self::Nothing => Ok(Vec::new()),
+            Self::Store(store) => match view(store, Query::Schedules { session: None }).await? {
+                View::Schedules(schedules) => Ok(schedules),
+                other => Err(unexpected(&other)),
+            },
+        }
+    }
+
+    /// The newest runs of a schedule, newest first.
+    pub async fn runs(&self, schedule: ScheduleId, limit: u32) -> Result<Vec<RunView>, Failure> {
+        match self {
+            Self::Server(client) => Ok(client.runs(schedule, limit).await?),
+            Self::Nothing => Ok(Vec::new()),
+            Self::Store(store) => match view(store, Query::Runs { schedule, limit }).await? {
+                View::Runs(runs) => Ok(runs),
                 other => Err(unexpected(&other)),
             },
         }

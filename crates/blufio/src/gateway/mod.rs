@@ -6,6 +6,7 @@ mod channels;
 pub mod locked;
 pub mod metrics;
 mod routes;
+mod schedules;
 mod socket;
 mod spending;
 mod vault;

@@ -1,6 +1,6 @@
 //! The routes: which door each is behind, and what must be shown there.
 
-use super::{App, approvals, channels, spending, vault, webhook};
+use super::{App, approvals, channels, schedules, spending, vault, webhook};
 use crate::redact;
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
@@ -99,6 +99,9 @@ pub const ROUTES: &[Route] = &[
     private("/v1/channels/{name}", || get(channels::status)),
     private("/v1/channels/{name}/retry", || post(channels::retry)),
     private("/v1/channels/{name}/send", || post(channels::send)),
+    private("/v1/schedules", || get(schedules::list).post(schedules::change)),
+    private("/v1/schedules/run", || post(schedules::run)),
+    private("/v1/schedules/runs", || get(schedules::runs)),
     private("/v1/costs", || get(spending::costs)),
     private("/v1/kill", || post(spending::switch)),
     private("/v1/vault", || get(vault::list)),

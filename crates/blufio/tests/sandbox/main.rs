@@ -68,6 +68,7 @@ impl World {
             sends_files: false,
             bound: None,
             hops: blufio_core::port::Hops::default(),
+            asker: blufio_core::port::Asker::local(blufio_core::ids::SessionKey::new("local:main")).into(),
         }
     }
 

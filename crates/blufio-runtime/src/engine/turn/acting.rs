@@ -138,7 +138,8 @@ impl Run<'_> {
                 let key = self.key_of(&run.call);
                 let hops = Hops::default();
                 self.hops.push((run.call.clone(), hops.clone()));
-                let place = Place { session: self.session.id, key, zone, sends_files, hops };
+                let asker = self.asker();
+                let place = Place { session: self.session.id, key, zone, sends_files, hops, asker };
                 self.news.push(run_tool(self.engine, run, place));
             }
             Action::Ask(question) => self.live.publish(EventKind::Asked { question }),
