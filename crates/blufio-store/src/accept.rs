@@ -65,7 +65,7 @@ impl<'a> New<'a> {
 }
 
 fn take(connection: &Connection, batch: &Batch, item: &Item) -> Done<Accepted> {
-    if let Some(old) = repeat(connection, batch, item)? {
+    if let Some(old) = repeat(connection, &Source::of(batch, item))? {
         return Ok(old);
     }
     let at = batch.at;
@@ -201,12 +201,12 @@ fn take(connection: &Connection, batch: &Batch, item: &Item) -> Done<Accepted> {
 }
 
 /// What was done with the same update before.
-fn repeat(connection: &Connection, batch: &Batch, item: &Item) -> Done<Option<Accepted>> {
+fn repeat(connection: &Connection, source: &Source<'_>) -> Done<Option<Accepted>> {
     rows::first(
         connection,
         "SELECT id, state, outcome FROM inbox
          WHERE channel = ?1 AND account = ?2 AND update_id = ?3 AND fingerprint = ?4",
-        params![batch.channel.as_str(), batch.account, item.update, item.fingerprint],
+        params![source.channel.as_str(), source.account, source.update, source.fingerprint],
         |row| {
             let (state, outcome): (String, Option<String>) = (row.get(1)?, row.get(2)?);
             let taken = match (state.as_str(), outcome.as_deref()) {
@@ -240,9 +240,20 @@ pub(crate) fn has_room(connection: &Connection, key: &SessionKey, pending_max: u
 
 /// Writes a row that waits like any other. Its channel is that of the answer, so that it goes where the chat goes and is
 /// dropped with whoever may not speak any more; what makes it the only one of its kind is the number, which no channel gives.
-/// Nobody has spoken, so a chat that is shut stays shut.
-pub(crate) fn scheduled(connection: &Connection, new: &Scheduled<'_>, at: Timestamp) -> Done<InboxId> {
+/// Nobody has spoken, so a chat that is shut stays shut. None if there is a row for the same time already.
+pub(crate) fn scheduled(connection: &Connection, new: &Scheduled<'_>, at: Timestamp) -> Done<Option<InboxId>> {
     let Scheduled { slot: (schedule, slot), session: key, route, principal, user, content } = *new;
+    let source = Source {
+        channel: &route.channel,
+        account: route.account,
+        update: schedule.0.saturating_neg(),
+        fingerprint: &format!("schedule:{schedule}:{slot}", slot = slot.0),
+        raw: &[],
+        at,
+    };
+    if repeat(connection, &source)?.is_some() {
+        return Ok(None);
+    }
     let session = session(connection, key, at)?;
     let sql = "UPDATE sessions SET chat = ?2 WHERE id = ?1 AND chat IS NULL";
     rows::change(connection, sql, params![session.0, route.chat])?;
@@ -259,15 +270,7 @@ pub(crate) fn scheduled(connection: &Connection, new: &Scheduled<'_>, at: Timest
         album: None,
         answer: None,
     };
-    let source = Source {
-        channel: &route.channel,
-        account: route.account,
-        update: schedule.0.saturating_neg(),
-        fingerprint: &format!("schedule:{schedule}:{slot}", slot = slot.0),
-        raw: &[],
-        at,
-    };
-    write(connection, &source, &row)
+    write(connection, &source, &row).map(Some)
 }
 
 /// Rows that wait, of one session or of all.
@@ -303,10 +306,15 @@ struct Source<'a> {
     at: Timestamp,
 }
 
+impl<'a> Source<'a> {
+    fn of(batch: &'a Batch, item: &'a Item) -> Self {
+        let Item { update, fingerprint, raw, .. } = item;
+        Self { channel: &batch.channel, account: batch.account, update: *update, fingerprint, raw, at: batch.at }
+    }
+}
+
 fn insert(connection: &Connection, batch: &Batch, item: &Item, row: &New<'_>) -> Done<InboxId> {
-    let Batch { channel, account, at, .. } = batch;
-    let Item { update, fingerprint, raw, .. } = item;
-    write(connection, &Source { channel, account: *account, update: *update, fingerprint, raw, at: *at }, row)
+    write(connection, &Source::of(batch, item), row)
 }
 
 fn write(connection: &Connection, source: &Source<'_>, row: &New<'_>) -> Done<InboxId> {

@@ -36,12 +36,10 @@ pub(crate) fn claim(connection: &Connection, claim: &Claim, at: Timestamp) -> Do
     if !claim.manual && claim.next.is_some_and(|next| next <= claim.slot) {
         return Err(broken(format!("schedule {} would go on before its own time", claim.schedule)));
     }
-    let taken = "SELECT id FROM runs WHERE schedule = ?1 AND slot = ?2";
+    let before = "SELECT id FROM runs WHERE schedule = ?1 AND slot = ?2";
     let parameters = params![claim.schedule.0, claim.slot.0];
-    if rows::first(connection, taken, parameters, |row| Ok(row.get::<_, i64>(0)?))?.is_some() {
-        // The clock was set back. What was done is done; the schedule goes on behind it.
-        go_on(connection, claim)?;
-        return Ok(Claimed::Gone);
+    if rows::first(connection, before, parameters, |row| Ok(row.get::<_, i64>(0)?))?.is_some() {
+        return taken(connection, claim);
     }
     if claim.manual {
         return run(connection, claim, None, at);
@@ -64,6 +62,12 @@ pub(crate) fn claim(connection: &Connection, claim: &Claim, at: Timestamp) -> Do
         rows::change(connection, sql, params![claim.schedule.0, many])?;
     }
     Ok(claimed)
+}
+
+/// The clock was set back. What was done is done; the schedule goes on behind it.
+fn taken(connection: &Connection, claim: &Claim) -> Done<Claimed> {
+    go_on(connection, claim)?;
+    Ok(Claimed::Gone)
 }
 
 /// Writes the run and the row that does it.
@@ -97,11 +101,8 @@ fn run(connection: &Connection, claim: &Claim, failing: Option<Failing>, at: Tim
                 return Ok(Claimed::Full);
             }
             let slot = (claim.schedule, claim.slot);
-            let inbox = accept::scheduled(
-                connection,
-                &Scheduled { slot, session, route, principal, user: *user, content },
-                at,
-            )?;
+            let new = Scheduled { slot, session, route, principal, user: *user, content };
+            let Some(inbox) = accept::scheduled(connection, &new, at)? else { return taken(connection, claim) };
             let row = Does { inbox: Some(inbox.0), ..Does::running() };
             Ok(done(write(connection, claim, &row, at)?, Some(inbox)))
         }

@@ -115,6 +115,7 @@ pub async fn suite<S: Storage>(make: impl Fn(&Path) -> S + Sync) {
         schedules::too_much_that_waits_delays_a_run,
         schedules::what_keeps_failing_is_turned_off,
         schedules::few_runs_are_kept,
+        schedules::what_was_asked_is_known_for_longer_than_its_run,
         schedules::a_wrong_clock_silences_no_schedule,
         outbox::one_row_per_chat_in_order,
         outbox::tries_are_counted_unless_free,

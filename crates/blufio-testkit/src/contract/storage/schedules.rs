@@ -444,6 +444,27 @@ pub(super) async fn few_runs_are_kept<S: Storage>(subject: &Subject<'_, S>) {
     assert_eq!(runs(&store, schedule.id).await.len(), usize::try_from(RUNS_KEPT).unwrap());
 }
 
+pub(super) async fn what_was_asked_is_known_for_longer_than_its_run<S: Storage>(subject: &Subject<'_, S>) {
+    let store = subject.open();
+    store.recover(AT).await.unwrap();
+    let ask = NewSchedule { action: Action::Ask("news?".to_owned()), ..hourly(1, "news") };
+    let schedule = add(&store, ask).await;
+    asked(&run(&store, hour(1)).await);
+    let stop = Fate::Stop { session: key(1), text: "ok".to_owned(), reply: None };
+    store.accept(batch(vec![item(50, stop)])).await.unwrap();
+    let many = RUNS_KEPT + 2;
+    for number in 2..=many {
+        let schedule = store.due(9, hour(number)).await.unwrap().due.swap_remove(0);
+        let skip = ClaimWhat::Skip { note: "quiet".to_owned() };
+        store.claim(Claim { what: skip, ..claim(&schedule, hour(number)) }, hour(number)).await.unwrap();
+    }
+    forget(&store, hour(many)).await;
+    assert!(runs(&store, schedule.id).await.iter().all(|run| run.slot != hour(1)), "the run is forgotten");
+    let again = Claim { expected: Some(hour(many + 1)), ..claim(&schedule, hour(1)) };
+    assert_eq!(store.claim(again, hour(1)).await.unwrap(), Claimed::Gone);
+    assert_eq!(store.due(9, AT).await.unwrap().next, Some(hour(2)), "and the schedule goes on");
+}
+
 pub(super) async fn a_wrong_clock_silences_no_schedule<S: Storage>(subject: &Subject<'_, S>) {
     let store = subject.open();
     let schedule = add(&store, hourly(1, "water")).await;
