@@ -38,6 +38,8 @@ const SIDE_FAILURES: u128 = 10;
 const SHORT_WORDS_MAX: usize = 10;
 /// Words from which a message is long.
 const LONG_WORDS_MIN: usize = 40;
+/// Characters from which a message is long, whatever its words are: a pasted block may have no spaces at all.
+const LONG_CHARS_MIN: usize = 1_000;
 /// Lines from which a message is long.
 const LONG_LINES_MIN: usize = 8;
 /// Asks from which there are several.
@@ -46,6 +48,8 @@ const SEVERAL_ASKS_MIN: usize = 3;
 const FIGURES_MIN: usize = 3;
 /// Amounts with a currency from which a message is about money.
 const AMOUNTS_MIN: usize = 2;
+
+const _: () = assert!(SHORT_WORDS_MAX < LONG_WORDS_MIN && LONG_CHARS_MIN < SCANNED_BYTES_MAX);
 
 /// How hard a model thinks about one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -219,7 +223,7 @@ pub fn decide(features: &Features, facts: &Facts<'_>) -> Option<Decision> {
 }
 
 impl Decision {
-    /// One line for the log: `haiku, low: courtesy; 2,048 µ$ against 3,530 µ$ for sonnet`.
+    /// One line for the log: `haiku, low: courtesy; 2,372 µ$ against 2,840 µ$ for sonnet`.
     #[must_use]
     pub fn explain(&self) -> String {
         let find = |model: &ModelId| self.estimates.iter().find(|estimate| estimate.model == *model);
@@ -272,7 +276,7 @@ fn classify(features: &Features, history: &History) -> (Class, Vec<&'static str>
         (features.attachments > 0, "files"),
         (features.code, "code"),
         (features.asks >= SEVERAL_ASKS_MIN, "several asks"),
-        (features.words >= LONG_WORDS_MIN || features.lines >= LONG_LINES_MIN, "long"),
+        (is_long(features), "long"),
         (features.words > SHORT_WORDS_MAX && features.numbers >= FIGURES_MIN, "figures"),
         (features.words > SHORT_WORDS_MAX && features.amounts >= AMOUNTS_MIN, "money"),
     ]);
@@ -285,6 +289,11 @@ fn classify(features: &Features, history: &History) -> (Class, Vec<&'static str>
         (true, true) => (Class::Normal, vec!["tools lately"]),
         (false, _) => (Class::Normal, vec!["normal"]),
     }
+}
+
+fn is_long(features: &Features) -> bool {
+    let Features { words, lines, chars, .. } = *features;
+    words >= LONG_WORDS_MIN || lines >= LONG_LINES_MIN || chars >= LONG_CHARS_MIN
 }
 
 /// The cheapest candidate below the session's model, if it is no dearer than staying.

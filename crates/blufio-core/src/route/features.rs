@@ -79,7 +79,7 @@ impl Features {
             urls: tokens().filter(|token| is_url(token)).count(),
             code: head.contains("```") || lines().any(is_code) || tokens().any(is_path),
             courtesy: words::is_courtesy(text),
-            objection: words::is_objection(text),
+            objection: words::is_objection(head),
             quotes: has_quote,
             attachments,
             script,
@@ -87,11 +87,11 @@ impl Features {
     }
 }
 
-/// Runs of question marks that end a word; those inside of an address are none.
+/// Words that end in question marks; marks inside of an address are none. Wide scripts set no spaces: there each mark counts.
 fn questions(text: &str) -> usize {
     let ends = |token: &&str| token.trim_end_matches(['"', '\'', ')', '»', '”', '!', '.']).ends_with(['?', '？', '؟']);
     let inner = text.matches('？').count().saturating_sub(1);
-    // A lone mark after a space belongs to the word before it, and is found as its own token.
+    // A mark that stands alone belongs to the word before it, as in French.
     text.split_whitespace().filter(ends).count() + inner
 }
 

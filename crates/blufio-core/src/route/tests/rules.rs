@@ -1,8 +1,11 @@
 //! What is decided for one message, with its reasons, as the log shows it.
 
 use super::super::*;
-use super::facts::{OPUS, SONNET, Setting};
+use super::facts::{OPUS, SONNET, Setting, shipped};
+use crate::catalogue::Catalogue;
+use crate::message::Usage;
 use crate::money::MicroUsd;
+use crate::time::Timestamp;
 
 fn explained(text: &str, setting: &Setting) -> String {
     decide(&Features::of(text, 0, false), &setting.facts()).unwrap().explain()
@@ -34,6 +37,7 @@ fn route_by_the_class_of_the_message() {
     check("- call Jens\n- book the train\n- write to Mara", &setting, "sonnet, high: several asks");
     check("fix src/main.rs", &setting, "sonnet, high: code");
     check(&"word ".repeat(50), &setting, "sonnet, high: long");
+    check(&"x".repeat(1_000), &setting, "sonnet, high: long");
     let files = decide(&Features::of("ok", 1, false), &setting.facts()).unwrap();
     assert_eq!((files.model.as_str(), files.effort), (SONNET, Some(Effort::High)));
     let reply = decide(&Features::of("ok", 0, true), &setting.facts()).unwrap();
@@ -167,4 +171,19 @@ fn route_odds_follow_the_gaps() {
     let mut gaps = vec![10_800; 40];
     gaps.extend([10; GAPS_MAX]);
     check(&gaps, 10, Ttl::Hour1, (1_000, 981, 979));
+}
+
+#[test]
+fn route_is_tested_with_the_shipped_prices() {
+    let catalogue = Catalogue::parse(include_str!("../../../../../data/models/anthropic.toml")).unwrap();
+    for candidate in shipped() {
+        for prompt in [SIDE_PROMPT_TOKENS_MAX, 100_000, 100_001] {
+            let rates = candidate.prices.at(prompt);
+            let (input, output) = (prompt / 2, 1_000);
+            let usage = Usage { input, cache_read: prompt - input, output, ..Usage::default() };
+            let cost = catalogue.cost(&candidate.model, &usage, Timestamp(1_795_305_600_000)).unwrap();
+            let micro = input * rates.input.0 + (prompt - input) * rates.read.0 + output * rates.output.0;
+            assert_eq!(cost, MicroUsd(micro.div_ceil(1_000_000)), "{} {prompt}", candidate.tier);
+        }
+    }
 }
