@@ -28,6 +28,7 @@ pub mod port;
 pub mod provenance;
 pub mod rate;
 pub mod record;
+pub mod route;
 pub mod schedule;
 pub mod secret;
 pub mod session;

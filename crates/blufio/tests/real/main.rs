@@ -34,6 +34,7 @@ mod notices;
 mod questions;
 mod queue;
 mod reactions;
+mod schedules;
 mod sending;
 mod shutdown;
 mod stop;
