@@ -27,7 +27,7 @@ const AT_ONCE: u32 = 20;
 /// Longest wait between two looks: the wall clock may be set in between.
 const LOOK: Duration = Duration::from_secs(10);
 /// Pause when nothing can be taken: the inbox is full, the store is in trouble.
-const PAUSE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Rung when the schedules have changed, so that the clock looks at them again.
 #[derive(Clone, Default)]
@@ -69,6 +69,9 @@ async fn look(engine: &Arc<Engine>) -> Result<Option<Timestamp>, StoreError> {
     let more = due.next;
     for schedule in due.due {
         let Some(slot) = schedule.next_at else { continue };
+        if !knows_where(engine, &schedule) {
+            return Ok(Some(now.plus(PAUSE)));
+        }
         let Due { slot: newest, skipped, late, next } = schedule.when.due(slot, now);
         let times = Times { slot: newest, expected: Some(slot), next, skipped, late, manual: false };
         if matches!(take(engine, &schedule, times).await?, Claimed::Full) {
@@ -141,6 +144,12 @@ async fn take(engine: &Arc<Engine>, schedule: &Schedule, times: Times) -> Result
         Claimed::Skipped { .. } | Claimed::Gone | Claimed::Full => {}
     }
     Ok(claimed)
+}
+
+/// Until a channel knows which account it is, nobody knows where the owner reads what was made at this machine.
+fn knows_where(engine: &Engine, schedule: &Schedule) -> bool {
+    let here = schedule.route.channel.as_str() != LOCAL_CHANNEL;
+    here || engine.adapters.channels.values().all(|channel| channel.account().is_some())
 }
 
 /// An owner always may; another person as long as they are let in.

@@ -66,6 +66,7 @@ async fn a_task_gets_a_turn_of_its_own_and_the_conversation_keeps_its_prefix() {
 #[tokio::test]
 async fn what_was_missed_is_made_up_for_once_and_nothing_runs_twice() {
     let mut world = World::start().await;
+    world.ask(ANN, "#0", "answer #0").await;
     cli(&world, &["cron", "add", "due", "--at", &ahead(2), "--say", "This was due."]).await;
     world.kill().await;
     // While nobody runs, its time passes.
@@ -73,6 +74,11 @@ async fn what_was_missed_is_made_up_for_once_and_nothing_runs_twice() {
     world.eventually("its time has passed", async |_| (ahead(-3) > due).then_some(())).await;
     world.run().await;
     world.hear(ANN, "This was due.").await;
+    world
+        .eventually("its delivery is booked", async |world| {
+            (json(world, &["cron", "history", "due"]).await[0]["state"] == "done").then_some(())
+        })
+        .await;
     for _ in 0..3 {
         world.kill().await;
         world.run().await;
