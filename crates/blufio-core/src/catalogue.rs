@@ -8,6 +8,7 @@ use crate::context::estimate::Tokenizer;
 use crate::ids::ModelId;
 use crate::message::Usage;
 use crate::money::MicroUsd;
+use crate::route::{Candidate, Prices, Rates};
 use crate::time::Timestamp;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -186,6 +187,31 @@ impl Catalogue {
     pub fn cache_prices(&self, model: &ModelId, prompt: u64, at: Timestamp) -> Result<CachePrices, NoPrice> {
         let Band { input, read, write_5m, write_1h, .. } = *self.band(model, prompt, at)?;
         Ok(CachePrices { input, read, write_5m, write_1h })
+    }
+
+    /// The newest model of every tier that still answers, for a choice between them.
+    #[must_use]
+    pub fn candidates(&self, at: Timestamp) -> Vec<Candidate> {
+        let newest = |tier: &str| self.models.values().rfind(|model| model.tier == tier).map(|model| &model.id);
+        let alive = |model: &&Model| newest(&model.tier) == Some(&model.id) && model.retires.is_none_or(|day| at < day);
+        let candidate = |model: &Model| {
+            let rates = |band: &Band| Rates {
+                input: band.input,
+                read: band.read,
+                write_5m: band.write_5m,
+                write_1h: band.write_1h,
+                output: band.output,
+            };
+            let base = self.band(&model.id, 0, at).ok()?;
+            let beyond = base.max_prompt.and_then(|max| Some((max, rates(self.band(&model.id, max + 1, at).ok()?))));
+            Some(Candidate {
+                model: model.id.clone(),
+                tier: model.tier.clone(),
+                has_effort: model.default_effort.is_some(),
+                prices: Prices { base: rates(base), beyond },
+            })
+        };
+        self.models.values().filter(alive).filter_map(candidate).collect()
     }
 
     /// What a call that was never answered is booked with: its estimated prompt, written to the cache, and the tokens it may

@@ -271,6 +271,10 @@ pub enum ModelReason {
     Fallback,
     /// There was too little money for the wanted one.
     Budget,
+    /// A courtesy that any model answers well enough.
+    Courtesy,
+    /// The usual one had failed.
+    Trouble,
 }
 
 impl ModelReason {
@@ -282,13 +286,17 @@ impl ModelReason {
             Self::Chosen => "chosen",
             Self::Fallback => "fallback",
             Self::Budget => "budget",
+            Self::Courtesy => "courtesy",
+            Self::Trouble => "trouble",
         }
     }
 
     /// From that word.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Usual, Self::Chosen, Self::Fallback, Self::Budget].into_iter().find(|reason| reason.as_str() == word)
+        [Self::Usual, Self::Chosen, Self::Fallback, Self::Budget, Self::Courtesy, Self::Trouble]
+            .into_iter()
+            .find(|reason| reason.as_str() == word)
     }
 }
 

@@ -438,6 +438,7 @@ fn settings(config: &Config, catalogue: Arc<Catalogue>) -> Settings {
         max_tokens: config.agent.max_tokens,
         context_tokens: config.agent.context_tokens,
         effort: Some(effort.to_owned()),
+        routing: config.agent.routing,
         instructions: config.agent.instructions.clone(),
         leaks: crate::redact::leaks(),
         tool_rounds: config.session.tool_rounds,

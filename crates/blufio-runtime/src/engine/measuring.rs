@@ -9,8 +9,11 @@ use blufio_core::ids::{EpochNumber, ModelId};
 use blufio_core::message::{Role, Usage};
 use blufio_core::port::PromptMessage;
 use blufio_core::record::Shared;
+use blufio_core::route::{self, Odds};
 use blufio_core::time::Timestamp;
+use std::collections::VecDeque;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 /// What is known of the size of a session's prompt and of the times between its calls.
 #[derive(Default)]
@@ -19,23 +22,40 @@ pub(super) struct Measured {
     /// Of the epoch's system text and tools, uncorrected.
     frozen: Option<(EpochNumber, Tokenizer, Milli)>,
     gaps: caching::Gaps,
+    /// The same in seconds, the newest last.
+    seconds: VecDeque<u64>,
     last_call_at: Timestamp,
 }
 
 impl Measured {
     /// From the last turns of a session: see [`blufio_core::record::Snapshot`].
-    pub fn new(gaps: Vec<std::time::Duration>, last_call_at: Timestamp) -> Self {
+    pub fn new(gaps: Vec<Duration>, last_call_at: Timestamp) -> Self {
         let mut measured = Self { last_call_at, ..Self::default() };
-        gaps.into_iter().for_each(|gap| measured.gaps.observe(gap));
+        gaps.into_iter().for_each(|gap| measured.observe(gap));
         measured
     }
 
     /// A call is made; `first` of its turn.
     pub fn called(&mut self, first: bool, at: Timestamp) {
         if first && self.last_call_at > Timestamp(0) {
-            self.gaps.observe(at.since(self.last_call_at));
+            self.observe(at.since(self.last_call_at));
         }
         self.last_call_at = at;
+    }
+
+    fn observe(&mut self, gap: Duration) {
+        self.gaps.observe(gap);
+        if self.seconds.len() >= caching::GAPS_MAX {
+            self.seconds.pop_front();
+        }
+        self.seconds.push_back(gap.as_secs());
+    }
+
+    /// How likely the cache is warm, now and at the next turn.
+    pub fn odds(&self, ttl: route::Ttl, now: Timestamp) -> Odds {
+        let idle = if self.last_call_at > Timestamp(0) { now.since(self.last_call_at).as_secs() } else { u64::MAX };
+        let (head, tail) = self.seconds.as_slices();
+        Odds::from_gaps(&[head, tail].concat(), idle, ttl)
     }
 }
 

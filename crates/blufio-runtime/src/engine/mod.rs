@@ -106,6 +106,8 @@ pub struct Settings {
     pub max_tokens: u32,
     /// What a conversation may take of a prompt, in tokens; it is made shorter well before.
     pub context_tokens: u64,
+    /// Courtesies may go to a cheaper model, and the effort follows the message.
+    pub routing: bool,
     /// The effort asked for; `None` leaves the model's default.
     pub effort: Option<String>,
     /// The system text.

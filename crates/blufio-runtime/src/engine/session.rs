@@ -3,6 +3,7 @@
 use super::Engine;
 use super::measuring::Measured;
 use super::prefix::{Prefix, audience};
+use super::turn::Course;
 use crate::desk::Papers;
 use blufio_core::content::attachments;
 use blufio_core::context::caching;
@@ -55,6 +56,7 @@ pub(super) struct Session {
     /// When the last message was stored.
     last_at: Timestamp,
     pub(super) measured: Measured,
+    pub(super) course: Course,
     /// Who reads it.
     pub(super) audience: Audience,
     /// What lies on the desk, and what would stand in front of it, as of the last look.
@@ -73,6 +75,7 @@ impl Session {
             tokens: None,
             last_call: snapshot.last_call,
             last_at: snapshot.last_at,
+            course: Course::default(),
             prefix: engine.prefix(&papers, audience),
             papers,
             audience,

@@ -5,10 +5,12 @@
 
 mod acting;
 mod ending;
+mod routing;
 mod spending;
 mod steering;
 
 pub(super) use acting::Action;
+pub(super) use routing::Course;
 
 use super::consent::{Judged, Judgement};
 use super::live::{LiveText, Previews};
@@ -26,6 +28,7 @@ use blufio_core::ids::{CallId, CallNumber, InboxId, ModelId, TurnNumber};
 use blufio_core::message::{Body, Part, Role, visible_text};
 use blufio_core::port::{Boxed, Hops, PreviewOutcome, ProviderError, Replay, Reply, StoreError};
 use blufio_core::record::{InboxRow, OpenCall, Record, RunningTurn, ToolRun, ToolState};
+use blufio_core::route::Decision;
 use blufio_core::session::{Effect, Input, Note, Outcome, Timer, Trouble, Turn, note, results};
 use blufio_core::time::Timestamp;
 use futures_util::StreamExt;
@@ -81,6 +84,8 @@ pub(super) struct Run<'a> {
     said: Vec<String>,
     /// The model that the person wants for this message.
     forced: Option<ModelId>,
+    /// Which model and effort it gets, if that was decided.
+    routed: Option<Decision>,
     /// Why a budget had no room for the newest call.
     refused: Option<String>,
     placeholder: Option<i64>,
@@ -122,7 +127,8 @@ pub(super) async fn begin(
     let settings = &engine.settings;
     let epoch = session.refresh(engine, &parts).await?;
     let words = [&row].into_iter().chain(rows.as_slice()).map(|row| command::said(&row.content.text));
-    let mut all = session.appended(&session.papers, &session.prefix, &words.collect::<Vec<_>>().join("\n"));
+    let words = words.collect::<Vec<_>>().join("\n");
+    let mut all = session.appended(&session.papers, &session.prefix, &words);
     all.extend(parts);
     let deadline = engine.adapters.clock.now().plus(settings.turn_deadline);
     session.last_turn = session.last_turn.next();
@@ -134,6 +140,7 @@ pub(super) async fn begin(
     }
     run.records.push(Record::TurnOpened { inbox: run.row.id, also: run.joined.clone(), deadline });
     run.records.extend(epoch);
+    run.route(&words, run.now());
     run.records.extend(run.session.append(engine, Role::User, all));
     run.acknowledge();
     run.start_showing();
@@ -232,6 +239,7 @@ impl<'a> Run<'a> {
             ask_from: None,
             audit: Vec::new(),
             said: Vec::new(),
+            routed: None,
             refused: None,
             placeholder: None,
             call: CallNumber(0),
@@ -408,6 +416,7 @@ impl<'a> Run<'a> {
             cut: reply.cut_tool_call,
         };
         if let Some(category) = &reply.refusal {
+            self.session.course.declined();
             tracing::warn!(session = %self.session.key, category, "the model declined");
         }
         if let Some(open) = self.open.take() {
@@ -508,6 +517,8 @@ impl<'a> Run<'a> {
             Effect::AppendResults { last } => {
                 let round = self.turn.round();
                 let runs: Vec<ToolRun> = self.tools.iter().filter(|run| run.round == round).cloned().collect();
+                let failed = runs.iter().all(|run| matches!(run.state, ToolState::Done { error: true, .. }));
+                self.session.course.round(failed && !runs.is_empty());
                 let mut parts = results(&runs, last);
                 self.label(&mut parts).await?;
                 parts.extend(self.steer().await?);
@@ -561,6 +572,7 @@ impl<'a> Run<'a> {
     fn keep(&mut self, wire: blufio_core::record::Shared, mut parts: Vec<Part>) {
         let origin = self.model_origin();
         parts.iter_mut().for_each(|part| part.origin = origin);
+        self.session.course.said(&parts);
         let text = visible_text(&parts);
         if !text.is_empty() {
             let text = self.speakable(text);

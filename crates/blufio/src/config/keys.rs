@@ -184,6 +184,12 @@ pub const KEYS: &[Key] = &[
         doc: "How much work the model puts into an answer.",
     },
     Key {
+        path: "agents.main.routing",
+        kind: Kind::Boolean,
+        default: Toml("true"),
+        doc: "A word of thanks may be answered by the cheapest model where that costs no more, a question goes to the next stronger one after two failures, and the effort follows the message. Never where you have chosen the model, or the effort. `blufio cost --by reason` shows it.",
+    },
+    Key {
         path: "agents.main.timezone",
         kind: Kind::Timezone,
         default: Derived("the machine's"),

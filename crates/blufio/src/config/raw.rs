@@ -79,6 +79,7 @@ pub struct RawAgent {
     pub max_tokens: u32,
     pub context_tokens: u64,
     pub effort: Effort,
+    pub routing: bool,
     pub timezone: Option<String>,
 }
 

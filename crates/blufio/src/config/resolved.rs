@@ -78,6 +78,7 @@ pub struct Agent {
     pub context_tokens: u64,
     /// How much work the model puts into an answer.
     pub effort: Effort,
+    pub routing: bool,
     /// An IANA name by its form; whether this machine knows it is not known here. `None`: the machine's zone.
     pub timezone: Option<String>,
 }
@@ -464,6 +465,7 @@ pub fn resolve(raw: Raw) -> Config {
             max_tokens: agent.max_tokens,
             context_tokens: agent.context_tokens,
             effort: agent.effort,
+            routing: agent.routing,
             timezone: agent.timezone,
         },
         anthropic: Anthropic { base_url: raw.anthropic.base_url, models_file: raw.anthropic.models_file },

@@ -424,6 +424,7 @@ fn show() {
     max_tokens = 8192  # default
     context_tokens = 60000  # default
     effort = "medium"  # default
+    routing = true  # default
     # timezone is not set: the machine's
 
     [anthropic]

@@ -1,5 +1,6 @@
 //! The calls of a turn and what they cost: held before, booked after.
 
+use super::routing::reason;
 use super::{Action, Run};
 use crate::costs::{AGENT, person};
 use crate::engine::booking;
@@ -47,7 +48,8 @@ impl Run<'_> {
         }
         let settings = &self.engine.settings;
         let usual = self.session.epoch.as_ref().map_or(&settings.model, |epoch| &epoch.model);
-        let usual = self.forced.as_ref().unwrap_or(usual);
+        let routed = self.routed.as_ref().filter(|decision| decision.model != *usual);
+        let usual = self.forced.as_ref().or(routed.map(|decision| &decision.model)).unwrap_or(usual);
         let wanted = settings.fallback.as_ref().filter(|_| fallback).unwrap_or(usual).clone();
         let chosen = self.session.model.is_some() || self.forced.is_some();
         let at = self.now();
@@ -72,6 +74,7 @@ impl Run<'_> {
             () if granted.model != wanted => ModelReason::Budget,
             () if fallback => ModelReason::Fallback,
             () if chosen => ModelReason::Chosen,
+            () if routed.is_some() => routed.map_or(ModelReason::Usual, reason),
             () => ModelReason::Usual,
         };
         self.session.measured.called(number == CallNumber(1), at);
@@ -101,7 +104,8 @@ impl Run<'_> {
         let settings = &self.engine.settings;
         let known = settings.catalogue.get(model);
         let adaptive = known.is_some_and(|model| model.thinking.iter().any(|kind| kind == "adaptive"));
-        let effort = self.session.effort.clone().or_else(|| settings.effort.clone());
+        let routed = self.routed.as_ref().and_then(|decision| decision.effort).map(|effort| effort.as_str().to_owned());
+        let effort = self.session.effort.clone().or(routed).or_else(|| settings.effort.clone());
         let effort = effort.filter(|_| known.is_some_and(|model| model.default_effort.is_some()));
         let marks = self.session.marks(self.engine, model, tokens, at);
         let (system, tools) = self.session.frozen_bytes();
