@@ -20,7 +20,7 @@ const TEAM: i64 = -1_000_000_000_100;
 /// On no list, as all who follow.
 const STRANGER: i64 = 2_000;
 /// Every tool that there is.
-const TOOLS: [&str; 11] = [
+const TOOLS: [&str; 13] = [
     "edit_file",
     "exec",
     "list_files",
@@ -28,6 +28,8 @@ const TOOLS: [&str; 11] = [
     "read_again",
     "read_attachment",
     "read_file",
+    "schedule",
+    "schedule_list",
     "send_file",
     "web_fetch",
     "web_search",

@@ -49,7 +49,7 @@ impl SmallDisk {
     fn mount(at: &Path) -> Option<Self> {
         std::fs::create_dir_all(at).unwrap();
         let mounted = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=2m,mode=0700", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", "size=3m,mode=0700", "tmpfs"])
             .arg(at)
             .output()
             .is_ok_and(|output| output.status.success());
