@@ -16,6 +16,7 @@ pub mod crypto;
 pub mod event;
 pub mod exposure;
 pub mod failpoint;
+pub mod heartbeat;
 pub mod ids;
 pub mod ingress;
 pub mod keys;

@@ -48,6 +48,8 @@ pub struct Schedule {
     pub created: Timestamp,
     /// Who made it, in words.
     pub made_by: String,
+    /// The mark of what was seen when something was last asked about it; see [`Action::Look`].
+    pub seen: Option<i64>,
 }
 
 /// A schedule to be made.
@@ -98,6 +100,9 @@ pub enum Action {
     Say(String),
     /// A turn of the agent begins with this text.
     Ask(String),
+    /// The agent looks by itself whether something matters, and speaks only then; the text says at what. See
+    /// [`crate::heartbeat`].
+    Look(String),
 }
 
 impl Action {
@@ -105,7 +110,7 @@ impl Action {
     #[must_use]
     pub fn text(&self) -> &str {
         match self {
-            Self::Say(text) | Self::Ask(text) => text,
+            Self::Say(text) | Self::Ask(text) | Self::Look(text) => text,
         }
     }
 }

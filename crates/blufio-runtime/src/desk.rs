@@ -98,6 +98,14 @@ impl Desk {
         Ok(format!("{shown}{note}"))
     }
 
+    /// The beginning of a file of the workspace. May block.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub(crate) fn text(&self, path: &str, max: usize) -> Result<String, ToolError> {
+        self.read(path, max as u64).map(|(text, _)| text)
+    }
+
     fn stamps(&self) -> Vec<Stamp> {
         let root = self.folder.folder(&Relative::ROOT);
         let mut stamps: Vec<Stamp> = root

@@ -273,16 +273,16 @@ impl Host {
         };
         let found = all.into_iter().find(|view| view.schedule.id == id);
         let found = found.ok_or_else(|| StoreError::NotFound(format!("there is no schedule {id}")))?;
+        let refused = |why: String| Err(StoreError::Refused(why));
         match scheduler::run_now(&self.engine, &found.schedule).await? {
-            Claimed::Done { .. } => Ok(()),
-            Claimed::Full => Err(StoreError::Full("inbox")),
-            Claimed::Skipped { .. } => {
-                Err(StoreError::Refused("the run before is not over, or there is nowhere to say it".to_owned()))
+            Some(Claimed::Done { .. }) => Ok(()),
+            Some(Claimed::Full) => Err(StoreError::Full("inbox")),
+            Some(Claimed::Skipped { .. }) => refused("nothing was done; its history says why".to_owned()),
+            Some(Claimed::Disabled(failing)) => {
+                refused(format!("it has failed {} times: {}", failing.failures, failing.why))
             }
-            Claimed::Disabled(failing) => {
-                Err(StoreError::Refused(format!("it has failed {} times: {}", failing.failures, failing.why)))
-            }
-            Claimed::Gone => Err(StoreError::Stale("the schedule")),
+            Some(Claimed::Gone) => Err(StoreError::Stale("the schedule")),
+            None => refused("somebody is being answered; try again in a moment".to_owned()),
         }
     }
 

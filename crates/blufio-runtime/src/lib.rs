@@ -11,6 +11,7 @@ mod dispatch;
 mod engine;
 mod events;
 mod health;
+pub mod heartbeat;
 mod herald;
 mod host;
 mod intake;

@@ -3,6 +3,7 @@
 
 use crate::decision::AT_TERMINAL;
 use crate::engine::Engine;
+use crate::heartbeat::{self, Seen};
 use crate::herald::News;
 use crate::host::LOCAL_SESSION;
 use crate::quiet::zone_or_system;
@@ -26,6 +27,8 @@ use tokio::sync::Notify;
 const AT_ONCE: u32 = 20;
 /// Longest wait between two looks: the wall clock may be set in between.
 const LOOK: Duration = Duration::from_secs(10);
+/// The agent's own first look comes so long after the start.
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 /// Pause when nothing can be taken: the inbox is full, the store is in trouble.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -43,6 +46,9 @@ impl Bell {
 /// Runs for ever.
 pub(crate) async fn run(engine: &Arc<Engine>) {
     let clock = &engine.adapters.clock;
+    if let Err(error) = heartbeat::keep(engine).await {
+        tracing::error!(%error, "the agent's own look could not be scheduled");
+    }
     loop {
         engine.health.beat("scheduler");
         let looked = if engine.is_killed() { Ok(None) } else { look(engine).await };
@@ -74,15 +80,16 @@ async fn look(engine: &Arc<Engine>) -> Result<Option<Timestamp>, StoreError> {
         }
         let Due { slot: newest, skipped, late, next } = schedule.when.due(slot, now);
         let times = Times { slot: newest, expected: Some(slot), next, skipped, late, manual: false };
-        if matches!(take(engine, &schedule, times).await?, Claimed::Full) {
-            return Ok(Some(now.plus(PAUSE)));
+        match take(engine, &schedule, times).await? {
+            None | Some(Claimed::Full) => return Ok(Some(now.plus(PAUSE))),
+            Some(_) => {}
         }
     }
     Ok(more)
 }
 
 /// Runs a schedule now, whatever its times are.
-pub(crate) async fn run_now(engine: &Arc<Engine>, schedule: &Schedule) -> Result<Claimed, StoreError> {
+pub(crate) async fn run_now(engine: &Arc<Engine>, schedule: &Schedule) -> Result<Option<Claimed>, StoreError> {
     let slot = engine.adapters.clock.now();
     let times = Times { slot, expected: None, next: None, skipped: 0, late: false, manual: true };
     take(engine, schedule, times).await
@@ -98,7 +105,8 @@ struct Times {
     manual: bool,
 }
 
-async fn take(engine: &Arc<Engine>, schedule: &Schedule, times: Times) -> Result<Claimed, StoreError> {
+/// Takes a time of a schedule; `None`: not now, but soon.
+async fn take(engine: &Arc<Engine>, schedule: &Schedule, times: Times) -> Result<Option<Claimed>, StoreError> {
     let now = engine.adapters.clock.now();
     let Times { slot, expected, next, skipped, late, manual } = times;
     let note = match late {
@@ -109,7 +117,8 @@ async fn take(engine: &Arc<Engine>, schedule: &Schedule, times: Times) -> Result
         }
         false => String::new(),
     };
-    let session = SessionKey::new(format!("schedule:{}", schedule.id));
+    let mut session = SessionKey::new(format!("schedule:{}", schedule.id));
+    let mut seen = None;
     let what = match &schedule.action {
         _ if !may_speak(engine, schedule) => {
             ClaimWhat::Skip { note: "whoever made it may not speak here any more".to_owned() }
@@ -123,9 +132,25 @@ async fn take(engine: &Arc<Engine>, schedule: &Schedule, times: Times) -> Result
             content: Content::words(format!("[The schedule “{}” asks:]\n{text}{note}", schedule.name)),
             pending_max: engine.settings.pending_messages,
         },
+        Action::Look(_) => match heartbeat::look(engine, schedule).await? {
+            Seen::Later => return Ok(None),
+            Seen::Nothing(why) => ClaimWhat::Skip { note: why.to_owned() },
+            Seen::Changed(text, mark) => {
+                seen = Some(mark);
+                session = SessionKey::new(heartbeat::SESSION);
+                ClaimWhat::Ask {
+                    session: session.clone(),
+                    route: route(engine, schedule),
+                    principal: schedule.principal.clone(),
+                    user: schedule.user,
+                    content: Content::words(text),
+                    pending_max: 1,
+                }
+            }
+        },
     };
     let said = matches!(what, ClaimWhat::Say { .. });
-    let claim = Claim { schedule: schedule.id, slot, expected, next, skipped, late, what, manual };
+    let claim = Claim { schedule: schedule.id, slot, expected, next, skipped, late, what, manual, seen };
     let claimed = engine.adapters.storage.claim(claim, now).await?;
     metrics::counter!("blufio_scheduled_total", "outcome" => word(&claimed)).increment(1);
     match &claimed {
@@ -143,7 +168,7 @@ async fn take(engine: &Arc<Engine>, schedule: &Schedule, times: Times) -> Result
         }
         Claimed::Skipped { .. } | Claimed::Gone | Claimed::Full => {}
     }
-    Ok(claimed)
+    Ok(Some(claimed))
 }
 
 /// Until a channel knows which account it is, nobody knows where the owner reads what was made at this machine.
@@ -243,7 +268,7 @@ pub(crate) async fn wish(engine: &Engine, wish: ScheduleWish) -> Result<Schedule
 }
 
 /// Changes the schedules; the clock looks again.
-async fn change(engine: &Engine, change: ScheduleChange) -> Result<Schedule, StoreError> {
+pub(crate) async fn change(engine: &Engine, change: ScheduleChange) -> Result<Schedule, StoreError> {
     let changed = engine.adapters.storage.schedule(change, engine.adapters.clock.now()).await?;
     engine.adapters.bell.ring();
     Ok(changed)

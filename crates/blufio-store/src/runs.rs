@@ -72,6 +72,14 @@ fn taken(connection: &Connection, claim: &Claim) -> Done<Claimed> {
 
 /// Writes the run and the row that does it.
 fn run(connection: &Connection, claim: &Claim, failing: Option<Failing>, at: Timestamp) -> Done<Claimed> {
+    let claimed = carry_out(connection, claim, failing, at)?;
+    if let (Claimed::Done { .. }, Some(seen)) = (&claimed, claim.seen) {
+        rows::change(connection, "UPDATE schedules SET seen = ?2 WHERE id = ?1", params![claim.schedule.0, seen])?;
+    }
+    Ok(claimed)
+}
+
+fn carry_out(connection: &Connection, claim: &Claim, failing: Option<Failing>, at: Timestamp) -> Done<Claimed> {
     let done = |run, inbox| Claimed::Done { run, inbox, failing };
     match &claim.what {
         ClaimWhat::Skip { note } => skip(connection, claim, note, at),

@@ -17,7 +17,7 @@ use serde_json::json;
 /// The columns that [`read`] reads; no message is answered, so the route has none.
 const COLUMNS: &str =
     "SELECT schedules.id, name, key, channel, account, schedules.chat, thread, NULL, schedules.principal_id,
-                              user, rule, schedules.zone, action, next_at, counted_from, created, made_by, off
+                              user, rule, schedules.zone, action, next_at, counted_from, created, made_by, off, seen
                        FROM schedules JOIN sessions ON sessions.id = session";
 
 pub(crate) fn change(connection: &Connection, change: &ScheduleChange, at: Timestamp) -> Done<Schedule> {
@@ -210,6 +210,7 @@ fn read(connection: &Connection, row: &Row<'_>) -> Done<Schedule> {
         failures: failing.failures,
         created: rows::time(row, 15)?,
         made_by: row.get(16)?,
+        seen: row.get(18)?,
     })
 }
 

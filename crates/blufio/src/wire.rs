@@ -22,6 +22,7 @@ use blufio_core::record::Retention;
 use blufio_core::time::Timestamp;
 use blufio_runtime::clock::SystemClock;
 use blufio_runtime::desk::Desk;
+use blufio_runtime::heartbeat::Heartbeat;
 use blufio_runtime::scheduler::Bell;
 use blufio_runtime::{Adapters, QueueMode, QuietHours, Settings, tools};
 use blufio_store::{Executor, FileBlobs, OpenError, Options, Role, Store};
@@ -451,6 +452,11 @@ fn settings(config: &Config, catalogue: Arc<Catalogue>) -> Settings {
         retention: Retention { messages_days: config.keep_messages_days.unwrap_or(0) },
         catalogue,
         caps: config.budget,
+        heartbeat: config.heartbeat.map(|heartbeat| Heartbeat {
+            every: heartbeat.every,
+            active: heartbeat.active_hours.map(hours),
+            day: heartbeat.day,
+        }),
         queue: match config.session.queue {
             Queue::Followup => QueueMode::Followup,
             Queue::Collect => QueueMode::Collect,
@@ -459,10 +465,7 @@ fn settings(config: &Config, catalogue: Arc<Catalogue>) -> Settings {
         },
         ask: config.tools.ask.iter().map(ToolName::new).collect(),
         timezone: config.agent.timezone.clone(),
-        quiet: config
-            .notices
-            .quiet_hours
-            .map(|quiet| QuietHours { from_minute: quiet.from_minute, to_minute: quiet.to_minute }),
+        quiet: config.notices.quiet_hours.map(hours),
         errors: match config.telegram.error_policy {
             ErrorPolicy::Always => blufio_runtime::ErrorPolicy::Always,
             ErrorPolicy::Once => blufio_runtime::ErrorPolicy::Once,
@@ -472,6 +475,10 @@ fn settings(config: &Config, catalogue: Arc<Catalogue>) -> Settings {
         attachments_days: config.keep_attachments_days,
         spoken_language: config.transcription.as_ref().and_then(|service| service.language.clone()),
     }
+}
+
+fn hours(hours: crate::config::resolved::QuietHours) -> QuietHours {
+    QuietHours { from_minute: hours.from_minute, to_minute: hours.to_minute }
 }
 
 fn access(config: &Config) -> AccessRules {

@@ -2,6 +2,7 @@
 //! each with a cap; what does not fit is said to be missing. Chosen once per epoch; nothing here reads a file.
 
 use super::skills::{Skill, index};
+use crate::heartbeat::INSTRUCTIONS;
 use serde::{Deserialize, Serialize};
 
 /// The files of the workspace that belong to every conversation, in the order they stand there; the last two are the owner's own
@@ -29,6 +30,8 @@ pub enum Audience {
     Owner,
     /// Others, too.
     Others,
+    /// No person: the agent's own looks (see [`crate::heartbeat`]).
+    Nobody,
 }
 
 /// A file of the workspace.
@@ -59,6 +62,10 @@ pub struct Fragment {
 #[must_use]
 pub fn fragments(instructions: &str, files: &[Source], skills: &[Skill], audience: Audience) -> Vec<Fragment> {
     let mut all = Vec::new();
+    if audience == Audience::Nobody {
+        let (name, why, text) = ("heartbeat".into(), "a look of its own".into(), INSTRUCTIONS.to_owned());
+        return vec![Fragment { name, why, text, left_out: 0 }];
+    }
     if !instructions.trim().is_empty() {
         let text = instructions.trim().to_owned();
         all.push(Fragment { name: "instructions".into(), why: "agents.main.instructions".into(), text, left_out: 0 });

@@ -59,6 +59,8 @@ pub struct Claim {
     pub what: ClaimWhat,
     /// Somebody wants it now, also of a schedule that is off; its times stay as they are.
     pub manual: bool,
+    /// The mark of what was seen, kept with the schedule once this is done; see [`crate::schedule::Action::Look`].
+    pub seen: Option<i64>,
 }
 
 /// What is to be done at a time of a schedule.

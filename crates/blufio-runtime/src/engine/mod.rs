@@ -19,6 +19,7 @@ use crate::desk::Desk;
 use crate::dispatch::Dispatchers;
 use crate::events::Hub;
 use crate::health::Health;
+use crate::heartbeat::Heartbeat;
 use crate::herald::Herald;
 use crate::money::Money;
 use crate::quiet::QuietHours;
@@ -134,6 +135,8 @@ pub struct Settings {
     pub catalogue: Arc<Catalogue>,
     /// What may be spent.
     pub caps: Caps,
+    /// How the agent looks by itself whether something matters; `None`: not at all.
+    pub heartbeat: Option<Heartbeat>,
     /// What happens to a message that arrives while a turn runs.
     pub queue: QueueMode,
     /// Tools that wait for an owner's yes.

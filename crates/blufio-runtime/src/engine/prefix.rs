@@ -3,11 +3,13 @@
 use super::Engine;
 use super::session::Session;
 use crate::desk::Papers;
+use crate::heartbeat;
 use crate::tasks::blocking;
 use crate::tools::skill;
 use blufio_core::access::Principal;
 use blufio_core::context::recall::recall;
 use blufio_core::context::standing::{self, Audience, Fragment, recallable};
+use blufio_core::ids::SessionKey;
 use blufio_core::message::{Origin, Part};
 use blufio_core::port::ToolSpec;
 use blufio_core::record::{InboxRow, Shared};
@@ -52,7 +54,9 @@ impl Engine {
             Fragment { text, ..fragment }
         };
         let fragments: Arc<[Fragment]> = fragments.into_iter().map(clean).collect();
-        let offered = |spec: &&ToolSpec| spec.name.as_str() != skill::NAME || !papers.skills.is_empty();
+        let offered = |spec: &&ToolSpec| {
+            audience != Audience::Nobody && (spec.name.as_str() != skill::NAME || !papers.skills.is_empty())
+        };
         let specs: Vec<&ToolSpec> = self.tools.values().map(|tool| tool.spec()).filter(offered).collect();
         let prefix = Prefix {
             system: self.adapters.provider.render_system(&standing::text(&fragments)),
@@ -77,9 +81,15 @@ pub(super) fn configured<'a>(instructions: &str, tools: impl Iterator<Item = &'a
     hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The conversation of the agent's own looks.
+pub(super) fn is_look(session: &SessionKey) -> bool {
+    session.as_str() == heartbeat::SESSION
+}
+
 /// Who reads what is said in answer to a row.
-pub(super) fn audience(row: &InboxRow) -> Audience {
+pub(super) fn audience(session: &SessionKey, row: &InboxRow) -> Audience {
     match row.principal {
+        _ if is_look(session) => Audience::Nobody,
         Principal::Owner if row.route.chat >= 0 => Audience::Owner,
         Principal::Owner | Principal::Person(_) => Audience::Others,
     }
@@ -90,6 +100,9 @@ impl Session {
     /// and bears on the words. Nothing that can be read in the prompt already.
     pub(super) fn appended(&self, papers: &Papers, prefix: &Prefix, words: &str) -> Vec<Part> {
         let mut parts = Vec::new();
+        if self.audience == Audience::Nobody {
+            return parts;
+        }
         let system = self.epoch.as_ref().map_or(&prefix.system, |epoch| &epoch.system);
         if *system != prefix.system {
             let changed = prefix.fragments.iter().filter(|fragment| !holds(system, &fragment.text));

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::measuring::Measured;
-use super::prefix::{Prefix, audience};
+use super::prefix::{Prefix, audience, is_look};
 use super::turn::Course;
 use crate::desk::Papers;
 use blufio_core::content::attachments;
@@ -66,7 +66,11 @@ pub(super) struct Session {
 
 impl Session {
     pub async fn from_snapshot(engine: &Engine, snapshot: Snapshot) -> (Self, Option<RunningTurn>) {
-        let audience = snapshot.running.as_ref().map_or(Audience::Others, |running| audience(&running.inbox));
+        let audience =
+            snapshot.running.as_ref().map_or(Audience::Others, |running| audience(&snapshot.key, &running.inbox));
+        // Its looks are asked of the cheapest model there is.
+        let cheapest = || engine.settings.catalogue.cheaper(&engine.settings.model, engine.adapters.clock.now()).pop();
+        let model = if is_look(&snapshot.key) { cheapest() } else { snapshot.model };
         let papers = engine.papers().await;
         let history = snapshot.history.into_iter().map(|message| engine.message(message.role, message.wire));
         let session = Self {
@@ -86,7 +90,7 @@ impl Session {
             history: history.collect(),
             last_message: snapshot.last_message,
             last_turn: snapshot.last_turn,
-            model: snapshot.model,
+            model,
             zone: snapshot.zone,
             effort: snapshot.effort,
             stop_before: snapshot.stop_before,
@@ -98,7 +102,7 @@ impl Session {
     /// Looks at what lies on the desk, for the answer to a row.
     pub async fn look(&mut self, engine: &Engine, row: &InboxRow) {
         self.papers = engine.papers().await;
-        self.audience = audience(row);
+        self.audience = audience(&self.key, row);
         self.prefix = engine.prefix(&self.papers, self.audience);
     }
 
@@ -121,6 +125,11 @@ impl Session {
     /// prompt whose files have become too many for one request is such a case: from then on the older ones are described. So is
     /// one with words of others after a long silence: from then on they are left out.
     pub async fn refresh(&mut self, engine: &Engine, coming: &[Part]) -> Result<Option<Record>, StoreError> {
+        if self.audience == Audience::Nobody {
+            // Each look stands alone.
+            let first = self.last_message.next();
+            return self.render_epoch(engine, first, None).await.map(Some);
+        }
         let room = coming.iter().filter_map(file_bytes).fold(Room::WHOLE, Room::without);
         let shown = || self.history.iter().flat_map(|message| attachments(&message.wire)).map(|(_, bytes)| bytes);
         let fits = shown().try_fold(room, |room, bytes| room.minus(bytes)).is_some();

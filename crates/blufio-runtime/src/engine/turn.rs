@@ -14,6 +14,7 @@ pub(super) use routing::Course;
 
 use super::consent::{Judged, Judgement};
 use super::live::{LiveText, Previews};
+use super::prefix::is_look;
 use super::session::{Room, Session};
 use super::ticket::Ticket;
 use super::toolwork::call_facts;
@@ -142,7 +143,9 @@ pub(super) async fn begin(
     run.records.extend(epoch);
     run.route(&words, run.now());
     run.records.extend(run.session.append(engine, Role::User, all));
-    run.acknowledge();
+    if !is_look(&run.session.key) {
+        run.acknowledge();
+    }
     run.start_showing();
     hit(Failpoint::TurnBeforeOpen);
     let fallback = settings.fallback.as_ref().is_some_and(|model| model != run.session.wanted_model(engine));
@@ -216,7 +219,7 @@ pub(super) async fn resume(
 impl<'a> Run<'a> {
     fn new(engine: &'a Arc<Engine>, session: &'a mut Session, row: InboxRow, ticket: Ticket) -> Self {
         let live = LiveText::new(session.key.clone(), row.id, engine.hub.clone(), String::new());
-        let previews = Previews::new(engine, &row);
+        let previews = Previews::new(engine, &row).filter(|_| !is_look(&session.key));
         let forced = match command::parse(&row.content.text, None) {
             Some(Command::Only(tier)) => engine.settings.catalogue.find(tier).map(|model| model.id.clone()),
             _ => None,

@@ -182,6 +182,7 @@ fn line(view: &ScheduleView, zone: &TimeZone) -> String {
     let what = match &schedule.action {
         Action::Say(text) => format!("says: {text}"),
         Action::Ask(text) => format!("asks: {text}"),
+        Action::Look(text) => format!("looks at {text}"),
     };
     let next = match (schedule.next_at, &view.off) {
         (Some(next), _) => format!("next on {}", shown(zone, next)),

@@ -24,6 +24,8 @@ CREATE TABLE schedules (
     counted_from INTEGER NOT NULL DEFAULT 0,
     -- The owner was told of the failures that there are.
     told INTEGER NOT NULL DEFAULT 0,
+    -- The mark of what was seen when something was last asked about it.
+    seen INTEGER,
     created INTEGER NOT NULL,
     made_by TEXT NOT NULL,
     UNIQUE (session, name),

@@ -117,6 +117,7 @@ async fn list(here: Installation<'_>, screen: &Screen) -> Result<(), Failure> {
         let (verb, text) = match &schedule.action {
             Action::Say(text) => ("say", text),
             Action::Ask(text) => ("ask", text),
+            Action::Look(text) => ("look", text),
         };
         vec![
             schedule.id.to_string(),

@@ -328,6 +328,30 @@ pub const KEYS: &[Key] = &[
         doc: "Hours of every day in which notices, and questions about what others want, wait until the end; answers and questions about your own wishes never wait. They are hours of `agents.main.timezone`. Empty: none.",
     },
     Key {
+        path: "heartbeat.enabled",
+        kind: Kind::Boolean,
+        default: Toml("true"),
+        doc: "The agent looks by itself, now and then, at what HEARTBEAT.md in the workspace says, and tells an owner if something matters. Without that file, or while nothing has changed, no model is called.",
+    },
+    Key {
+        path: "heartbeat.every_minutes",
+        kind: Kind::Integer { min: 5, max: 10_080, unit: "minutes" },
+        default: Toml("30"),
+        doc: "How often it looks.",
+    },
+    Key {
+        path: "heartbeat.active_hours",
+        kind: Kind::QuietHours,
+        default: Toml(r#""08:00-22:00""#),
+        doc: "Hours of every day in which it looks, of `agents.main.timezone`. Empty: all.",
+    },
+    Key {
+        path: "heartbeat.day_usd",
+        kind: Kind::Dollars,
+        default: Toml(r#""0.05""#),
+        doc: "What its calls may cost per day, beside all other budgets. Used up: it rests until tomorrow.",
+    },
+    Key {
         path: "telegram.enabled",
         kind: Kind::Boolean,
         default: Derived("`true` if there is a bot token"),

@@ -34,6 +34,7 @@ pub struct Raw {
     pub search: RawSearch,
     pub egress: RawEgress,
     pub notices: RawNotices,
+    pub heartbeat: RawHeartbeat,
     pub telegram: RawTelegram,
     pub transcription: RawTranscription,
     pub gateway: RawGateway,
@@ -162,6 +163,18 @@ pub struct RawEgress {
 pub struct RawNotices {
     #[serde(deserialize_with = "unless_empty")]
     pub quiet_hours: Option<QuietHours>,
+}
+
+/// `[heartbeat]`
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(deny_unknown_fields)]
+pub struct RawHeartbeat {
+    pub enabled: bool,
+    pub every_minutes: u32,
+    #[serde(deserialize_with = "unless_empty")]
+    pub active_hours: Option<QuietHours>,
+    pub day_usd: Cap,
 }
 
 /// `[telegram]`

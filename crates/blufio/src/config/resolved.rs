@@ -43,6 +43,8 @@ pub struct Config {
     pub allow_private: BTreeSet<Place>,
     /// Messages that nobody asked for.
     pub notices: Notices,
+    /// The agent's own looks, if it looks.
+    pub heartbeat: Option<Heartbeat>,
     /// The Telegram channel.
     pub telegram: Telegram,
     /// Who turns speech into text; `None`: nobody.
@@ -148,6 +150,17 @@ pub struct Cap(pub Option<MicroUsd>);
 pub struct Notices {
     /// When they wait; `None`: never.
     pub quiet_hours: Option<QuietHours>,
+}
+
+/// The agent's own looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// How often.
+    pub every: Duration,
+    /// In which hours; `None`: in all.
+    pub active_hours: Option<QuietHours>,
+    /// What its calls may cost per day; `None`: no cap of its own.
+    pub day: Option<MicroUsd>,
 }
 
 /// Hours of every day, by the wall clock; over midnight if the end is before the start.
@@ -490,6 +503,11 @@ pub fn resolve(raw: Raw) -> Config {
         search: raw.search.url,
         allow_private: raw.egress.allow_private,
         notices: Notices { quiet_hours: raw.notices.quiet_hours },
+        heartbeat: raw.heartbeat.enabled.then(|| Heartbeat {
+            every: Duration::from_secs(u64::from(raw.heartbeat.every_minutes) * 60),
+            active_hours: raw.heartbeat.active_hours,
+            day: raw.heartbeat.day_usd.0,
+        }),
         telegram: resolve_telegram(raw.telegram),
         transcription: speech.url.map(|url| Transcription {
             url,

@@ -465,6 +465,12 @@ fn show() {
     [notices]
     quiet_hours = ""  # default
 
+    [heartbeat]
+    enabled = true  # default
+    every_minutes = 30  # default
+    active_hours = "08:00-22:00"  # default
+    day_usd = "0.05"  # default
+
     [telegram]
     # enabled is not set: `true` if there is a bot token
     api_root = "https://api.telegram.org"  # default

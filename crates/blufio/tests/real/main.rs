@@ -27,6 +27,7 @@ mod exfiltration;
 mod faults;
 mod frugality;
 mod groups;
+mod heartbeat;
 mod limits;
 mod media;
 mod migration;

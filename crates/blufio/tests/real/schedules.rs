@@ -91,7 +91,7 @@ async fn what_was_missed_is_made_up_for_once_and_nothing_runs_twice() {
 
 #[tokio::test]
 async fn the_list_is_kept_by_hand() {
-    let world = World::start().await;
+    let world = World::start_with(&[("heartbeat.enabled", "false")]).await;
     for (arguments, words) in [
         (&["cron", "add", "x", "--at", "yesterday", "--say", "x"][..], "is not a time like"),
         (&["cron", "add", "x", "--at", "2001-01-01T00:00", "--say", "x"], "that time has passed"),
@@ -124,8 +124,10 @@ async fn the_list_is_kept_by_hand() {
     let list = cli(&world, &["cron", "list"]).await;
     assert!(list.contains("every day") && list.contains("say: Water the plants"), "{list}");
     assert!(cli(&world, &["cron", "disable", "water"]).await.contains("is turned off"));
-    assert!(json(&world, &["cron", "list"]).await[0]["schedule"]["next_at"].is_null());
-    assert!(cli(&world, &["cron", "enable", "1"]).await.contains("is turned on; next on"));
+    let off = json(&world, &["cron", "list"]).await[0]["schedule"].clone();
+    assert!(off["next_at"].is_null(), "{off}");
+    let id = off["id"].to_string();
+    assert!(cli(&world, &["cron", "enable", &id]).await.contains("is turned on; next on"));
     assert!(cli(&world, &["cron", "history", "water"]).await.contains("it has not run yet"));
     assert!(cli(&world, &["cron", "rm", "water"]).await.contains("is removed"));
     assert!(cli(&world, &["cron", "list"]).await.contains("nothing is scheduled"));
@@ -147,7 +149,7 @@ async fn words_of_others_schedule_nothing() {
     world.hear(ANN, "I have read text of others").await;
     world.say(ANN, "/stop");
     world.hear(ANN, "Stopped").await;
-    assert_eq!(world.sql("SELECT count(*) FROM schedules"), 0);
+    assert_eq!(world.sql("SELECT count(*) FROM schedules WHERE name = 'evil'"), 0);
     let call = format!(r#"[tool:schedule {{"name":"bob","at":"{}","say":"For Bob."}}] #2"#, ahead(1));
     world.ask(BOB, &call, "answer #2").await;
     world.hear(BOB, "For Bob.").await;

@@ -2,7 +2,9 @@
 
 use super::{Action, News, Run};
 use crate::engine::live::Previews;
+use crate::engine::prefix::is_look;
 use crate::engine::{ErrorPolicy, asking};
+use blufio_core::heartbeat;
 use blufio_core::ids::OutboxId;
 use blufio_core::limits::REPLY_CHUNKS_MAX;
 use blufio_core::port::{Boxed, Failure, PreviewOutcome};
@@ -58,8 +60,14 @@ impl Run<'_> {
 
     pub(super) async fn finish(&mut self, outcome: Outcome, notice: Option<Notice>) {
         self.follow_upgrade();
-        let text = self.final_text(&outcome, notice);
+        let mut text = self.final_text(&outcome, notice);
+        let look = is_look(&self.session.key);
+        if look {
+            // It speaks up by a decision, and whatever else it says is silence; its errors are its schedule's.
+            text = heartbeat::decision(&text).unwrap_or_default();
+        }
         let drafts = match &outcome {
+            _ if look && text.is_empty() => Vec::new(),
             // `/stop` has been answered; only a message that would stay unfinished is finished.
             Outcome::Stopped if self.placeholder.is_none() => Vec::new(),
             Outcome::Stopped => self.engine.drafts(&self.row.route, Note::Stopped.as_str(), self.placeholder),

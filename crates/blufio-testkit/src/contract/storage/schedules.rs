@@ -59,7 +59,7 @@ async fn enable(store: &impl Storage, id: ScheduleId, on: bool, at: Timestamp) -
 fn what(schedule: &Schedule) -> ClaimWhat {
     match &schedule.action {
         Action::Say(text) => ClaimWhat::Say { drafts: vec![draft(schedule.route.chat, text)] },
-        Action::Ask(text) => ClaimWhat::Ask {
+        Action::Ask(text) | Action::Look(text) => ClaimWhat::Ask {
             session: schedule.session.clone(),
             route: schedule.route.clone(),
             principal: schedule.principal.clone(),
@@ -82,12 +82,23 @@ fn claim(schedule: &Schedule, now: Timestamp) -> Claim {
         late: due.late,
         what: what(schedule),
         manual: false,
+        seen: None,
     }
 }
 
 fn by_hand(schedule: &Schedule, now: Timestamp) -> Claim {
     let (id, what) = (schedule.id, what(schedule));
-    Claim { schedule: id, slot: now, expected: None, next: None, skipped: 0, late: false, what, manual: true }
+    Claim {
+        schedule: id,
+        slot: now,
+        expected: None,
+        next: None,
+        skipped: 0,
+        late: false,
+        what,
+        manual: true,
+        seen: None,
+    }
 }
 
 /// Claims what the only schedule that is due wants.
