@@ -44,8 +44,13 @@ pub(crate) enum Seen {
     Changed(String, i64),
 }
 
-/// Keeps the schedule as it is configured.
-pub(crate) async fn keep(engine: &Engine) -> Result<(), StoreError> {
+/// Keeps the schedule as it is configured; until there is something to look at, there is none. False: look again later.
+pub(crate) async fn keep(engine: &Engine) -> Result<bool, StoreError> {
+    let desk = engine.adapters.desk.clone();
+    let there = blocking(move || desk.text(FILE, FILE_BYTES_MAX).is_ok()).await.unwrap_or_default();
+    if engine.settings.heartbeat.is_some() && !there {
+        return Ok(false);
+    }
     let session = SessionKey::new(SESSION);
     let query = Query::Schedules { session: Some(session.clone()) };
     let View::Schedules(there) = engine.adapters.storage.view(query, engine.adapters.clock.now()).await? else {
@@ -61,7 +66,7 @@ pub(crate) async fn keep(engine: &Engine) -> Result<(), StoreError> {
             scheduler::change(engine, gone).await?;
         }
     }
-    let Some(period) = wanted.filter(|_| !kept) else { return Ok(()) };
+    let Some(period) = wanted.filter(|_| !kept) else { return Ok(true) };
     let now = engine.adapters.clock.now();
     let Asker { route, principal, user, .. } = Asker::local(session.clone());
     let new = NewSchedule {
@@ -75,7 +80,7 @@ pub(crate) async fn keep(engine: &Engine) -> Result<(), StoreError> {
         action: Action::Look(FILE.to_owned()),
         made_by: BY.to_owned(),
     };
-    scheduler::change(engine, ScheduleChange::Add(Box::new(new))).await.map(drop)
+    scheduler::change(engine, ScheduleChange::Add(Box::new(new))).await.map(|_| true)
 }
 
 /// Looks.

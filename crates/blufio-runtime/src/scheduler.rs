@@ -46,11 +46,15 @@ impl Bell {
 /// Runs for ever.
 pub(crate) async fn run(engine: &Arc<Engine>) {
     let clock = &engine.adapters.clock;
-    if let Err(error) = heartbeat::keep(engine).await {
-        tracing::error!(%error, "the agent's own look could not be scheduled");
-    }
+    let mut kept = false;
     loop {
         engine.health.beat("scheduler");
+        if !kept {
+            kept = heartbeat::keep(engine).await.unwrap_or_else(|error| {
+                tracing::error!(%error, "the agent's own look could not be scheduled");
+                false
+            });
+        }
         let looked = if engine.is_killed() { Ok(None) } else { look(engine).await };
         let pause = match looked {
             Ok(next) => next.map_or(LOOK, |at| at.since(clock.now())).min(LOOK),

@@ -27,7 +27,13 @@ async fn newest(world: &World) -> Value {
 
 /// Everything running, looking at every hour of the day.
 async fn start() -> World {
-    let world = World::start_with(&[("heartbeat.active_hours", r#""""#)]).await;
+    let mut world = World::prepare().await;
+    put(&world, "HEARTBEAT.md", "");
+    world.set(&[("heartbeat.active_hours", r#""""#)]);
+    world.run().await;
+    world
+        .eventually("it is scheduled", async |world| (world.sql("SELECT count(*) FROM schedules") == 1).then_some(()))
+        .await;
     world.ask(ANN, "#1", "answer #1").await;
     world
 }
@@ -104,6 +110,9 @@ async fn it_rests_outside_of_its_hours_when_its_money_is_spent_and_when_it_is_of
     put(&world, "HEARTBEAT.md", "- look\n");
     world.set(&[("heartbeat.active_hours", hours.as_str()), ("agents.main.timezone", r#""UTC""#)]);
     world.run().await;
+    world
+        .eventually("it is scheduled", async |world| (world.sql("SELECT count(*) FROM schedules") == 1).then_some(()))
+        .await;
     assert!(!look(&world).await);
     assert_eq!(newest(&world).await["note"], "outside of the active hours");
     world.set(&[("heartbeat.active_hours", r#""""#), ("heartbeat.day_usd", r#""0""#)]);
@@ -113,7 +122,9 @@ async fn it_rests_outside_of_its_hours_when_its_money_is_spent_and_when_it_is_of
     world.set(&[("heartbeat.enabled", "false")]);
     world.restart().await;
     assert!(!look(&world).await);
-    assert_eq!(world.sql("SELECT count(*) FROM schedules"), 0);
+    world
+        .eventually("it is gone", async |world| (world.sql("SELECT count(*) FROM schedules") == 0).then_some(()))
+        .await;
     assert_eq!(world.messages.calls(), 0);
     world.finish().await;
 }
