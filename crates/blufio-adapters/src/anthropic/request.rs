@@ -13,6 +13,7 @@ use blufio_core::port::{Blobs, Prompt, ToolSpec};
 use blufio_core::record::Shared;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 
 /// Put into a block to make the service cache everything up to it, for five minutes.
 const MARK: &[u8] = br#","cache_control":{"type":"ephemeral"}"#;
@@ -44,10 +45,28 @@ pub(super) fn render_tools(tools: &[&ToolSpec]) -> Shared {
         .map(|tool| {
             let (name, description) = (json::quote(tool.name.as_str()), json::quote(tool.description));
             // The schema's keys are sorted: `Value` keeps them in a tree.
-            format!(r#"{{"name":{name},"description":{description},"input_schema":{}}}"#, tool.schema)
+            format!(r#"{{"name":{name},"description":{description},"input_schema":{}}}"#, shown(&tool.schema))
         })
         .collect();
     format!("[{}]", rendered.join(",")).into_bytes().into()
+}
+
+/// What a model needs to know of a schema. Bounds are checked when it calls, and a wrong call is told what was wrong; in every
+/// request they would only cost.
+fn shown(schema: &Value) -> Value {
+    const BOUNDS: [&str; 5] = ["additionalProperties", "maxLength", "maxItems", "minimum", "maximum"];
+    match schema {
+        Value::Object(fields) => {
+            let kept = fields.iter().filter(|(name, value)| {
+                let bound = BOUNDS.contains(&name.as_str()) && !value.is_object();
+                let nothing = *name == "required" && value.as_array().is_some_and(Vec::is_empty);
+                !bound && !nothing
+            });
+            Value::Object(kept.map(|(name, value)| (name.clone(), shown(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(shown).collect()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => schema.clone(),
+    }
 }
 
 /// A message from neutral parts; results come first, blank texts and what only the vendor understands are left out.

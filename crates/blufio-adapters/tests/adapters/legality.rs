@@ -9,8 +9,9 @@ use blufio_adapters::anthropic::{Anthropic, AnthropicOptions, Limits, check_requ
 use blufio_adapters::egress::Egress;
 use blufio_core::approval::Verdict;
 use blufio_core::context::caching::{Lifetimes, Shape, Size, Ttl, marks};
-use blufio_core::ids::{Boot, CallId, ModelId, ToolName};
-use blufio_core::message::{Body, Origin, Part, Role, StopReason, visible_text};
+use blufio_core::context::estimate::{Meter, Milli, Tokenizer};
+use blufio_core::ids::{Boot, CallId, EpochNumber, ModelId, ToolName};
+use blufio_core::message::{Body, Origin, Part, Role, StopReason, Usage, visible_text};
 use blufio_core::port::{Failure, Prompt, PromptMessage, Provider, Replay};
 use blufio_core::record::{Shared, Step, ToolRun, ToolState};
 use blufio_core::secret::Secret;
@@ -21,7 +22,7 @@ use blufio_testkit::messages::history::{Context, judge_messages};
 use blufio_testkit::messages::media;
 use serde_json::Value;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const CONVERSATIONS: u64 = 100_000;
 const SEED: u64 = 0x0b1f_1005_eed0_0001;
@@ -434,4 +435,50 @@ fn conversation(body: &[u8]) -> Vec<u8> {
 
 fn is_call(part: &Part) -> bool {
     matches!(part.body, Body::ToolCall { .. })
+}
+
+/// What is done for every call of a long conversation: estimate, marks, body, and the last look at it.
+#[test]
+fn a_conversation_of_two_thousand_messages_is_put_together_at_once() {
+    let (provider, _) = provider();
+    let text = "A sentence of about the length that people write to each other on their phones. ".repeat(3);
+    let messages: Vec<PromptMessage> = (0..2_001)
+        .map(|number| {
+            let role = if number % 2 == 0 { Role::User } else { Role::Assistant };
+            let wire = provider.render_message(role, &[Part::text(Origin::Owner, text.clone())]).unwrap();
+            PromptMessage { role, shape: provider.shape(role, &wire), wire }
+        })
+        .collect();
+    let (epoch, model) = (EpochNumber(1), ModelId::new("claude-sonnet-5-5"));
+    let mut meter = Meter::default();
+    let counted = Usage { input: 120_000, output: 90, ..Usage::default() };
+    meter.settled(epoch, &model, messages.len() - 2, &counted);
+    let mut times: Vec<Duration> = (0..20)
+        .map(|_| {
+            let started = Instant::now();
+            let measure = |message: &PromptMessage| provider.measure(message, Tokenizer::Newer);
+            let tokens = meter.estimate(epoch, &model, &messages, || Milli(0), measure);
+            let shapes: Vec<Shape> = messages.iter().map(|message| message.shape).collect();
+            let size = Size { frozen: 1_000, whole: tokens, cache_min: 512 };
+            let marks = marks(&shapes, size, Lifetimes { system: Ttl::Hour, messages: Ttl::Hour });
+            let prompt = Prompt {
+                request: String::new(),
+                model: model.clone(),
+                max_tokens: 1,
+                effort: None,
+                thinking: None,
+                person: String::new(),
+                system: provider.render_system("You are the subject of a test."),
+                tools: provider.render_tools(&[]),
+                messages: messages.clone(),
+                marks,
+            };
+            let body = provider.request_body(&prompt);
+            assert!(body.len() > 400_000 && tokens > 120_090);
+            started.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    println!("2,001 messages: {:?} at best, {:?} in the middle, {:?} at worst", times[0], times[10], times[19]);
+    assert!(times[0] <= Duration::from_millis(2), "{times:?}");
 }

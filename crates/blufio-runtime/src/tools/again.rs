@@ -20,7 +20,7 @@ struct ReadAgain {
 }
 
 pub(super) fn tool(storage: Arc<dyn AnyStorage>) -> Arc<dyn AnyTool> {
-    let description = "Shows a message of this conversation again whose text was replaced by a note with its number.";
+    let description = "Shows a message of this conversation whose text was replaced by a note with its number.";
     let schema = json!({
         "type": "object",
         "properties": {"message": {"type": "integer", "minimum": 1, "description": "The number in the note."}},

@@ -18,8 +18,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn tool(workspace: Arc<Workspace>) -> Arc<dyn AnyTool> {
-    let description = "Replaces a text in a file of the workspace. `old` must be written exactly as in the file, white space \
-        and line ends included, and must occur exactly once; add the lines around it to make it unique, or set `all`.";
+    let description = "Replaces a text in a file of the workspace. `old` must stand there exactly so, white space included, and \
+        exactly once; add lines around it to make it unique, or set `all`.";
     let text = |what: &str| json!({"type": "string", "maxLength": FILE_BYTES_MAX, "description": what});
     let schema = json!({
         "type": "object",
@@ -27,11 +27,11 @@ pub(super) fn tool(workspace: Arc<Workspace>) -> Arc<dyn AnyTool> {
             "path": {
                 "type": "string",
                 "maxLength": PATH_BYTES_MAX,
-                "description": "Path relative to the workspace, e.g. `notes/today.md`."
+                "description": "Relative to the workspace."
             },
             "old": text("The text to replace."),
-            "new": text("The text to put there; empty to remove `old`."),
-            "all": {"type": "boolean", "description": "Replace every occurrence; default false."}
+            "new": text("The text to put there; may be empty."),
+            "all": {"type": "boolean", "description": "Replace every occurrence."}
         },
         "required": ["path", "old", "new"],
         "additionalProperties": false

@@ -28,23 +28,22 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn tool(workspace: Arc<Workspace>) -> Arc<dyn AnyTool> {
-    let description = "Lists files and folders of the workspace, sorted, with the sizes of the files. Folders end in `/`. \
-        Long lists come in parts: the note at the end says how to see more.";
+    let description = "Lists files (with sizes) and folders (ending in `/`) of the workspace, long lists in parts.";
     let schema = json!({
         "type": "object",
         "properties": {
             "path": {
                 "type": "string",
                 "maxLength": PATH_BYTES_MAX,
-                "description": "Folder relative to the workspace; default: the workspace itself."
+                "description": "Default: the workspace itself."
             },
             "depth": {
                 "type": "integer",
                 "minimum": 1,
                 "maximum": DEPTH_MAX,
-                "description": "How many levels of folders; default 1."
+                "description": "Levels of folders; default 1."
             },
-            "skip": {"type": "integer", "minimum": 0, "maximum": SCAN_MAX, "description": "Entries to pass over; default 0."}
+            "skip": {"type": "integer", "minimum": 0, "maximum": SCAN_MAX, "description": "Entries to pass over."}
         },
         "required": [],
         "additionalProperties": false

@@ -20,15 +20,15 @@ struct Arguments {
 }
 
 pub(super) fn tool(clock: Arc<dyn Clock>) -> Arc<dyn AnyTool> {
-    let description = "Tells the current date and time, with the weekday: in the person's time zone or the one you \
-        name, and in UTC. Call it whenever the answer depends on today's date or the time.";
+    let description = "Tells the current date, weekday and time, in the person's zone and in UTC. Call it whenever an answer \
+        depends on them.";
     let schema = json!({
         "type": "object",
         "properties": {
             "timezone": {
                 "type": "string",
                 "maxLength": 64,
-                "description": "IANA name such as `Europe/Berlin`. Without it: the person's time zone."
+                "description": "Another zone, such as `Europe/Berlin`."
             }
         },
         "required": [],

@@ -28,8 +28,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn tool(workspace: Arc<Workspace>) -> Arc<dyn AnyTool> {
-    let description = "Reads a text file of the workspace. Long files come in parts of about 8 kB: the note at the end says \
-        how to read on. Files that are not UTF-8 text cannot be read.";
+    let description =
+        "Reads a text file of the workspace, long ones in parts: the note at the end says how to read on.";
     let schema = json!({
         "type": "object",
         "properties": {
@@ -38,12 +38,12 @@ pub(super) fn tool(workspace: Arc<Workspace>) -> Arc<dyn AnyTool> {
                 "maxLength": PATH_BYTES_MAX,
                 "description": "Path relative to the workspace, e.g. `notes/today.md`."
             },
-            "start_line": {"type": "integer", "minimum": 1, "description": "First line to read; default 1."},
-            "lines": {"type": "integer", "minimum": 1, "description": "How many lines; default: as many as fit."},
+            "start_line": {"type": "integer", "minimum": 1, "description": "First line; default 1."},
+            "lines": {"type": "integer", "minimum": 1, "description": "How many; default: as many as fit."},
             "start_byte": {
                 "type": "integer",
                 "minimum": 0,
-                "description": "Bytes of `start_line` to pass over; only to read on in a very long line."
+                "description": "Bytes of that line to pass over."
             }
         },
         "required": ["path"],

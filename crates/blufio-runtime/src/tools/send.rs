@@ -31,15 +31,14 @@ struct SendFile {
 }
 
 pub(super) fn tool(workspace: Arc<Workspace>, blobs: Arc<dyn Blobs>, bytes_max: u64) -> Arc<dyn AnyTool> {
-    let description = "Sends a file of the workspace into this chat, to everybody who is in it. \
-        Pictures are shown as pictures.";
+    let description = "Sends a file of the workspace into this chat, to everybody in it.";
     let schema = json!({
         "type": "object",
         "properties": {
             "path": {
                 "type": "string",
                 "maxLength": PATH_BYTES_MAX,
-                "description": "Path relative to the workspace, e.g. `report.pdf`."
+                "description": "Relative to the workspace."
             }
         },
         "required": ["path"],

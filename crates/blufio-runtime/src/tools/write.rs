@@ -15,20 +15,20 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn tool(workspace: Arc<Workspace>) -> Arc<dyn AnyTool> {
-    let description = "Writes a text file in the workspace: creates it, or replaces all that was in it. Missing folders are \
-        created. To change a part of a file, use `edit_file`.";
+    let description = "Creates a text file in the workspace, with its folders, or replaces all that was in it. To change a part, \
+        use `edit_file`.";
     let schema = json!({
         "type": "object",
         "properties": {
             "path": {
                 "type": "string",
                 "maxLength": PATH_BYTES_MAX,
-                "description": "Path relative to the workspace, e.g. `notes/today.md`."
+                "description": "Relative to the workspace."
             },
             "content": {
                 "type": "string",
                 "maxLength": FILE_BYTES_MAX,
-                "description": "The whole content of the file, at most 1 MiB."
+                "description": "All of it."
             }
         },
         "required": ["path", "content"],

@@ -201,3 +201,52 @@ async fn what_stands_in_front_of_every_conversation_is_not_for_others_to_write()
     }
     world.finish().await;
 }
+
+/// The model and the effort of each call, oldest first.
+fn routed(world: &World) -> Vec<(String, String)> {
+    let of = |body: &Value| {
+        (body["model"].as_str().unwrap().to_owned(), body["output_config"]["effort"].as_str().unwrap_or("-").to_owned())
+    };
+    world.messages.requests().iter().map(|request| of(&request.body)).collect()
+}
+
+#[tokio::test]
+async fn a_courtesy_goes_to_the_cheapest_model_and_the_conversation_goes_on() {
+    let world = World::start().await;
+    let plan = "Please compare these three offers for me, line by line, with the sums for each year, what is missing in each of \
+        them, and what you would ask the sellers before I sign anything at all this week, because I want to be sure #1";
+    world.ask(ANN, plan, "answer #1").await;
+    world.say(ANN, "thanks");
+    world.eventually("it is answered", async |world| (world.heard(ANN).len() == 2).then_some(())).await;
+    world.ask(ANN, "what is 2 + 2? #3", "answer #3").await;
+    let (sonnet, haiku) = ("claude-sonnet-5-5".to_owned(), "claude-haiku-5-5".to_owned());
+    let found = routed(&world);
+    assert_eq!(found[0], (sonnet.clone(), "high".to_owned()));
+    assert_eq!(found[2], (sonnet, "low".to_owned()));
+    let courtesies = world.sql("SELECT count(*) FROM ledger WHERE reason = 'courtesy'");
+    assert_eq!((courtesies, &found[1].0), (1, &haiku), "{found:?}");
+    let bodies: Vec<Value> = world.messages.requests().iter().map(|request| (*request.body).clone()).collect();
+    for pair in bodies.windows(2) {
+        let (before, after) = (&pair[0]["messages"], &pair[1]["messages"]);
+        for (place, message) in before.as_array().unwrap().iter().enumerate() {
+            assert_eq!(message["content"][0]["text"], after[place]["content"][0]["text"], "requests only grow");
+        }
+    }
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_the_person_has_chosen_is_left_alone() {
+    let mut world = World::start().await;
+    world.ask(ANN, "/model opus", "claude-opus-5-5").await;
+    world.ask(ANN, "/think max", "max").await;
+    world.say(ANN, "thanks");
+    world.eventually("it is answered", async |world| (world.messages.calls() == 1).then_some(())).await;
+    assert_eq!(routed(&world), [("claude-opus-5-5".to_owned(), "max".to_owned())]);
+    world.set(&[("agents.main.routing", "false")]);
+    world.restart().await;
+    world.ask(BOB, "hello", "").await;
+    world.eventually("it is asked", async |world| (world.messages.calls() == 2).then_some(())).await;
+    assert_eq!(routed(&world)[1], ("claude-sonnet-5-5".to_owned(), "medium".to_owned()));
+    world.finish().await;
+}
