@@ -439,6 +439,7 @@ fn is_call(part: &Part) -> bool {
 
 /// What is done for every call of a long conversation: estimate, marks, body, and the last look at it.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "it measures")]
 fn a_conversation_of_two_thousand_messages_is_put_together_at_once() {
     let (provider, _) = provider();
     let text = "A sentence of about the length that people write to each other on their phones. ".repeat(3);

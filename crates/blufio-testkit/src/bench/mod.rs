@@ -4,6 +4,7 @@
 //! what must never be (something lost, something answered twice) makes the program fail.
 
 pub mod channel_faults;
+pub mod context;
 pub mod crash;
 pub mod failpoints;
 pub mod latency;
@@ -74,6 +75,8 @@ pub enum Kind {
     Latency(latency::Options),
     /// Turns per second with many chats at once
     Throughput(throughput::Options),
+    /// What conversations cost, against clients that put everything in front
+    Context(context::Options),
     /// The leak scanner: what it finds, what it finds wrongly, how fast it is
     Leaks(leaks::Options),
     /// Everything in its short form
@@ -186,6 +189,7 @@ async fn measure(bench: &Bench, kind: &Kind) -> Result<Report> {
         Kind::Memory(options) => memory::run(bench, options).await,
         Kind::Latency(options) => latency::run(bench, options).await,
         Kind::Throughput(options) => throughput::run(bench, options).await,
+        Kind::Context(options) => context::run(bench, options).await,
         Kind::Leaks(options) => leaks::run(options),
         Kind::All => unreachable!("it was replaced by its parts"),
     }

@@ -33,6 +33,8 @@ pub struct Plan {
     pub throttle: bool,
     /// Requests that the fake Bot API keeps for inspection.
     pub log_limit: usize,
+    /// Requests that the fake Messages API keeps for inspection.
+    pub requests: usize,
 }
 
 /// Fakes and the configuration of a binary that knows them. The work folder goes with it.
@@ -64,7 +66,7 @@ impl World {
         .await?;
         let messages = FakeMessagesApi::start(MessagesConfig {
             api_key: API_KEY.to_owned(),
-            log_limit: 0,
+            log_limit: plan.requests,
             tokens_per_s: plan.tokens_per_s,
             ..MessagesConfig::default()
         })

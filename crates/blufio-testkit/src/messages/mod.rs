@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::http::HttpServer;
 
 pub mod brain;
-mod cache;
+pub mod cache;
 mod canonical;
 mod control;
 pub mod error;
