@@ -110,13 +110,13 @@ pub(crate) async fn look(engine: &Engine, schedule: &Schedule) -> Result<Seen, S
     })
     .await
     .unwrap_or_default();
-    let troubles = troubles(engine, schedule).await?;
+    let (troubles, unanswered) = troubles(engine, schedule).await?;
     if seen.is_empty() && troubles.is_empty() {
         return Ok(Seen::Nothing("there is nothing to look at"));
     }
     let seen = format!("{seen}{troubles}");
     let mark = Sha256::digest(&seen).iter().take(8).fold(0_i64, |mark, byte| mark << 8 | i64::from(*byte));
-    if schedule.seen == Some(mark) {
+    if schedule.seen == Some(mark) && !unanswered {
         return Ok(Seen::Nothing("nothing has changed"));
     }
     // Somebody is being answered: they come first, and money is short when it is.
@@ -137,17 +137,24 @@ pub(crate) async fn look(engine: &Engine, schedule: &Schedule) -> Result<Seen, S
     Ok(Seen::Changed(format!("[It is {today}. The list, and what there is to see:]\n{seen}"), mark))
 }
 
-/// What goes wrong in the house: schedules that fail, messages that were not delivered.
-async fn troubles(engine: &Engine, own: &Schedule) -> Result<String, StoreError> {
+/// What goes wrong in the house: schedules that fail. And whether its own last question got no answer.
+async fn troubles(engine: &Engine, own: &Schedule) -> Result<(String, bool), StoreError> {
     let now = engine.adapters.clock.now();
-    let mut lines = Vec::new();
-    if let View::Schedules(all) = engine.adapters.storage.view(Query::Schedules { session: None }, now).await? {
-        let failed = |state: RunState| matches!(state, RunState::Failed | RunState::Unknown);
-        let last = all.into_iter().filter(|view| view.schedule.id != own.id);
-        lines.extend(last.filter_map(|view| {
-            let run = view.last.filter(|run| failed(run.state))?;
-            Some(format!("- the schedule “{}” has failed: {}", view.schedule.name, run.note))
-        }));
+    let View::Schedules(all) = engine.adapters.storage.view(Query::Schedules { session: None }, now).await? else {
+        return Err(StoreError::Broken("the store answered another question".to_owned()));
+    };
+    let (mut lines, mut unanswered) = (Vec::new(), false);
+    for view in all {
+        let Some(run) = view.last.filter(|run| matches!(run.state, RunState::Failed | RunState::Unknown)) else {
+            continue;
+        };
+        if view.schedule.id == own.id {
+            unanswered = true;
+        } else {
+            lines.push(format!("- the schedule “{}” has failed: {}", view.schedule.name, run.note));
+        }
     }
-    Ok(if lines.is_empty() { String::new() } else { format!("\n[What has gone wrong:]\n{}\n", lines.join("\n")) })
+    let text =
+        if lines.is_empty() { String::new() } else { format!("\n[What has gone wrong:]\n{}\n", lines.join("\n")) };
+    Ok((text, unanswered))
 }

@@ -76,20 +76,18 @@ pub(crate) async fn run(engine: &Arc<Engine>) {
 async fn look(engine: &Arc<Engine>) -> Result<Option<Timestamp>, StoreError> {
     let now = engine.adapters.clock.now();
     let due = engine.adapters.storage.due(AT_ONCE, now).await?;
-    let more = due.next;
+    let mut soon = None;
     for schedule in due.due {
         let Some(slot) = schedule.next_at else { continue };
-        if !knows_where(engine, &schedule) {
-            return Ok(Some(now.plus(PAUSE)));
-        }
         let Due { slot: newest, skipped, late, next } = schedule.when.due(slot, now);
         let times = Times { slot: newest, expected: Some(slot), next, skipped, late, manual: false };
-        match take(engine, &schedule, times).await? {
-            None | Some(Claimed::Full) => return Ok(Some(now.plus(PAUSE))),
-            Some(_) => {}
+        let taken = if knows_where(engine, &schedule) { take(engine, &schedule, times).await? } else { None };
+        // What cannot be done yet holds up nothing else.
+        if matches!(taken, None | Some(Claimed::Full)) {
+            soon = Some(now.plus(PAUSE));
         }
     }
-    Ok(more)
+    Ok(soon.or(due.next))
 }
 
 /// Runs a schedule now, whatever its times are.

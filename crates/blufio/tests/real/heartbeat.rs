@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::DirBuilderExt;
 
+use blufio_testkit::messages::{Fault, FaultKind};
 use serde_json::Value;
 
 use crate::support::{ANN, World};
@@ -126,5 +127,24 @@ async fn it_rests_outside_of_its_hours_when_its_money_is_spent_and_when_it_is_of
         .eventually("it is gone", async |world| (world.sql("SELECT count(*) FROM schedules") == 0).then_some(()))
         .await;
     assert_eq!(world.messages.calls(), 0);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_question_that_got_no_answer_is_asked_again() {
+    let world = start().await;
+    put(&world, "HEARTBEAT.md", "- [say:{\"notify\": true, \"text\": \"At last.\"}]\n");
+    let refused = FaultKind::Status {
+        code: 401,
+        kind: "authentication_error".to_owned(),
+        message: String::new(),
+        error_code: None,
+        retry_after: None,
+    };
+    world.messages.fault(Fault::next(1, refused));
+    assert!(look(&world).await);
+    world.eventually("it has failed", async |world| (newest(world).await["state"] == "failed").then_some(())).await;
+    assert!(look(&world).await, "nothing has changed, and nothing was answered");
+    world.hear(ANN, "At last.").await;
     world.finish().await;
 }
