@@ -29,7 +29,7 @@ const KNOWN_VALUES: usize = 50;
 /// Bytes of a hard text; and of twice that.
 const HARD_BYTES: usize = 64 * 1024;
 /// Times a suspicious growth is measured again; another process may have caused it.
-const MEASURED_AGAIN: usize = 4;
+const MEASURED_AGAIN: usize = 20;
 const SEED: [u8; 32] = *b"leaks: the seed of these samples";
 
 /// Options of this measurement.
