@@ -23,6 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
+/// How the keys of the conversations begin that schedules have.
+pub(crate) const SESSIONS: &str = "schedule:";
 /// Times that are taken before it looks again at what is due.
 const AT_ONCE: u32 = 20;
 /// Longest wait between two looks: the wall clock may be set in between.
@@ -119,7 +121,7 @@ async fn take(engine: &Arc<Engine>, schedule: &Schedule, times: Times) -> Result
         }
         false => String::new(),
     };
-    let mut session = SessionKey::new(format!("schedule:{}", schedule.id));
+    let mut session = SessionKey::new(format!("{SESSIONS}{}", schedule.id));
     let mut seen = None;
     let what = match &schedule.action {
         _ if !may_speak(engine, schedule) => {

@@ -99,8 +99,6 @@ impl Prior {
     pub const CHAT: Self = Self { five: (1, 1), hour: (2, 1) };
     /// Scheduled turns and heartbeats: the next one comes when nothing is cached any more.
     pub const SCHEDULED: Self = Self { five: (1, 9), hour: (1, 4) };
-    /// Tools answer within seconds.
-    pub const TOOL_LOOP: Self = Self { five: (19, 1), hour: (19, 1) };
 }
 
 /// How probable it is that the next request comes in time, in thousandths.

@@ -3,6 +3,7 @@
 
 use super::Engine;
 use super::session::Session;
+use crate::scheduler;
 use blufio_core::context::caching::{self, Lifetimes, Marks, Prior, Shape, Size, Speaker, Ttl};
 use blufio_core::context::estimate::{Fresh, Kind, Meter, Milli, Tokenizer};
 use blufio_core::ids::{EpochNumber, ModelId};
@@ -113,13 +114,19 @@ impl Session {
         };
         let frozen = self.frozen(engine, model);
         let frozen = engine.corrected(model, Kind::Static, frozen).tokens();
-        let kept = caching::choose(self.measured.gaps.odds(&Prior::CHAT), &prices);
-        // Where tools were used lately, the next request comes in seconds.
-        let loops = self.history.iter().rev().take(TOOLS_SEEN).any(|message| message.shape.speaker == Speaker::Tools);
-        let kept = if loops { kept.max(Ttl::FiveMinutes) } else { kept };
+        // Nobody answers what a schedule has asked; its next time comes when nothing is cached any more.
+        let prior = if self.key.as_str().starts_with(scheduler::SESSIONS) { &Prior::SCHEDULED } else { &Prior::CHAT };
+        let kept = caching::choose(self.measured.gaps.odds(prior), &prices);
+        // The next request comes in seconds.
+        let kept = if self.uses_tools() { kept.max(Ttl::FiveMinutes) } else { kept };
         let shapes: Vec<Shape> = self.history.iter().map(|message| message.shape).collect();
         let size = Size { frozen, whole: tokens, cache_min: known.cache_min };
         caching::marks(&shapes, size, Lifetimes { system: kept, messages: kept })
+    }
+
+    /// Tools were used lately.
+    pub fn uses_tools(&self) -> bool {
+        self.history.iter().rev().take(TOOLS_SEEN).any(|message| message.shape.speaker == Speaker::Tools)
     }
 
     /// The vendor has counted the prompt of a call, as it stands now, and the answer to it.

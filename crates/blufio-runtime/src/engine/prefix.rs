@@ -127,13 +127,18 @@ impl Session {
 
     /// The prompt shows these words, whoever said them.
     fn shows(&self, words: &str) -> bool {
-        self.history.iter().any(|message| holds(&message.wire, words))
+        let needle = spelled(words);
+        let finder = memchr::memmem::Finder::new(&needle);
+        self.history.iter().any(|message| finder.find(&message.wire).is_some())
     }
 }
 
 /// Stored bytes hold a text, as JSON spells it.
 pub(super) fn holds(wire: &[u8], text: &str) -> bool {
+    memchr::memmem::find(wire, &spelled(text)).is_some()
+}
+
+fn spelled(text: &str) -> Vec<u8> {
     let quoted = serde_json::Value::from(text).to_string();
-    let inner = quoted.get(1..quoted.len() - 1).unwrap_or_default().as_bytes();
-    memchr::memmem::find(wire, inner).is_some()
+    quoted.get(1..quoted.len() - 1).unwrap_or_default().as_bytes().to_vec()
 }

@@ -458,8 +458,6 @@ impl<'a> Run<'a> {
         self.apply(Input::CallFailed { failure: error.failure, retry_after_ms, shown, jitter }).await
     }
 
-    // ------------------------------------------------------------ money
-
     // ------------------------------------------------------------ facts to rows
 
     pub(super) async fn apply(&mut self, input: Input) -> Result<(), StoreError> {

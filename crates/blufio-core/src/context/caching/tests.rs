@@ -98,7 +98,6 @@ fn priors_choose_what_suits_their_kind() {
     let first = |prior| choose(Gaps::default().odds(&prior), &prices(5));
     assert_eq!(first(Prior::CHAT), Ttl::FiveMinutes);
     assert_eq!(first(Prior::SCHEDULED), Ttl::None);
-    assert_eq!(first(Prior::TOOL_LOOP), Ttl::FiveMinutes);
     let after = |gap| {
         let mut gaps = Gaps::default();
         (0..10).for_each(|_| gaps.observe(gap));

@@ -3,14 +3,11 @@
 
 use super::Run;
 use crate::engine::session::Session;
-use blufio_core::context::caching::Speaker;
 use blufio_core::message::{Part, visible_text};
 use blufio_core::record::ModelReason;
 use blufio_core::route::{Chosen, Class, Decision, Effort, Facts, Features, History, Tokens, Ttl, decide};
 use blufio_core::time::Timestamp;
 
-/// Messages from the end among which a result of a tool says that tools are in use.
-const TOOLS_SEEN: usize = 6;
 /// Tokens of an answer, about; what is compared is the same for all models.
 const ANSWER_TOKENS: u64 = 300;
 /// Messages in a row that say that the answer was wrong, which is evidence.
@@ -53,10 +50,8 @@ impl Course {
     }
 
     fn history(&self, session: &Session) -> History {
-        let tools =
-            session.history.iter().rev().take(TOOLS_SEEN).any(|message| message.shape.speaker == Speaker::Tools);
         History {
-            tool_rounds: u8::from(tools),
+            tool_rounds: u8::from(session.uses_tools()),
             failed_rounds: self.failed_rounds,
             refused: self.refused,
             rephrased: self.objections >= OBJECTIONS,
