@@ -97,6 +97,14 @@ number_id!(
     RunId(i64)
 );
 number_id!(
+    /// A message as it can be found again.
+    PassageId(i64)
+);
+number_id!(
+    /// Something that is known.
+    FactId(i64)
+);
+number_id!(
     /// Counts process starts: incremented and committed at start, carried by every claim.
     Boot(i64)
 );

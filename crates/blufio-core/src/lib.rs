@@ -22,6 +22,7 @@ pub mod ingress;
 pub mod keys;
 pub mod leak;
 pub mod limits;
+pub mod memory;
 pub mod message;
 pub mod money;
 pub mod policy;

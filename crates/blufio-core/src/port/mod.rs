@@ -6,6 +6,7 @@
 mod blobs;
 mod channel;
 mod clock;
+mod embedding;
 mod provider;
 mod spawner;
 mod storage;
@@ -19,6 +20,7 @@ pub use channel::{
     PreviewOutcome, Rates, SendOutcome, Webhook,
 };
 pub use clock::{Clock, Rng, SecretStore};
+pub use embedding::{AnyEmbedding, Embedding, EmbeddingError, EmbeddingHealth, Urgency};
 pub use provider::{AnyProvider, Delta, DeltaSink, Failure, Prompt, PromptMessage, Provider, ProviderError, Reply};
 pub use spawner::{
     EXEC_ARGS_BYTES_MAX, EXEC_ARGS_MAX, EXEC_OUTPUT_BYTES_MAX, EXEC_TIME_MAX, Ended, ExecError, ExecOutcome,
