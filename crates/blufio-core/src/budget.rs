@@ -422,6 +422,21 @@ impl Book {
         Err(Denied::Budget(Refusal { budget, cap, used, needed, free_at: self.period.free_at(budget) }))
     }
 
+    /// Counts something of a known price, if it fits.
+    ///
+    /// # Errors
+    /// It does not. Nothing is counted then.
+    pub fn pay(&mut self, payer: &Payer, price: MicroUsd) -> Result<Vec<Notice>, Refusal> {
+        if let Some((budget, cap, used)) = self.tightest(payer)
+            && cap.0.saturating_sub(used.0) < price.0
+        {
+            return Err(Refusal { budget, cap, used, needed: price, free_at: self.period.free_at(budget) });
+        }
+        let period = self.period;
+        self.add(payer, price, period);
+        Ok(self.notices(payer))
+    }
+
     /// The call is over and cost this; says by how much it cost more than was held.
     pub fn settle(&mut self, call: CallKey, cost: MicroUsd) -> Option<MicroUsd> {
         let Held { payer, amount, period } = self.held.remove(&call)?;

@@ -248,6 +248,8 @@ pub struct OpenCall {
 pub enum Purpose {
     /// A long conversation is made shorter.
     Compaction,
+    /// A service that wants money for what a tool asks of it; the ledger has the tool's name in the place of the model's.
+    Tool,
 }
 
 impl Purpose {
@@ -256,6 +258,7 @@ impl Purpose {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Compaction => "compaction",
+            Self::Tool => "tool",
         }
     }
 }

@@ -34,13 +34,24 @@ impl Money {
     /// Holds what a call may cost; `session` is the conversation's name for people.
     pub fn reserve(&self, catalogue: &Catalogue, wish: &Wish<'_>, session: &SessionKey) -> Result<Granted, Denied> {
         let granted = self.book(wish.at).reserve(catalogue, wish)?;
-        for notice in &granted.notices {
+        self.tell(&granted.notices, session);
+        Ok(granted)
+    }
+
+    /// Counts something of a known price, if it fits.
+    pub fn pay(&self, payer: &Payer, price: MicroUsd, session: &SessionKey, now: Timestamp) -> Result<(), Refusal> {
+        let notices = self.book(now).pay(payer, price)?;
+        self.tell(&notices, session);
+        Ok(())
+    }
+
+    fn tell(&self, notices: &[Notice], session: &SessionKey) {
+        for notice in notices {
             let topic = notice.topic();
             let name = if notice.budget == Budget::Session { session.to_string() } else { notice.name.clone() };
             let text = Notice { name, ..notice.clone() }.text();
             self.herald.say(News::Budget { topic, text });
         }
-        Ok(granted)
     }
 
     /// A call is over.

@@ -232,9 +232,12 @@ impl Turn<'_> {
         self.wire(message.epoch.0, message.seq.0, &message.wire)
     }
 
-    fn call_opened(&self, call: &OpenCall, beside: Option<Purpose>) -> Done<()> {
+    fn call_opened(&self, call: &OpenCall, purpose: Option<Purpose>) -> Done<()> {
         // A turn makes its calls while it runs; a call beside it is made when it is over.
-        let state = if beside.is_some() { "done" } else { "running" };
+        let state = match purpose {
+            None | Some(Purpose::Tool) => "running",
+            Some(Purpose::Compaction) => "done",
+        };
         self.one(
             &format!(
                 "INSERT INTO ledger (session, turn, call, principal_id, model, state, held, amount, prompt_tokens,
@@ -252,7 +255,7 @@ impl Turn<'_> {
                 call.max_tokens,
                 call.at.0,
                 call.reason.as_str(),
-                beside.map(Purpose::as_str),
+                purpose.map(Purpose::as_str),
                 state
             ],
             "makes a call at the wrong time",

@@ -9,6 +9,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -64,8 +65,7 @@ impl Setup {
     /// The folder cannot be made, or no port is free.
     pub fn new(binary: &Path, dir: &Path) -> Result<Self> {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-        // The port is free now and nobody else asks for it by number; the kernel gives it out again last.
-        let port = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let port = free_port()?;
         let mut setup = Self {
             binary: binary.to_owned(),
             dir: dir.to_owned(),
@@ -163,6 +163,23 @@ impl Setup {
         command.args(["-c", &format!("{limit} && exec taskset -c {} \"$@\"", cage.core), "sh"]).arg(&self.binary);
         Ok(command)
     }
+}
+
+/// A port that stays free while a program that listens on it is down: the kernel hands out none of these to connections. Each
+/// process begins at a place of its own.
+fn free_port() -> Result<u16> {
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 20_000;
+    let from = std::process::id().wrapping_mul(37);
+    for _ in 0..COUNT {
+        let place = from.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed)) % COUNT;
+        let port = u16::try_from(FIRST + place)?;
+        if std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port is free")
 }
 
 /// A memory control group with this limit, as the file that takes members; `None` where this machine grants none.

@@ -200,7 +200,7 @@ fn web_tools(
         let options = SearchOptions { base_url: url.as_str(), key: secrets.get("search.api_key"), egress };
         let search =
             WebSearch::new(options).map_err(|error| Failure::internal("web search could not be set up", &error))?;
-        all.push(tools::web_search(Arc::new(search)));
+        all.push(tools::web_search(Arc::new(search), config.search_price));
     }
     Ok(all)
 }

@@ -5,6 +5,7 @@ use crate::access::Principal;
 use crate::content::OutgoingFile;
 use crate::ids::{CallId, ChannelName, SessionId, SessionKey, ToolName};
 use crate::message::Origin;
+use crate::money::MicroUsd;
 use crate::record::Route;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
@@ -92,6 +93,8 @@ pub struct ToolSpec {
     pub people: bool,
     /// An owner is asked before every call (running programs, deleting, paying).
     pub asks: bool,
+    /// What a call costs at the service that it asks, counted when it begins, whatever comes of it; zero: nothing.
+    pub price: MicroUsd,
     /// Its limits.
     pub limits: ToolLimits,
 }
@@ -111,6 +114,7 @@ impl ToolSpec {
             private: false,
             people: false,
             asks: false,
+            price: MicroUsd::ZERO,
             limits: ToolLimits::default(),
         }
     }

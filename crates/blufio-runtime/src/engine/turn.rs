@@ -611,7 +611,11 @@ impl<'a> Run<'a> {
         if self.engine.is_draining() {
             return;
         }
-        self.set_tool(call, ToolState::Started(self.engine.boot));
+        let Some(tool) = self.set_tool(call, ToolState::Started(self.engine.boot)) else { return };
+        if let Err(why) = self.pay_tool(&tool) {
+            let (call, refused) = (call.clone(), ToolState::Done { content: why, error: true });
+            return self.news.push(Box::pin(async move { News::Tool(call, refused, Vec::new()) }));
+        }
         if let Some(run) = self.tools.iter().find(|run| run.call == *call) {
             self.actions.push(Action::Tool(run.clone()));
         }

@@ -28,6 +28,7 @@ pub use workspace::sweep_temporary;
 use crate::desk::Desk;
 use crate::scheduler::Bell;
 use blufio_core::message::Origin;
+use blufio_core::money::MicroUsd;
 use blufio_core::port::{
     AnySearch, AnyStorage, AnyTool, AnyWeb, ArgRole, Blobs, Clock, Executor, Replay, Tool, ToolCall, ToolError,
     ToolOutput, ToolSpec,
@@ -92,10 +93,10 @@ pub fn web_fetch(web: Arc<dyn AnyWeb>) -> Arc<dyn AnyTool> {
     fetch::tool(web)
 }
 
-/// The tool `web_search`.
+/// The tool `web_search`, with the price of a query.
 #[must_use]
-pub fn web_search(service: Arc<dyn AnySearch>) -> Arc<dyn AnyTool> {
-    search::tool(service)
+pub fn web_search(service: Arc<dyn AnySearch>, price: MicroUsd) -> Arc<dyn AnyTool> {
+    search::tool(service, price)
 }
 
 /// The tool `exec`.

@@ -316,6 +316,12 @@ pub const KEYS: &[Key] = &[
         doc: "Server that searches the web, with the HTTP interface of Brave, `GET /res/v1/web/search` (Brave's own: `https://api.search.brave.com`). Its key, if it wants one, is the secret `SEARCH_API_KEY`. Empty: there is no tool `web_search`.",
     },
     Key {
+        path: "search.query_usd",
+        kind: Kind::Dollars,
+        default: Toml(r#""0.005""#),
+        doc: "What a search costs at that server. It is counted in the ledger and against every budget, whether it finds anything or not. `off`: nothing.",
+    },
+    Key {
         path: "egress.allow_private",
         kind: Kind::Places,
         default: Toml("[]"),

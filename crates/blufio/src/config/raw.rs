@@ -146,6 +146,7 @@ pub struct RawBudget {
 pub struct RawSearch {
     #[serde(deserialize_with = "unless_empty")]
     pub url: Option<Endpoint>,
+    pub query_usd: Cap,
 }
 
 /// `[egress]`

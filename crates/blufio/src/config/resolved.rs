@@ -39,6 +39,8 @@ pub struct Config {
     pub tools: Tools,
     /// Who searches the web; `None`: nobody.
     pub search: Option<Endpoint>,
+    /// What a search costs.
+    pub search_price: MicroUsd,
     /// Places in private networks that may be reached; at most 64.
     pub allow_private: BTreeSet<Place>,
     /// Messages that nobody asked for.
@@ -501,6 +503,7 @@ pub fn resolve(raw: Raw) -> Config {
         },
         tools: Tools { ask: raw.tools.ask, web_fetch: raw.tools.web_fetch, exec },
         search: raw.search.url,
+        search_price: raw.search.query_usd.0.unwrap_or_default(),
         allow_private: raw.egress.allow_private,
         notices: Notices { quiet_hours: raw.notices.quiet_hours },
         heartbeat: raw.heartbeat.enabled.then(|| Heartbeat {

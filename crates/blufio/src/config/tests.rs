@@ -458,6 +458,7 @@ fn show() {
 
     [search]
     url = ""  # default
+    query_usd = "0.005"  # default
 
     [egress]
     allow_private = []  # default

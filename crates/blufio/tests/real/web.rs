@@ -170,6 +170,31 @@ async fn the_web_is_searched_where_a_service_is_configured() {
 }
 
 #[tokio::test]
+async fn a_search_is_paid_for_and_not_made_if_no_budget_has_room() {
+    let service = FakeWeb::start().await.unwrap();
+    service.set("/res/v1/web/search", Reply::page("application/json", json!({"web": {"results": []}}).to_string()));
+    let mut world = World::prepare().await;
+    world.setup.set("search.url", service.base_url());
+    world.setup.set("search.query_usd", "0.3");
+    world.setup.set("budget.turn_usd", "0.5");
+    world.run().await;
+    let paid = "SELECT count(*) FROM ledger WHERE purpose = 'tool' AND model = 'web_search' AND amount = 300000 AND state = 'settled'";
+    let search = r#"[tool:web_search {"query":"an agent"}]"#;
+    world.ask(ANN, &format!("#1 {search}"), "answer #1").await;
+    assert_eq!((world.sql(paid), service.requests().len()), (1, 1));
+    // Two in one turn are more than it may cost.
+    world.ask(ANN, r#"#2 [tool:web_search {"query":"a"}] [then:tool:web_search {"query":"b"}]"#, "answer #2").await;
+    assert_eq!((world.sql(paid), service.requests().len()), (2, 2));
+    let refused = results(&world).pop().unwrap();
+    assert!(refused.contains("not run: ") && refused.contains("budget.turn_usd"), "{refused}");
+    let costs = world.setup.run(&["cost", "--by", "purpose", "--json"]).await.unwrap().stdout;
+    let costs: serde_json::Value = serde_json::from_slice(&costs).unwrap();
+    let line = costs["lines"].as_array().unwrap().iter().find(|line| line["key"] == "tool").unwrap().clone();
+    assert_eq!((&line["calls"], &line["cost"]), (&json!(2), &json!(600_000)), "{line}");
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn the_tools_are_there_as_configured() {
     let tools = async |keys: &[(&str, &str)]| {
         let world = World::start_with(keys).await;

@@ -78,7 +78,7 @@ async fn every_answer_has_its_outcome() {
         (answer(403, "Forbidden: bot was kicked from the supergroup chat"), "chat closed"),
         (answer(401, "Unauthorized"), "unauthorized"),
     ];
-    let world = World::with(|options| options.timeouts.send = Duration::from_millis(150)).await;
+    let world = World::with(|options| options.timeouts.send = Duration::from_millis(750)).await;
     for (action, expect) in cases {
         world.server.fault(Fault::on("sendMessage", action.clone()));
         let before = world.count("sendMessage");

@@ -6,9 +6,11 @@ use crate::costs::{AGENT, person};
 use crate::engine::booking;
 use crate::engine::toolwork::digest;
 use blufio_core::budget::{CallKey, Denied, Granted, Payer, Wish};
-use blufio_core::ids::{CallNumber, ModelId};
+use blufio_core::ids::{CallNumber, ModelId, ToolName};
+use blufio_core::message::Usage;
+use blufio_core::money::MicroUsd;
 use blufio_core::port::{Failure, Prompt};
-use blufio_core::record::{CallCost, ModelReason, OpenCall, Record};
+use blufio_core::record::{CallCost, ModelReason, OpenCall, Purpose, Record};
 use blufio_core::time::Timestamp;
 
 impl Run<'_> {
@@ -58,7 +60,7 @@ impl Run<'_> {
         let models = [vec![wanted.clone()], cheaper].concat();
         let max_tokens = if more_room { settings.max_tokens.saturating_mul(4) } else { settings.max_tokens };
         let prompt_tokens = self.session.prompt_tokens(self.engine, &wanted);
-        let number = CallNumber(self.call.0.saturating_add(1));
+        let number = self.call.next();
         let (payer, call) = (self.payer(), self.call_key(number));
         let wish = Wish { call, payer: &payer, models: &models, prompt_tokens, max_tokens, at };
         let granted = match self.engine.money.reserve(&settings.catalogue, &wish, &self.session.key) {
@@ -85,6 +87,33 @@ impl Run<'_> {
         self.records.push(Record::CallOpened(open.clone()));
         self.open = Some(open);
         self.actions.push(Action::Call(prompt));
+    }
+
+    /// Pays for a call of a tool that asks a service for money; why not, in words, if no budget has room for it.
+    pub(super) fn pay_tool(&mut self, tool: &ToolName) -> Result<(), String> {
+        let price = self.engine.tools.get(tool).map_or(MicroUsd::ZERO, |tool| tool.spec().price);
+        if price == MicroUsd::ZERO {
+            return Ok(());
+        }
+        let at = self.now();
+        let paid = self.engine.money.pay(&self.payer(), price, &self.session.key, at);
+        paid.map_err(|refusal| format!("not run: {}", self.engine.money.words(&refusal)))?;
+        self.call = self.call.next();
+        let open = OpenCall {
+            call: self.call,
+            model: ModelId::new(tool.as_str()),
+            held: price,
+            prompt_tokens: 0,
+            max_tokens: 0,
+            reason: ModelReason::Usual,
+            at,
+        };
+        // Both at once: the price is known, so nothing is left to be settled, wherever the process dies.
+        self.records.push(Record::SideCallOpened(open, Purpose::Tool));
+        let cost = CallCost::Settled { usage: Usage::default(), cost: price, uncached: price };
+        self.records.push(Record::CallClosed { call: self.call, cost, request: None, failure: None });
+        metrics::counter!("blufio_spend_micro_usd_total").increment(price.0);
+        Ok(())
     }
 
     fn payer(&self) -> Payer {
