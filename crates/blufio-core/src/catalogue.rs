@@ -220,6 +220,15 @@ impl Catalogue {
         self.cost(model, &Usage { cache_write_5m: prompt, output, ..Usage::default() }, at)
     }
 
+    /// The next edges of a prompt of so many tokens: where a band of prices or the model's context ends.
+    #[must_use]
+    pub fn edges(&self, model: &ModelId, at: Timestamp) -> Vec<u64> {
+        let Some(known) = self.models.get(model) else { return Vec::new() };
+        let since = known.bands.iter().map(|band| band.from).filter(|from| *from <= at).max();
+        let bands = known.bands.iter().filter(|band| Some(band.from) == since).filter_map(|band| band.max_prompt);
+        bands.chain([known.context]).collect()
+    }
+
     fn band(&self, model: &ModelId, prompt: u64, at: Timestamp) -> Result<&Band, NoPrice> {
         let missing = || NoPrice(model.clone());
         let bands = &self.models.get(model).ok_or_else(missing)?.bands;

@@ -160,24 +160,13 @@ pub struct Facts<'a> {
     pub history: History,
 }
 
-/// How long a decision holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// For this message; the session's model and its epoch stay as they are.
-    Message,
-    /// From this message on: the session moves to another model.
-    Session,
-}
-
-/// What is to be called, and why.
+/// What is to be called for one message, and why; the session's model and its epoch stay as they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// The model; always one of the candidates.
     pub model: ModelId,
     /// The effort; `None` if the model has no such knob, or nobody set one and nothing may be changed.
     pub effort: Option<Effort>,
-    /// For how long.
-    pub scope: Scope,
     /// The kind of message.
     pub class: Class,
     /// What spoke for it, in short words.
@@ -194,7 +183,7 @@ pub struct Decision {
 pub fn decide(features: &Features, facts: &Facts<'_>) -> Option<Decision> {
     let session = facts.candidates.iter().find(|candidate| candidate.model == *facts.session)?;
     let (class, mut reasons) = classify(features, &facts.history);
-    let (mut taken, mut scope) = (session, Scope::Message);
+    let mut taken = session;
     match (facts.chosen, class) {
         (Chosen::ByPerson, _) => reasons.push("chosen by the person"),
         (Chosen::ByDefault, Class::Small) => match cheaper(session, facts) {
@@ -202,7 +191,7 @@ pub fn decide(features: &Features, facts: &Facts<'_>) -> Option<Decision> {
             Err(reason) => reasons.push(reason),
         },
         (Chosen::ByDefault, Class::Trouble) => match above(session, facts.candidates) {
-            Some(candidate) => (taken, scope) = (candidate, Scope::Session),
+            Some(candidate) => taken = candidate,
             None => reasons.push("no stronger model"),
         },
         (Chosen::ByDefault, Class::Short | Class::Normal | Class::Demanding) => {}
@@ -210,7 +199,6 @@ pub fn decide(features: &Features, facts: &Facts<'_>) -> Option<Decision> {
     Some(Decision {
         model: taken.model.clone(),
         effort: effort(class, facts).filter(|_| taken.has_effort),
-        scope,
         class,
         reasons,
         estimates: facts

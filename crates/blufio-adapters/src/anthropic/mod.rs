@@ -5,6 +5,7 @@
 //! once (`assemble`). Logins of consumer plans are not supported: their tokens belong to other products.
 
 mod assemble;
+mod count;
 mod errors;
 mod files;
 mod json;
@@ -38,7 +39,7 @@ use tracing::debug;
 pub const BASE_URL: &str = "https://api.anthropic.com";
 /// The version of the API that this module speaks.
 const VERSION: HeaderValue = HeaderValue::from_static("2026-10-21");
-/// The one endpoint.
+/// Where answers come from.
 const PATH: &str = "/v1/messages";
 /// How tokens of consumer logins begin.
 const LOGIN_TOKENS: &[&str] = &["sk-ant-oat", "sk-ant-ort"];
@@ -151,7 +152,7 @@ impl Anthropic {
     /// a message shows files: call it where waiting is allowed.
     #[must_use]
     pub fn request_body(&self, prompt: &Prompt) -> Vec<u8> {
-        request::body(prompt, &*self.blobs)
+        request::body(prompt, request::Purpose::Answer, &*self.blobs)
     }
 
     /// The request and the ids of its tool calls, on a thread that may wait if there are files to read.
@@ -214,6 +215,10 @@ impl Provider for Anthropic {
         estimate::system(system, tokenizer).plus(estimate::tools(tools, tokenizer))
     }
 
+    async fn count(&self, prompt: Prompt) -> Result<u64, ProviderError> {
+        self.count_tokens(prompt).await
+    }
+
     async fn complete(&self, prompt: Prompt, deltas: DeltaSink) -> Result<Reply, ProviderError> {
         let mut result = self.attempt(&prompt, deltas).await;
         // A sentence about pictures where there are none is about something else.
@@ -237,7 +242,7 @@ impl Provider for Anthropic {
 
 /// Puts a request together and looks at it once more; with the ids of its tool calls.
 fn ready(prompt: &Prompt, blobs: &dyn Blobs, bytes_max: usize) -> Result<(Vec<u8>, HashSet<String>), ProviderError> {
-    let body = request::body(prompt, blobs);
+    let body = request::body(prompt, request::Purpose::Answer, blobs);
     if body.len() > bytes_max {
         return Err(unsent(Failure::PromptTooLong, "the request has more bytes than allowed"));
     }

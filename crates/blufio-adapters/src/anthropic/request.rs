@@ -115,13 +115,22 @@ fn block(role: Role, body: &PartBody) -> Option<String> {
     }
 }
 
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// An answer.
+    Answer,
+    /// The number of its tokens; the service takes nothing there that only an answer needs.
+    Count,
+}
+
 /// Puts a request together. Nothing is checked here. Reads the disk if a message shows files.
-pub(super) fn body(prompt: &Prompt, blobs: &dyn Blobs) -> Vec<u8> {
+pub(super) fn body(prompt: &Prompt, purpose: Purpose, blobs: &dyn Blobs) -> Vec<u8> {
     let stored = prompt.messages.iter().map(|message| message.wire.len() + MARK_HOUR.len()).sum::<usize>();
     let shown = prompt.messages.iter().map(files::expanded_bytes).fold(0, u64::saturating_add);
     let shown = usize::try_from(shown).unwrap_or(usize::MAX).min(MODEL_REQUEST_BYTES_MAX);
     let mut body = Vec::with_capacity(HEAD_BYTES + prompt.system.len() + prompt.tools.len() + stored + shown);
-    body.extend_from_slice(head(prompt).as_bytes());
+    body.extend_from_slice(head(prompt, purpose).as_bytes());
     let (has_system, has_tools) = (*prompt.system != *b"[]", *prompt.tools != *b"[]");
     if has_system {
         append(&mut body, br#","system":"#, &prompt.system, "}]", mark(prompt.marks.system));
@@ -171,9 +180,11 @@ fn append(body: &mut Vec<u8>, before: &[u8], stored: &[u8], end: &str, mark: Opt
 }
 
 /// Everything that may differ between two requests of an epoch.
-fn head(prompt: &Prompt) -> String {
-    let mut head =
-        format!(r#"{{"model":{},"max_tokens":{},"stream":true"#, json::quote(prompt.model.as_str()), prompt.max_tokens);
+fn head(prompt: &Prompt, purpose: Purpose) -> String {
+    let mut head = format!(r#"{{"model":{}"#, json::quote(prompt.model.as_str()));
+    if purpose == Purpose::Answer {
+        head.push_str(&format!(r#","max_tokens":{},"stream":true"#, prompt.max_tokens));
+    }
     match prompt.thinking.as_deref() {
         None => {}
         Some("enabled") if prompt.max_tokens > THINKING_BUDGET_MIN => {
@@ -188,7 +199,7 @@ fn head(prompt: &Prompt) -> String {
     if let Some(effort) = &prompt.effort {
         head.push_str(&format!(r#","output_config":{{"effort":{}}}"#, json::quote(effort)));
     }
-    if !prompt.person.is_empty() {
+    if purpose == Purpose::Answer && !prompt.person.is_empty() {
         head.push_str(&format!(r#","metadata":{{"user_id":{}}}"#, json::quote(&prompt.person)));
     }
     head

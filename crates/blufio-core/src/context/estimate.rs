@@ -237,15 +237,7 @@ impl Meter {
             return None;
         }
         let before = self.known(epoch, model, messages).map(|known| (known.messages, known.tokens));
-        if self.epoch != epoch {
-            *self = Self { epoch, known: Vec::new() };
-        }
-        self.known.retain(|known| known.model != *model);
-        if self.known.len() >= METER_MODELS_MAX {
-            self.known.remove(0);
-        }
-        let tokens = counted.saturating_add(usage.output);
-        self.known.push(Known { model: model.clone(), messages: messages.saturating_add(1), tokens });
+        self.counted(epoch, model, messages.saturating_add(1), counted.saturating_add(usage.output));
         match before {
             None => Some(Fresh::Whole { tokens: counted }),
             Some((message, known)) if message < messages => {
@@ -253,6 +245,24 @@ impl Meter {
             }
             Some(_) => None,
         }
+    }
+
+    /// The vendor has counted a prompt of so many messages.
+    pub fn counted(&mut self, epoch: EpochNumber, model: &ModelId, messages: usize, tokens: u64) {
+        if self.epoch != epoch {
+            *self = Self { epoch, known: Vec::new() };
+        }
+        self.known.retain(|known| known.model != *model);
+        if self.known.len() >= METER_MODELS_MAX {
+            self.known.remove(0);
+        }
+        self.known.push(Known { model: model.clone(), messages, tokens });
+    }
+
+    /// How much of the estimate for so many messages was counted and not guessed.
+    #[must_use]
+    pub fn known_tokens(&self, epoch: EpochNumber, model: &ModelId, messages: usize) -> u64 {
+        self.known(epoch, model, messages).map_or(0, |known| known.tokens)
     }
 
     /// Tokens of the prompt with these messages: what was counted, and the rest estimated. `measure` and `frozen`, which is for
@@ -270,11 +280,6 @@ impl Meter {
         let (from, base) = known.map_or_else(|| (0, frozen()), |known| (known.messages, thousandfold(known.tokens)));
         let new: Milli = messages.get(from..).unwrap_or_default().iter().map(measure).sum();
         base.plus(new).tokens()
-    }
-
-    /// Nothing is known any more: what was sent before is not what will be sent.
-    pub fn reset(&mut self) {
-        self.known.clear();
     }
 
     /// Of another epoch, of another model, or of a longer conversation, which this one cannot be the continuation of: nothing.

@@ -37,6 +37,10 @@ pub trait Provider: Send + Sync + 'static {
     /// The same of system text and tools.
     fn measure_frozen(&self, system: &Shared, tools: &Shared, tokenizer: Tokenizer) -> Milli;
 
+    /// Tokens of this prompt as the vendor counts them, which costs nothing but a little time. Only for a prompt whose estimate
+    /// is too near to an edge; its room for the answer does not matter.
+    fn count(&self, prompt: Prompt) -> impl Future<Output = Result<u64, ProviderError>> + Send;
+
     /// One try. Deltas are for display only; the reply is the truth. Cancelled by dropping the future.
     fn complete(&self, prompt: Prompt, deltas: DeltaSink) -> impl Future<Output = Result<Reply, ProviderError>> + Send;
 }
@@ -176,6 +180,8 @@ pub trait AnyProvider: Send + Sync + 'static {
     fn measure(&self, message: &PromptMessage, tokenizer: Tokenizer) -> Milli;
     /// See [`Provider::measure_frozen`].
     fn measure_frozen(&self, system: &Shared, tools: &Shared, tokenizer: Tokenizer) -> Milli;
+    /// See [`Provider::count`].
+    fn count(&self, prompt: Prompt) -> Boxed<'_, Result<u64, ProviderError>>;
     /// See [`Provider::complete`].
     fn complete(&self, prompt: Prompt, deltas: DeltaSink) -> Boxed<'_, Result<Reply, ProviderError>>;
 }
@@ -201,6 +207,9 @@ impl<P: Provider> AnyProvider for P {
     }
     fn measure_frozen(&self, system: &Shared, tools: &Shared, tokenizer: Tokenizer) -> Milli {
         Provider::measure_frozen(self, system, tools, tokenizer)
+    }
+    fn count(&self, prompt: Prompt) -> Boxed<'_, Result<u64, ProviderError>> {
+        Box::pin(Provider::count(self, prompt))
     }
     fn complete(&self, prompt: Prompt, deltas: DeltaSink) -> Boxed<'_, Result<Reply, ProviderError>> {
         Box::pin(Provider::complete(self, prompt, deltas))

@@ -106,6 +106,21 @@ impl Session {
         )
     }
 
+    /// The estimate of the prompt, if what of it is guessed may be wrong enough to lie on the other side of an edge.
+    pub fn unsure_of(&mut self, engine: &Engine, model: &ModelId, at: Timestamp) -> Option<u64> {
+        let tokens = self.prompt_tokens(engine, model);
+        let known = self.measured.meter.known_tokens(self.epoch_number(), model, self.history.len());
+        let error = tokens.saturating_sub(known) * GUESS_ERROR_PERCENT / 100;
+        let edges = engine.settings.catalogue.edges(model, at);
+        edges.iter().any(|edge| edge.abs_diff(tokens) <= error).then_some(tokens)
+    }
+
+    /// The vendor has counted the prompt as it stands, before a call.
+    pub fn counted_before(&mut self, model: &ModelId, tokens: u64) {
+        let (epoch, messages) = (self.epoch_number(), self.history.len());
+        self.measured.meter.counted(epoch, model, messages, tokens);
+    }
+
     /// What of a prompt of so many tokens the vendor is to keep.
     pub fn marks(&mut self, engine: &Engine, model: &ModelId, tokens: u64, at: Timestamp) -> Marks {
         let catalogue = &engine.settings.catalogue;
@@ -165,6 +180,9 @@ impl Session {
         self.epoch.as_ref().map_or(EpochNumber(0), |epoch| epoch.number)
     }
 }
+
+/// By how much a guess may be wrong, in percent of what is guessed.
+const GUESS_ERROR_PERCENT: u64 = 20;
 
 /// Messages from the end among which a result of a tool says that tools are in use.
 const TOOLS_SEEN: usize = 6;

@@ -12,6 +12,7 @@ mod steering;
 pub(super) use acting::Action;
 pub(super) use routing::Course;
 
+use self::spending::WantedCall;
 use super::consent::{Judged, Judgement};
 use super::live::{LiveText, Previews};
 use super::prefix::is_look;
@@ -45,6 +46,8 @@ const PREVIEW_WAIT_STOPPED: Duration = Duration::from_millis(200);
 
 /// What a running turn waits for.
 pub(super) enum News {
+    /// The vendor has counted the prompt for a call that is wanted, or has not.
+    Counted(WantedCall, Option<u64>),
     /// The model's try is over.
     Call(Result<Reply, ProviderError>),
     /// A tool is over; these files are for the person.
@@ -364,6 +367,7 @@ impl<'a> Run<'a> {
 
     async fn take(&mut self, news: News) -> Result<(), StoreError> {
         match news {
+            News::Counted(wanted, tokens) => self.call_counted(wanted, tokens).await,
             News::Call(Ok(reply)) => self.answered(reply).await,
             News::Call(Err(error)) => self.failed(error).await,
             News::Tool(call, state, files) => {

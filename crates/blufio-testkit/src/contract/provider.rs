@@ -399,6 +399,10 @@ impl MemoryProvider {
 }
 
 impl Provider for MemoryProvider {
+    async fn count(&self, prompt: Prompt) -> Result<u64, ProviderError> {
+        Ok(prompt.messages.iter().map(|message| message.wire.len() as u64).sum())
+    }
+
     fn name(&self) -> &'static str {
         "memory"
     }

@@ -3,6 +3,7 @@
 
 use std::os::unix::fs::DirBuilderExt;
 
+use blufio_testkit::messages::{Fault, FaultKind};
 use serde_json::Value;
 
 use crate::support::{ANN, BOB, World};
@@ -59,6 +60,36 @@ async fn a_greeting_costs_little() {
     let skilled = world.sql(PROMPT);
     assert!((bare + 600..=3_600).contains(&skilled), "{skilled} tokens with 30 skills");
     println!("“hi”: {bare} tokens ({estimated} estimated), with 30 skills {skilled}");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn near_an_edge_the_vendor_counts_the_prompt_first() {
+    let counts = |world: &World| {
+        let all = world.messages.requests();
+        all.iter().filter(|request| request.target.ends_with("/count_tokens")).count()
+    };
+    let mut world = World::prepare().await;
+    // Beyond so many tokens everything costs five times as much, and "hi" is guessed to have about as many.
+    let models =
+        include_str!("../../../../data/models/anthropic.toml").replace("max_prompt = 100_000", "max_prompt = 2_000");
+    let file = world.setup.dir.join("models.toml");
+    std::fs::write(&file, models).unwrap();
+    world.setup.set("anthropic.models_file", file.display().to_string());
+    world.setup.set("agents.main.model", "claude-haiku-5-5");
+    world.run().await;
+    world.ask(ANN, "hi #1", "answer #1").await;
+    assert_eq!(counts(&world), 1);
+    let exact = "SELECT prompt_tokens - input - cache_write_5m - cache_write_1h - cache_read FROM ledger";
+    assert_eq!(world.sql(exact), 0, "what was reserved for is what was counted");
+    // What is known already is not asked for again.
+    world.ask(ANN, "#2", "answer #2").await;
+    assert_eq!(counts(&world), 1);
+    // A service that does not count holds up nobody.
+    world.ask(ANN, "/new", "New conversation").await;
+    world.messages.fault(Fault::next(1, FaultKind::status(500, "api_error", "not now")));
+    world.ask(ANN, "hi #3", "answer #3").await;
+    assert_eq!((counts(&world), world.messages.calls()), (2, 3));
     world.finish().await;
 }
 

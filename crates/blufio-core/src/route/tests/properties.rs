@@ -94,7 +94,6 @@ proptest! {
         prop_assert!(expected(&decision.model) <= expected(&setting.session) || decision.class == Class::Trouble);
         prop_assert!(stays || matches!(decision.class, Class::Small | Class::Trouble));
         prop_assert!(stays || setting.chosen == Chosen::ByDefault);
-        prop_assert_eq!(decision.scope == Scope::Session, !stays && decision.class == Class::Trouble);
         if let (Some(chosen), Some(effort)) = (setting.chosen_effort, decision.effort) {
             prop_assert_eq!(chosen, effort);
         }

@@ -101,11 +101,11 @@ fn route_goes_up_on_evidence_only_and_for_good() {
             decide(&Features::of("once more please", 0, false), &setting.facts()).unwrap()
         };
         let up = decision(|_| {});
-        assert_eq!((up.model.as_str(), up.effort, up.scope), (OPUS, Some(Effort::High), Scope::Session));
+        assert_eq!((up.model.as_str(), up.effort), (OPUS, Some(Effort::High)));
         let top = decision(|setting| setting.session = ModelId::new(OPUS));
-        assert_eq!((top.model.as_str(), top.effort, top.scope), (OPUS, Some(Effort::High), Scope::Message));
+        assert_eq!((top.model.as_str(), top.effort), (OPUS, Some(Effort::High)));
         let strict = decision(|setting| setting.chosen = Chosen::ByPerson);
-        assert_eq!((strict.model.as_str(), strict.effort, strict.scope), (SONNET, None, Scope::Message));
+        assert_eq!((strict.model.as_str(), strict.effort), (SONNET, None));
     }
 }
 

@@ -10,7 +10,7 @@ use blufio_core::audit::{AuditEntry, AuditKind};
 use blufio_core::event::EventKind;
 use blufio_core::failpoint::{Failpoint, hit};
 use blufio_core::ids::{CallId, ModelId, SessionKey};
-use blufio_core::port::{Failure, Hop, HopEnd, Hops, Prompt, ProviderError, StoreError};
+use blufio_core::port::{Boxed, Failure, Hop, HopEnd, Hops, Prompt, ProviderError, StoreError};
 use blufio_core::record::{Commit, Committed, OutboxRow, Record, Step, ToolRun};
 use blufio_core::session::{Input, Outcome};
 use blufio_core::time::Timestamp;
@@ -23,6 +23,8 @@ const COMMIT_TRIES: u32 = 5;
 /// Something that happens once its step is committed.
 pub(in crate::engine) enum Action {
     Call(Prompt),
+    /// The vendor counts a prompt.
+    Count(Boxed<'static, News>),
     Refused(Failure, ModelId),
     Tool(ToolRun),
     /// An owner is asked.
@@ -119,6 +121,7 @@ impl Run<'_> {
                 self.news
                     .push(Box::pin(async move { News::Call(provider.complete(prompt, sink).await.map_err(clean)) }));
             }
+            Action::Count(counting) => self.news.push(counting),
             Action::Refused(failure, model) => {
                 let why = if failure == Failure::OverBudget {
                     "a budget has no room for it"

@@ -148,6 +148,11 @@ impl Run<'_> {
 fn placed(news: News) -> Option<i64> {
     match news {
         News::Preview { outcome: PreviewOutcome::Placed { message, .. }, .. } => Some(message),
-        News::Preview { .. } | News::Call(_) | News::Tool(..) | News::TypingOver | News::Ticket(_) => None,
+        News::Preview { .. }
+        | News::Counted(..)
+        | News::Call(_)
+        | News::Tool(..)
+        | News::TypingOver
+        | News::Ticket(_) => None,
     }
 }

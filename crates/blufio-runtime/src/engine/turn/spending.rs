@@ -1,7 +1,7 @@
 //! The calls of a turn and what they cost: held before, booked after.
 
 use super::routing::reason;
-use super::{Action, Run};
+use super::{Action, News, Run};
 use crate::costs::{AGENT, person};
 use crate::engine::booking;
 use crate::engine::toolwork::digest;
@@ -9,9 +9,16 @@ use blufio_core::budget::{CallKey, Denied, Granted, Payer, Wish};
 use blufio_core::ids::{CallNumber, ModelId, ToolName};
 use blufio_core::message::Usage;
 use blufio_core::money::MicroUsd;
-use blufio_core::port::{Failure, Prompt};
+use blufio_core::port::{Failure, Prompt, StoreError};
 use blufio_core::record::{CallCost, ModelReason, OpenCall, Purpose, Record};
 use blufio_core::time::Timestamp;
+
+/// A call that is made as soon as its prompt is counted.
+pub(in crate::engine) struct WantedCall {
+    model: ModelId,
+    fallback: bool,
+    more_room: bool,
+}
 
 impl Run<'_> {
     /// Books a call of which nothing is known any more.
@@ -43,16 +50,49 @@ impl Run<'_> {
         self.records.push(Record::CallClosed { call: open.call, cost, request, failure });
     }
 
-    /// Makes a call, if every budget has room for its worst case.
+    /// Makes a call, if every budget has room for its worst case. Where the estimate of the prompt is so near to an edge that it
+    /// may lie on either side, the vendor counts it first.
     pub(super) fn call_model(&mut self, fallback: bool, more_room: bool) {
         if self.engine.is_draining() {
             return;
         }
         let settings = &self.engine.settings;
         let usual = self.session.epoch.as_ref().map_or(&settings.model, |epoch| &epoch.model);
-        let routed = self.routed.as_ref().filter(|decision| decision.model != *usual);
-        let usual = self.forced.as_ref().or(routed.map(|decision| &decision.model)).unwrap_or(usual);
-        let wanted = settings.fallback.as_ref().filter(|_| fallback).unwrap_or(usual).clone();
+        let routed = self.routed.as_ref().map(|decision| &decision.model).filter(|model| *model != usual);
+        let usual = self.forced.as_ref().or(routed).unwrap_or(usual);
+        let model = settings.fallback.as_ref().filter(|_| fallback).unwrap_or(usual).clone();
+        let (wanted, at) = (WantedCall { model, fallback, more_room }, self.now());
+        match self.session.unsure_of(self.engine, &wanted.model, at) {
+            None => self.reserve_call(wanted),
+            Some(tokens) => {
+                let prompt = self.prompt(&wanted.model, settings.max_tokens, (tokens, at));
+                let provider = self.engine.adapters.provider.clone();
+                self.actions.push(Action::Count(Box::pin(async move {
+                    let counted = provider.count(prompt).await;
+                    let counted = counted.inspect_err(|error| tracing::warn!("a prompt could not be counted: {error}"));
+                    News::Counted(wanted, counted.ok())
+                })));
+            }
+        }
+    }
+
+    /// The vendor has counted the prompt, or could not.
+    pub(super) async fn call_counted(&mut self, wanted: WantedCall, tokens: Option<u64>) -> Result<(), StoreError> {
+        if let Some(tokens) = tokens {
+            self.session.counted_before(&wanted.model, tokens);
+        }
+        if self.engine.is_draining() {
+            return Ok(());
+        }
+        self.reserve_call(wanted);
+        self.commit(None).await
+    }
+
+    fn reserve_call(&mut self, wanted: WantedCall) {
+        let WantedCall { model: wanted, fallback, more_room } = wanted;
+        let settings = &self.engine.settings;
+        let usual = self.session.epoch.as_ref().map_or(&settings.model, |epoch| &epoch.model);
+        let routed = self.routed.as_ref().filter(|decision| decision.model == wanted && wanted != *usual);
         let chosen = self.session.model.is_some() || self.forced.is_some();
         let at = self.now();
         // A model that the person has chosen is not exchanged for a cheaper one.

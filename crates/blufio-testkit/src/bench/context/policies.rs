@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::super::Bench;
 use super::super::world::{FIRST_USER, Plan, World};
 use super::Sent;
+use super::pauses::Pauses;
 use super::script::{Conversation, FACTS, Turn, fact, file, skill, skill_body};
 use crate::messages::{Block, brain, judge_history};
 use crate::process::Blufio;
@@ -136,7 +137,7 @@ pub fn has_results(body: &Value) -> bool {
 }
 
 /// The real program, with a workspace that holds skills and facts, and a clock that is moved.
-pub async fn blufio(bench: &Bench, binary: &Path, conversation: &Conversation, gap: Duration) -> Result<Vec<Sent>> {
+pub async fn blufio(bench: &Bench, binary: &Path, conversation: &Conversation, pauses: Pauses) -> Result<Vec<Sent>> {
     let plan = Plan { chats: 1, requests: 10_000, ..Plan::default() };
     let mut world = World::new(binary, bench.fast(), plan).await?;
     let workspace = world.setup.data_dir().join("workspace");
@@ -157,7 +158,7 @@ pub async fn blufio(bench: &Bench, binary: &Path, conversation: &Conversation, g
     let mut sent = Vec::new();
     let mut seen = 0;
     for (number, turn) in conversation.turns.iter().enumerate() {
-        put(&clock, &(gap.as_secs() * number as u64).to_string())?;
+        put(&clock, &pauses.until(number).as_secs().to_string())?;
         world.telegram.send_text(FIRST_USER, &words(turn, number + 1, true));
         world.answered(FIRST_USER, number as u64 + 1, ANSWER).await?;
         // What is done beside the turn belongs to it: it is over when nothing more is sent.
