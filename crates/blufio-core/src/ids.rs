@@ -105,6 +105,10 @@ number_id!(
     FactId(i64)
 );
 number_id!(
+    /// A change of what is known.
+    FactChangeId(i64)
+);
+number_id!(
     /// Counts process starts: incremented and committed at start, carried by every claim.
     Boot(i64)
 );

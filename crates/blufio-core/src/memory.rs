@@ -1,6 +1,9 @@
 //! What the agent remembers: passages, which are what was said, word for word, and facts, which are what is known of it.
 
+pub mod moment;
+pub mod recall;
 pub mod vector;
+pub mod words;
 
 use crate::access::Principal;
 use crate::ids::{FactId, MessageSeq, PassageId, SessionId, SessionKey};
@@ -60,6 +63,16 @@ pub struct Passage {
     pub text: String,
     /// Words of others are in it, or may be.
     pub foreign: bool,
+}
+
+/// Something that is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemoryId {
+    /// A passage.
+    Passage(PassageId),
+    /// A fact.
+    Fact(FactId),
 }
 
 /// What a fact is about.
@@ -137,4 +150,13 @@ pub struct Fact {
     pub learned_at: Timestamp,
     /// The fact that has taken its place.
     pub superseded_by: Option<FactId>,
+}
+
+impl Fact {
+    /// Whether it still holds. What has happened stays so, whenever it was.
+    #[must_use]
+    pub fn holds(&self, now: Timestamp) -> bool {
+        let over = self.fact.valid_to.is_some_and(|end| end <= now);
+        self.superseded_by.is_none() && !(over && self.fact.kind != FactKind::Event)
+    }
 }

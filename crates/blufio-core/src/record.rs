@@ -4,6 +4,7 @@
 
 mod audit;
 mod inbound;
+mod memory;
 mod outbound;
 mod schedules;
 mod vault;
@@ -11,6 +12,11 @@ mod views;
 
 pub use audit::{AuditView, Grant};
 pub use inbound::{Accepted, Batch, DecisionReplies, Fate, InboxRow, Item, Taken};
+pub use memory::{
+    FACT_CHANGES_MAX, FACTS_MAX, FactChange, FactChangeKind, FactChangeView, FactEdit, FactFilter, FactHistory,
+    FactState, FactView, Indexing, MemoryStatus, PASSAGE_BEFORE_BYTES_MAX, PASSAGE_BYTES_MAX, PIECES_MAX, Recall,
+    RecallKinds, Recalled, Remember, STATEMENT_BYTES_MAX, SUBJECT_BYTES_MAX,
+};
 pub use outbound::{Draft, OutboxMark, OutboxRow, Payload, Rendered, Telling};
 pub use schedules::{
     Claim, ClaimWhat, Claimed, DueSchedules, Failing, RunState, RunView, ScheduleChange, ScheduleView,

@@ -11,6 +11,7 @@ mod blobs;
 mod chats;
 mod commit;
 mod export;
+mod facts;
 mod fault;
 mod grants;
 mod lanes;
@@ -19,7 +20,9 @@ mod open;
 mod outbox;
 mod overheard;
 mod pairing;
+mod passages;
 mod readers;
+mod recall;
 mod recover;
 mod retain;
 mod rows;
@@ -27,6 +30,7 @@ mod runs;
 mod schedules;
 mod snapshot;
 mod vault;
+mod vectors;
 mod view;
 mod writer;
 
@@ -38,11 +42,13 @@ use blufio_core::audit::{AuditEntry, AuditHead, AuditVerdict};
 use blufio_core::content::{Content, Overheard};
 use blufio_core::ids::{ChannelName, GrantId, InboxId, MessageSeq, OutboxId, SessionId, SessionKey, TurnNumber};
 use blufio_core::keys::DatabaseKey;
+use blufio_core::memory::vector::Vector;
+use blufio_core::memory::{Fact, MemoryId};
 use blufio_core::port::{Clock, Storage, StoreError};
 use blufio_core::record::{
-    Accepted, Batch, Claim, Claimed, Commit, Committed, Decided, DueSchedules, Fate, Grant, InboxRow, NeutralMessage,
-    OutboxMark, OutboxRow, Pairing, PairingChange, Query, Recovered, Retention, ScheduleChange, Snapshot, Telling,
-    Vault, View,
+    Accepted, Batch, Claim, Claimed, Commit, Committed, Decided, DueSchedules, FactChange, Fate, Grant, InboxRow,
+    Indexing, NeutralMessage, OutboxMark, OutboxRow, Pairing, PairingChange, Query, Recall, Recalled, Recovered,
+    Remember, Retention, ScheduleChange, Snapshot, Telling, Vault, View,
 };
 use blufio_core::schedule::Schedule;
 use blufio_core::time::Timestamp;
@@ -58,6 +64,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use vectors::Signs;
 use writer::{Job, Work, Writer};
 use zeroize::Zeroizing;
 
@@ -101,6 +108,7 @@ pub struct Options {
 pub struct Store {
     engine: Engine,
     commits: Arc<AtomicU64>,
+    signs: Arc<Signs>,
     /// This process has taken the store over; only then may it say that it left in good order.
     recovered: AtomicBool,
     audit_key: Option<Zeroizing<[u8; 32]>>,
@@ -150,7 +158,7 @@ impl Store {
             }
         };
         let Options { clock, audit_key, .. } = options;
-        Ok(Self { engine, commits, recovered: AtomicBool::new(false), audit_key, clock })
+        Ok(Self { engine, commits, signs: Arc::default(), recovered: AtomicBool::new(false), audit_key, clock })
     }
 
     /// Transactions committed by this process, for tests and metrics.
@@ -416,6 +424,34 @@ impl Storage for Store {
 
     async fn claim(&self, claim: Claim, at: Timestamp) -> Result<Claimed, StoreError> {
         self.write(Lane::Normal, move |connection| runs::claim(connection, &claim, at)).await
+    }
+
+    async fn index(&self, indexing: Indexing) -> Result<bool, StoreError> {
+        self.write(Lane::Background, move |connection| passages::index(connection, &indexing)).await
+    }
+
+    async fn unembedded(&self, model: String, limit: u32) -> Result<Vec<(MemoryId, String)>, StoreError> {
+        let signs = Arc::clone(&self.signs);
+        self.read(Lane::Background, move |connection| vectors::unembedded(connection, &signs, &model, limit)).await
+    }
+
+    async fn keep_vectors(&self, model: String, kept: Vec<(MemoryId, Vec<Vector>)>) -> Result<(), StoreError> {
+        self.write(Lane::Background, move |connection| vectors::keep(connection, &model, &kept)).await
+    }
+
+    async fn recall(&self, recall: Recall) -> Result<Recalled, StoreError> {
+        let signs = Arc::clone(&self.signs);
+        self.read(Lane::Normal, move |connection| recall::recall(connection, &signs, &recall)).await
+    }
+
+    async fn remember(&self, remember: Remember, at: Timestamp) -> Result<Vec<Option<Fact>>, StoreError> {
+        let forgets = remember.changes.iter().any(|change| matches!(change, FactChange::Forget { .. }));
+        let facts = self.write(Lane::Normal, move |connection| facts::remember(connection, &remember, at)).await?;
+        if forgets {
+            self.signs.clear();
+            self.alone(|connection| writer::checkpoint(connection, CLOSE_PATIENCE)).await?;
+        }
+        Ok(facts)
     }
 
     async fn audit(&self, entries: Vec<AuditEntry>, at: Timestamp) -> Result<(), StoreError> {

@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/0003.sql"),
     include_str!("schema/0004.sql"),
     include_str!("schema/0005.sql"),
+    include_str!("schema/0006.sql"),
 ];
 /// `BLUF` in the file's header, so that nothing else is ever taken for our database.
 const APPLICATION: i64 = 0x424C_5546;

@@ -5,9 +5,10 @@
 //! what waits, however much is stored.
 
 use crate::fault::Done;
-use crate::{outbox, pairing, rows, runs, schedules};
-use blufio_core::ids::OutboxId;
+use crate::{outbox, pairing, passages, rows, runs, schedules};
+use blufio_core::ids::{MessageSeq, OutboxId, SessionId};
 use blufio_core::limits::OUTBOX_AGE;
+use blufio_core::memory::Source;
 use blufio_core::record::Retention;
 use blufio_core::time::Timestamp;
 use rusqlite::{Connection, params};
@@ -201,6 +202,7 @@ fn forget_messages(connection: &Connection, cutoff: i64) -> Done<bool> {
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
     for turn in &turns {
+        forget_passages(connection, *turn)?;
         let wires = "DELETE FROM wire WHERE session = ?1 AND seq IN (
                          SELECT seq FROM messages WHERE session = ?1 AND turn = ?2)";
         rows::change(connection, wires, *turn)?;
@@ -208,4 +210,14 @@ fn forget_messages(connection: &Connection, cutoff: i64) -> Done<bool> {
         rows::change(connection, "UPDATE turns SET messages = 0 WHERE session = ?1 AND turn = ?2", *turn)?;
     }
     Ok(turns.len() >= CHUNK_TURNS)
+}
+
+fn forget_passages(connection: &Connection, turn: (i64, i64)) -> Done<()> {
+    let range = "SELECT min(seq), max(seq) FROM messages WHERE session = ?1 AND turn = ?2";
+    let range =
+        rows::first(connection, range, turn, |row| Ok(row.get::<_, Option<i64>>(0)?.zip(row.get(1)?)))?.flatten();
+    range.map_or(Ok(()), |(first, last)| {
+        let (session, first, last) = (SessionId(turn.0), MessageSeq(first), MessageSeq(last));
+        passages::forget(connection, &Source { session, first, last })
+    })
 }

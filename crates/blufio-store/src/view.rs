@@ -1,13 +1,17 @@
 //! Reads for showing. They wait behind the reads that a message needs.
 
 use crate::fault::{Done, not_found};
-use crate::{approvals, audit, chats, grants, ledger, open, outbox, pairing, rows, runs, schedules, snapshot};
+use crate::{
+    approvals, audit, chats, facts, grants, ledger, open, outbox, pairing, passages, rows, runs, schedules, snapshot,
+};
 use blufio_core::ids::{
     AttachmentId, ChannelName, InboxId, MessageSeq, ModelId, OutboxId, SessionId, SessionKey, TurnNumber,
 };
+use blufio_core::memory::vector::DIMENSIONS;
 use blufio_core::money::MicroUsd;
 use blufio_core::record::{
-    ChannelView, DeadView, InboxView, MessageView, Payload, Query, SessionView, StoreStatus, TurnView, View,
+    ChannelView, DeadView, InboxView, MemoryStatus, MessageView, Payload, Query, SessionView, StoreStatus, TurnView,
+    View,
 };
 use blufio_core::time::Timestamp;
 use rusqlite::{Connection, params};
@@ -52,6 +56,12 @@ pub(crate) fn view(connection: &Connection, query: &Query, at: Timestamp) -> Don
             schedules::known(connection, *schedule)?;
             runs::list(connection, *schedule, *limit).map(View::Runs)
         }
+        Query::Facts { scope, filter, search, limit } => {
+            facts::list(connection, scope, *filter, search.as_deref(), *limit).map(View::Facts)
+        }
+        Query::Fact { scope, id } => Ok(View::Fact(facts::history(connection, scope, *id)?.map(Box::new))),
+        Query::Standing(scope) => facts::standing(connection, scope).map(View::Standing),
+        Query::Memory => memory(connection).map(View::Memory),
     }
 }
 
@@ -95,6 +105,21 @@ fn status(connection: &Connection, at: Timestamp) -> Done<StoreStatus> {
         held: sum(connection, "state = 'held'", [])?,
         database_bytes: pages.saturating_mul(open::PAGE),
         schema: open::schema(),
+    })
+}
+
+fn memory(connection: &Connection) -> Done<MemoryStatus> {
+    let vectors = count(connection, "SELECT count(*) FROM vectors")?;
+    let words = "SELECT (SELECT coalesce(sum(length(block)), 0) FROM passage_words_data)
+                      + (SELECT coalesce(sum(length(block)), 0) FROM fact_words_data)";
+    Ok(MemoryStatus {
+        passages: count(connection, "SELECT count(*) FROM passages")?,
+        unindexed: passages::unindexed(connection)?,
+        facts_open: count(connection, "SELECT count(*) FROM facts WHERE state = 'open'")?,
+        facts_closed: count(connection, "SELECT count(*) FROM facts WHERE state <> 'open'")?,
+        vectors,
+        words_bytes: count(connection, words)?,
+        vectors_bytes: vectors.saturating_mul(DIMENSIONS as u64),
     })
 }
 

@@ -17,12 +17,13 @@ const KEY_FILE: &str = "database.key";
 const ROOT_KEYS: [&str; 2] = ["../root.key", "../.config/blufio/root.key"];
 
 /// The schema, version by version. Names of the tables are the store's; what is read here has to follow them.
-const SCHEMA: [&str; 5] = [
+const SCHEMA: [&str; 6] = [
     include_str!("../../blufio-store/src/schema/0001.sql"),
     include_str!("../../blufio-store/src/schema/0002.sql"),
     include_str!("../../blufio-store/src/schema/0003.sql"),
     include_str!("../../blufio-store/src/schema/0004.sql"),
     include_str!("../../blufio-store/src/schema/0005.sql"),
+    include_str!("../../blufio-store/src/schema/0006.sql"),
 ];
 
 /// Makes a plain database as version `version` of the schema had it, with nothing in it.

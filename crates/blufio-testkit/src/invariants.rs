@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The version of the schema that the rules are about.
-const SCHEMA: i64 = 5;
+const SCHEMA: i64 = 6;
 
 /// What was looked at.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

@@ -4,10 +4,12 @@ use super::Boxed;
 use crate::audit::{AuditEntry, AuditHead, AuditVerdict};
 use crate::content::{Content, Overheard};
 use crate::ids::{ChannelName, GrantId, InboxId, MessageSeq, OutboxId, SessionId, SessionKey, TurnNumber};
+use crate::memory::vector::Vector;
+use crate::memory::{Fact, MemoryId};
 use crate::record::{
-    Accepted, Batch, Claim, Claimed, Commit, Committed, Decided, DueSchedules, Grant, InboxRow, NeutralMessage,
-    OutboxMark, OutboxRow, Pairing, PairingChange, Query, Recovered, Retention, ScheduleChange, Snapshot, Telling,
-    Vault, View,
+    Accepted, Batch, Claim, Claimed, Commit, Committed, Decided, DueSchedules, Grant, InboxRow, Indexing,
+    NeutralMessage, OutboxMark, OutboxRow, Pairing, PairingChange, Query, Recall, Recalled, Recovered, Remember,
+    Retention, ScheduleChange, Snapshot, Telling, Vault, View,
 };
 use crate::schedule::Schedule;
 use crate::time::Timestamp;
@@ -147,6 +149,35 @@ pub trait Storage: Send + Sync + 'static {
     /// afterwards, the same time is never taken again.
     fn claim(&self, claim: Claim, at: Timestamp) -> impl Future<Output = Result<Claimed, StoreError>> + Send;
 
+    /// Makes passages of messages that are none yet, behind everything else. True if there is more to do.
+    fn index(&self, indexing: Indexing) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// The texts that have no vectors of this model yet, newest first.
+    fn unembedded(
+        &self,
+        model: String,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<(MemoryId, String)>, StoreError>> + Send;
+
+    /// Keeps the vectors of texts, one per piece, in place of those they had; with none, a text is not found by its meaning. What
+    /// is gone by now is left out.
+    fn keep_vectors(
+        &self,
+        model: String,
+        vectors: Vec<(MemoryId, Vec<Vector>)>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Finds what may bear on a question, within its scopes; never waits for the writer.
+    fn recall(&self, recall: Recall) -> impl Future<Output = Result<Recalled, StoreError>> + Send;
+
+    /// Changes what is known, in one transaction. Answers with the fact of each change as it is now, none for those forgotten.
+    /// What is forgotten has left the disk when this returns, unless somebody still reads; then it does with the next checkpoint.
+    fn remember(
+        &self,
+        remember: Remember,
+        at: Timestamp,
+    ) -> impl Future<Output = Result<Vec<Option<Fact>>, StoreError>> + Send;
+
     /// Records what has no rows of its own.
     fn audit(&self, entries: Vec<AuditEntry>, at: Timestamp) -> impl Future<Output = Result<(), StoreError>> + Send;
 
@@ -205,6 +236,11 @@ erased! {
     schedule(change: ScheduleChange, at: Timestamp) -> Schedule;
     due(limit: u32, at: Timestamp) -> DueSchedules;
     claim(claim: Claim, at: Timestamp) -> Claimed;
+    index(indexing: Indexing) -> bool;
+    unembedded(model: String, limit: u32) -> Vec<(MemoryId, String)>;
+    keep_vectors(model: String, vectors: Vec<(MemoryId, Vec<Vector>)>) -> ();
+    recall(recall: Recall) -> Recalled;
+    remember(remember: Remember, at: Timestamp) -> Vec<Option<Fact>>;
     audit(entries: Vec<AuditEntry>, at: Timestamp) -> ();
     verify_audit(since: Option<AuditHead>) -> AuditVerdict;
     view(query: Query, at: Timestamp) -> View;

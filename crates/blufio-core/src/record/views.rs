@@ -1,10 +1,13 @@
 //! What is read for showing: questions and answers of the store, also the JSON of the control socket.
 
-use super::{AuditView, Grant, Pairing, PairingRequest, RunView, ScheduleView};
-use crate::ids::{
-    ApprovalId, AttachmentId, Boot, ChannelName, InboxId, MessageSeq, ModelId, OutboxId, ScheduleId, SessionKey,
-    ToolName, TurnNumber,
+use super::{
+    AuditView, FactFilter, FactHistory, FactView, Grant, MemoryStatus, Pairing, PairingRequest, RunView, ScheduleView,
 };
+use crate::ids::{
+    ApprovalId, AttachmentId, Boot, ChannelName, FactId, InboxId, MessageSeq, ModelId, OutboxId, ScheduleId,
+    SessionKey, ToolName, TurnNumber,
+};
+use crate::memory::{Fact, Scope};
 use crate::message::{Part, Role};
 use crate::money::MicroUsd;
 use crate::session::Input;
@@ -97,6 +100,28 @@ pub enum Query {
         /// At most this many.
         limit: u32,
     },
+    /// What is known of a scope, newest first.
+    Facts {
+        /// Whose.
+        scope: Scope,
+        /// Which.
+        filter: FactFilter,
+        /// Only those with one of these words.
+        search: Option<String>,
+        /// At most this many.
+        limit: u32,
+    },
+    /// A fact of a scope, and how it came to be.
+    Fact {
+        /// Whose.
+        scope: Scope,
+        /// Which.
+        id: FactId,
+    },
+    /// The standing facts of a scope that hold: pinned ones first, then the newest.
+    Standing(Scope),
+    /// How much is remembered.
+    Memory,
 }
 
 /// By what costs are summed up.
@@ -216,6 +241,14 @@ pub enum View {
     Schedules(Vec<ScheduleView>),
     /// To [`Query::Runs`].
     Runs(Vec<RunView>),
+    /// To [`Query::Facts`].
+    Facts(Vec<FactView>),
+    /// To [`Query::Fact`]; none also if it is another's.
+    Fact(Option<Box<FactHistory>>),
+    /// To [`Query::Standing`].
+    Standing(Vec<Fact>),
+    /// To [`Query::Memory`].
+    Memory(MemoryStatus),
 }
 
 /// An open question.
