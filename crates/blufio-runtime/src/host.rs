@@ -9,6 +9,7 @@ use crate::events::Reader;
 use crate::health::{Health, Readiness};
 use crate::herald::{Herald, News, herald};
 use crate::intake::{self, ChannelIntake, Message};
+use crate::memory;
 use crate::money::{self, Money};
 use crate::quiet::zone_or_system;
 use crate::scheduler::{self, ScheduleWish};
@@ -436,6 +437,11 @@ impl Host {
         self.engine.tasks.keep("scheduler", move || {
             let engine = clockwork.clone();
             Box::pin(async move { scheduler::run(&engine).await })
+        });
+        let rememberer = self.engine.clone();
+        self.engine.tasks.keep("memory", move || {
+            let engine = rememberer.clone();
+            Box::pin(async move { memory::keep_up(&engine).await })
         });
         self.engine.tasks.keep("retention", move || {
             let engine = cleaner.clone();

@@ -16,6 +16,7 @@ mod herald;
 mod host;
 mod intake;
 mod media;
+pub mod memory;
 mod money;
 mod quiet;
 pub mod scheduler;

@@ -23,6 +23,7 @@ use blufio_core::time::Timestamp;
 use blufio_runtime::clock::SystemClock;
 use blufio_runtime::desk::Desk;
 use blufio_runtime::heartbeat::Heartbeat;
+use blufio_runtime::memory::Memory;
 use blufio_runtime::scheduler::Bell;
 use blufio_runtime::{Adapters, QueueMode, QuietHours, Settings, tools};
 use blufio_store::{Executor, FileBlobs, OpenError, Options, Role, Store};
@@ -138,13 +139,27 @@ pub fn wire(
     tools.push(tools::read_again(store.clone()));
     let bell = Bell::default();
     tools.extend(tools::schedule(store.clone(), clock.clone(), bell.clone()));
+    let memory = Memory::new(store.clone(), None, clock.clone(), config.agent.timezone.as_deref());
+    tools.extend(tools::memory(&memory));
     known_tools(&config.tools.ask, &tools)?;
     let (channels, webhook) = (ways_in.channels, ways_in.webhook);
     Ok(Wired {
         commits,
         settings: settings(config, catalogue),
         webhook,
-        adapters: Adapters { storage: store, provider, channels, tools, desk, bell, blobs, transcriber, clock, rng },
+        adapters: Adapters {
+            storage: store,
+            provider,
+            channels,
+            tools,
+            desk,
+            memory,
+            bell,
+            blobs,
+            transcriber,
+            clock,
+            rng,
+        },
     })
 }
 

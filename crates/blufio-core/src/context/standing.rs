@@ -16,6 +16,10 @@ pub const STANDING_FILE_BYTES_MAX: usize = 8 * 1024;
 pub const STANDING_FILES_BYTES_MAX: usize = 20 * 1024;
 /// Bytes of [`MEMORY`] that always stand there, about 600 tokens. Over: the other lines are recalled.
 pub const STANDING_MEMORY_BYTES_MAX: usize = 2_000;
+/// Bytes of all lasting wishes, about 600 tokens. Over: the last ones are left out, and it says how many.
+pub const STANDING_WISHES_BYTES_MAX: usize = 2_000;
+/// The name of the fragment that holds them.
+pub const WISHES: &str = "wishes";
 /// Bytes of a file that are read at all. Over: the rest does not exist.
 pub const SOURCE_BYTES_MAX: usize = 1024 * 1024;
 
@@ -58,9 +62,21 @@ pub struct Fragment {
     pub left_out: u64,
 }
 
+/// What the static zone is chosen from, besides the instructions.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sources<'a> {
+    /// Files of the workspace.
+    pub files: &'a [Source],
+    /// Skills.
+    pub skills: &'a [Skill],
+    /// Lasting wishes of whoever speaks there; the most important first.
+    pub wishes: &'a [&'a str],
+}
+
 /// The static zone of a conversation that so many read.
 #[must_use]
-pub fn fragments(instructions: &str, files: &[Source], skills: &[Skill], audience: Audience) -> Vec<Fragment> {
+pub fn fragments(instructions: &str, sources: &Sources<'_>, audience: Audience) -> Vec<Fragment> {
+    let Sources { files, skills, wishes: standing } = *sources;
     let mut all = Vec::new();
     if audience == Audience::Nobody {
         let (name, why, text) = ("heartbeat".into(), "a look of its own".into(), INSTRUCTIONS.to_owned());
@@ -91,8 +107,27 @@ pub fn fragments(instructions: &str, files: &[Source], skills: &[Skill], audienc
         let why = if is_private(file.name) { "only the owner reads here" } else { "in the workspace" };
         all.push(Fragment { name: file.name.into(), why: why.into(), text, left_out });
     }
+    all.extend(wishes(standing));
     all.extend(index(skills));
     all
+}
+
+/// The wishes that fit, and how many do not.
+fn wishes(wishes: &[&str]) -> Option<Fragment> {
+    let mut room = STANDING_WISHES_BYTES_MAX;
+    let fits = |wish: &&&str| {
+        let fits = wish.len() < room;
+        room -= if fits { wish.len() + 1 } else { 0 };
+        fits
+    };
+    let shown: Vec<String> = wishes.iter().filter(fits).map(|wish| format!("- {wish}")).collect();
+    let left_out: usize = wishes.len() - shown.len();
+    let note = if left_out > 0 { format!("\n[{left_out} older ones do not fit here.]") } else { String::new() };
+    let text = format!("# Standing wishes of the person\n{}{note}", shown.join("\n"));
+    let all: usize = wishes.iter().map(|wish| wish.len() + 1).sum();
+    let left_out = all.saturating_sub(STANDING_WISHES_BYTES_MAX - room) as u64;
+    let (name, why) = (WISHES.to_owned(), "standing facts of the memory".to_owned());
+    (!shown.is_empty()).then_some(Fragment { name, why, text, left_out })
 }
 
 /// The text that is sent.
@@ -110,7 +145,7 @@ pub fn recallable(memory: &Source) -> impl Iterator<Item = &str> {
 /// It is the owner's own.
 #[must_use]
 pub fn is_private(file: &str) -> bool {
-    matches!(file, "USER.md" | MEMORY)
+    matches!(file, "USER.md" | MEMORY | WISHES)
 }
 
 /// A path of the workspace that decides what stands in front of conversations; only an owner's yes lets a tool change it.
@@ -143,7 +178,8 @@ mod tests {
     #[test]
     fn files_stand_in_order_and_the_owners_own_only_where_nobody_else_reads() {
         let files = [source("AGENTS.md", "Be kind.\n"), source("SOUL.md", " \n"), source("USER.md", "Ann, 41.\n")];
-        let shown = |audience| text(&fragments("Be brief.", &files, &[], audience));
+        let shown =
+            |audience| text(&fragments("Be brief.", &Sources { files: &files, ..Sources::default() }, audience));
         assert_eq!(shown(Audience::Owner), "Be brief.\n\n# AGENTS.md\nBe kind.\n\n# USER.md\nAnn, 41.");
         assert_eq!(shown(Audience::Others), "Be brief.\n\n# AGENTS.md\nBe kind.");
     }
@@ -153,7 +189,7 @@ mod tests {
         let line = "All work and no play makes Jack a dull boy.\n";
         let text = line.repeat(200);
         let huge = Source { name: "AGENTS.md", text, bytes: 5_000_000 };
-        let found = fragments("", &[huge], &[], Audience::Owner);
+        let found = fragments("", &Sources { files: &[huge], ..Sources::default() }, Audience::Owner);
         let shown = 8 * 1024 / line.len() * line.len();
         assert_eq!(found[0].left_out, 5_000_000 - shown as u64);
         let end = format!("boy.\n[{} bytes more are in the file AGENTS.md of the workspace.]", 5_000_000 - shown);
@@ -164,7 +200,8 @@ mod tests {
     fn what_does_not_always_stand_there_can_be_recalled() {
         let line = "- a fact of some fifty bytes that somebody has said.\n";
         let memory = source(MEMORY, &format!("# Facts\n\n{}- the last one", line.repeat(50)));
-        let standing = fragments("", std::slice::from_ref(&memory), &[], Audience::Owner);
+        let standing =
+            fragments("", &Sources { files: std::slice::from_ref(&memory), ..Sources::default() }, Audience::Owner);
         let rest: Vec<&str> = recallable(&memory).collect();
         assert_eq!(standing[0].text.matches("a fact of").count() + rest.len(), 51);
         assert_eq!(rest.last(), Some(&"- the last one"));
@@ -185,7 +222,7 @@ mod tests {
         #[test]
         fn nothing_exceeds_its_cap(texts in proptest::collection::vec("(?s).{0,12000}", 5)) {
             let files: Vec<Source> = FILES.iter().zip(&texts).map(|(name, text)| source(name, text)).collect();
-            let found = fragments("", &files, &[], Audience::Owner);
+            let found = fragments("", &Sources { files: &files, ..Sources::default() }, Audience::Owner);
             let frame = |fragment: &Fragment| fragment.name.len() + 80;
             let total: usize = found.iter().map(|fragment| fragment.text.len() - frame(fragment).min(fragment.text.len())).sum();
             prop_assert!(total <= STANDING_FILES_BYTES_MAX);

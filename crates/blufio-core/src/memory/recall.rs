@@ -5,7 +5,7 @@
 
 use super::moment::Interval;
 use super::vector::Vector;
-use super::{Fact, MemoryId, Passage, Scope, words};
+use super::{Fact, MemoryId, Passage, Said, Scope, words};
 use crate::context::estimate::{self, Tokenizer};
 use crate::ids::{MessageSeq, SessionId};
 use crate::time::Timestamp;
@@ -105,6 +105,15 @@ impl Found {
         match self {
             Self::Passage(passage) => passage.at,
             Self::Fact(fact) => fact.learned_at,
+        }
+    }
+
+    /// No words of others are in it.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        match self {
+            Self::Passage(passage) => !passage.foreign,
+            Self::Fact(fact) => fact.fact.said != Said::Foreign,
         }
     }
 

@@ -9,6 +9,7 @@ mod content;
 mod live;
 mod measuring;
 mod prefix;
+mod recalling;
 mod session;
 pub mod showing;
 mod ticket;
@@ -21,6 +22,7 @@ use crate::events::Hub;
 use crate::health::Health;
 use crate::heartbeat::Heartbeat;
 use crate::herald::Herald;
+use crate::memory::Memory;
 use crate::money::Money;
 use crate::quiet::QuietHours;
 use crate::scheduler::Bell;
@@ -60,6 +62,8 @@ pub struct Adapters {
     pub tools: Vec<Arc<dyn AnyTool>>,
     /// What lies in the workspace.
     pub desk: Arc<Desk>,
+    /// What is remembered.
+    pub memory: Arc<Memory>,
     /// Rung when schedules have changed.
     pub bell: Bell,
     /// Files that were sent or will be.

@@ -3,18 +3,22 @@
 use super::Engine;
 use super::session::Session;
 use crate::desk::Papers;
-use crate::heartbeat;
 use crate::tasks::blocking;
 use crate::tools::skill;
+use crate::{heartbeat, memory};
 use blufio_core::access::Principal;
 use blufio_core::context::recall::recall;
 use blufio_core::context::standing::{self, Audience, Fragment, recallable};
 use blufio_core::ids::SessionKey;
+use blufio_core::memory::{Fact, Scope};
 use blufio_core::message::{Origin, Part};
 use blufio_core::port::ToolSpec;
 use blufio_core::record::{InboxRow, Shared};
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// Prefixes that are kept at hand. Full: all are made again.
+const PREFIXES_MAX: usize = 16;
 
 /// What would stand in front of a conversation if its epoch began now.
 #[derive(Clone)]
@@ -29,9 +33,9 @@ pub(crate) struct Prefix {
     pub private: bool,
 }
 
-/// The newest prefixes; they change only when the desk does.
+/// The newest prefixes; they change only when the desk or the standing facts do.
 #[derive(Default)]
-pub(crate) struct Prefixes(Mutex<Vec<(Audience, Arc<Papers>, Prefix)>>);
+pub(crate) struct Prefixes(Mutex<Vec<(Audience, Arc<[Fact]>, Arc<Papers>, Prefix)>>);
 
 impl Engine {
     /// What lies on the desk now.
@@ -40,14 +44,27 @@ impl Engine {
         blocking(move || desk.look()).await.unwrap_or_default()
     }
 
-    /// The prefix of a conversation that so many read.
-    pub fn prefix(&self, papers: &Arc<Papers>, audience: Audience) -> Prefix {
+    /// The standing facts of a scope; none if they cannot be read now.
+    pub async fn standing(&self, scope: &Scope) -> Arc<[Fact]> {
+        let standing = self.adapters.memory.standing(scope).await;
+        standing
+            .inspect_err(|error| tracing::error!(%error, "the standing facts could not be read"))
+            .unwrap_or_else(|_| Arc::from([]))
+    }
+
+    /// The prefix of a conversation that so many read, with the standing facts of its scope.
+    pub fn prefix(&self, papers: &Arc<Papers>, facts: &Arc<[Fact]>, audience: Audience) -> Prefix {
         let mut known = self.prefixes.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|(_, of, _)| Arc::ptr_eq(of, papers));
-        if let Some((.., prefix)) = known.iter().find(|(of, ..)| *of == audience) {
+        known.retain(|(_, _, of, _)| Arc::ptr_eq(of, papers));
+        let same = |(of, standing, ..): &&(Audience, Arc<[Fact]>, Arc<Papers>, Prefix)| {
+            *of == audience && (Arc::ptr_eq(standing, facts) || standing == facts)
+        };
+        if let Some((.., prefix)) = known.iter().find(same) {
             return prefix.clone();
         }
-        let fragments = standing::fragments(&self.settings.instructions, &papers.files, &papers.skills, audience);
+        let wishes: Vec<&str> = facts.iter().map(|fact| fact.fact.statement.as_str()).collect();
+        let sources = standing::Sources { files: &papers.files, skills: &papers.skills, wishes: &wishes };
+        let fragments = standing::fragments(&self.settings.instructions, &sources, audience);
         // Whatever comes from a file may hold what must not leave.
         let clean = |fragment: Fragment| {
             let text = self.settings.leaks.redact(&fragment.text).into_owned();
@@ -64,7 +81,10 @@ impl Engine {
             private: fragments.iter().any(|fragment| standing::is_private(&fragment.name)),
             fragments,
         };
-        known.push((audience, papers.clone(), prefix.clone()));
+        if known.len() >= PREFIXES_MAX {
+            known.clear();
+        }
+        known.push((audience, facts.clone(), papers.clone(), prefix.clone()));
         prefix
     }
 }
@@ -84,6 +104,11 @@ pub(super) fn configured<'a>(instructions: &str, tools: impl Iterator<Item = &'a
 /// The conversation of the agent's own looks.
 pub(super) fn is_look(session: &SessionKey) -> bool {
     session.as_str() == heartbeat::SESSION
+}
+
+/// Whose memory is read and written in answer to a row.
+pub(super) fn scope(session: &SessionKey, row: &InboxRow) -> Scope {
+    memory::scope(session, row.route.chat, &row.principal)
 }
 
 /// Who reads what is said in answer to a row.
@@ -126,7 +151,7 @@ impl Session {
     }
 
     /// The prompt shows these words, whoever said them.
-    fn shows(&self, words: &str) -> bool {
+    pub(super) fn shows(&self, words: &str) -> bool {
         let needle = spelled(words);
         let finder = memchr::memmem::Finder::new(&needle);
         self.history.iter().any(|message| finder.find(&message.wire).is_some())

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::measuring::Measured;
-use super::prefix::{Prefix, audience, is_look};
+use super::prefix::{Prefix, audience, is_look, scope};
 use super::turn::Course;
 use crate::desk::Papers;
 use blufio_core::content::attachments;
@@ -14,6 +14,7 @@ use blufio_core::ids::{
     CallId, CallNumber, EpochNumber, InboxId, MessageSeq, ModelId, SessionId, SessionKey, ToolName, TurnNumber,
 };
 use blufio_core::limits::{PROMPT_FILES_BYTES_MAX, PROMPT_FILES_MAX};
+use blufio_core::memory::{Fact, Scope};
 use blufio_core::message::{Body, Origin, Part, Role};
 use blufio_core::port::{PromptMessage, StoreError};
 use blufio_core::record::{
@@ -59,6 +60,9 @@ pub(super) struct Session {
     pub(super) course: Course,
     /// Who reads it.
     pub(super) audience: Audience,
+    /// Whose memory it is, and the standing facts of that.
+    pub(super) scope: Scope,
+    pub(super) standing: Arc<[Fact]>,
     /// What lies on the desk, and what would stand in front of it, as of the last look.
     pub(super) papers: Arc<Papers>,
     pub(super) prefix: Prefix,
@@ -72,6 +76,10 @@ impl Session {
         let cheapest = || engine.settings.catalogue.cheaper(&engine.settings.model, engine.adapters.clock.now()).pop();
         let model = if is_look(&snapshot.key) { cheapest() } else { snapshot.model };
         let papers = engine.papers().await;
+        // Whose it is, is known with the row that is answered.
+        let row = snapshot.running.as_ref().map(|running| &running.inbox);
+        let scope = row.map_or_else(|| Scope::chat(&snapshot.key), |row| scope(&snapshot.key, row));
+        let standing = engine.standing(&scope).await;
         let history = snapshot.history.into_iter().map(|message| engine.message(message.role, message.wire));
         let session = Self {
             cleared: snapshot.epoch.as_ref().map_or(MessageSeq(0), |epoch| epoch.cleared),
@@ -80,9 +88,11 @@ impl Session {
             last_call: snapshot.last_call,
             last_at: snapshot.last_at,
             course: Course::default(),
-            prefix: engine.prefix(&papers, audience),
+            prefix: engine.prefix(&papers, &standing, audience),
             papers,
             audience,
+            scope,
+            standing,
             measured: Measured::new(snapshot.gaps, snapshot.last_call_at),
             id: snapshot.id,
             key: snapshot.key,
@@ -103,7 +113,9 @@ impl Session {
     pub async fn look(&mut self, engine: &Engine, row: &InboxRow) {
         self.papers = engine.papers().await;
         self.audience = audience(&self.key, row);
-        self.prefix = engine.prefix(&self.papers, self.audience);
+        self.scope = scope(&self.key, row);
+        self.standing = engine.standing(&self.scope).await;
+        self.prefix = engine.prefix(&self.papers, &self.standing, self.audience);
     }
 
     /// The model of the next turn.

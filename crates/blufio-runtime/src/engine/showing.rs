@@ -68,7 +68,7 @@ pub(crate) async fn show(engine: &Engine, key: &SessionKey) -> Result<ContextVie
     let mut session = Session::from_snapshot(engine, snapshot).await;
     let session = &mut session.0;
     if session.epoch.as_ref().is_some_and(|epoch| epoch.private) {
-        session.prefix = engine.prefix(&session.papers, Audience::Owner);
+        session.prefix = engine.prefix(&session.papers, &session.standing, Audience::Owner);
         session.audience = Audience::Owner;
     }
     let model = session.wanted_model(engine).clone();

@@ -133,6 +133,7 @@ pub(super) async fn begin(
     let words = [&row].into_iter().chain(rows.as_slice()).map(|row| command::said(&row.content.text));
     let words = words.collect::<Vec<_>>().join("\n");
     let mut all = session.appended(&session.papers, &session.prefix, &words);
+    all.extend(session.recalled(engine, &words).await);
     all.extend(parts);
     let deadline = engine.adapters.clock.now().plus(settings.turn_deadline);
     session.last_turn = session.last_turn.next();

@@ -9,6 +9,7 @@ mod edit;
 mod exec;
 mod fetch;
 mod list;
+mod memory;
 mod now;
 mod read;
 mod schedule;
@@ -26,6 +27,7 @@ mod tests;
 pub use workspace::sweep_temporary;
 
 use crate::desk::Desk;
+use crate::memory::Memory;
 use crate::scheduler::Bell;
 use blufio_core::message::Origin;
 use blufio_core::money::MicroUsd;
@@ -85,6 +87,12 @@ pub fn read_again(storage: Arc<dyn AnyStorage>) -> Arc<dyn AnyTool> {
 #[must_use]
 pub fn schedule(storage: Arc<dyn AnyStorage>, clock: Arc<dyn Clock>, bell: Bell) -> [Arc<dyn AnyTool>; 2] {
     schedule::tools(storage, clock, bell)
+}
+
+/// The tools `memory_search`, `memory_save`, `memory_forget` and `session_search`.
+#[must_use]
+pub fn memory(memory: &Arc<Memory>) -> [Arc<dyn AnyTool>; 4] {
+    memory::tools(memory)
 }
 
 /// The tool `web_fetch`.

@@ -20,10 +20,13 @@ const TEAM: i64 = -1_000_000_000_100;
 /// On no list, as all who follow.
 const STRANGER: i64 = 2_000;
 /// Every tool that there is.
-const TOOLS: [&str; 13] = [
+const TOOLS: [&str; 17] = [
     "edit_file",
     "exec",
     "list_files",
+    "memory_forget",
+    "memory_save",
+    "memory_search",
     "now",
     "read_again",
     "read_attachment",
@@ -31,6 +34,7 @@ const TOOLS: [&str; 13] = [
     "schedule",
     "schedule_list",
     "send_file",
+    "session_search",
     "web_fetch",
     "web_search",
     "write_file",

@@ -30,6 +30,7 @@ mod groups;
 mod heartbeat;
 mod limits;
 mod media;
+mod memory;
 mod migration;
 mod notices;
 mod questions;

@@ -173,6 +173,7 @@ impl Run<'_> {
                 self.live.publish(EventKind::TurnDone { outcome: word.to_owned(), text });
                 self.engine.sessions.running(&self.session.key, None);
                 self.engine.money.turn_over(self.session.id, self.number, self.now());
+                self.engine.adapters.memory.ring();
             }
         }
     }

@@ -1,0 +1,107 @@
+//! What is remembered: found again in a later conversation, kept apart between people, and forgotten for good.
+
+use serde_json::{Value, json};
+
+use crate::support::{ANN, BOB, World};
+
+/// Messages that are not passages yet.
+const UNINDEXED: &str = "SELECT sum(last_message - indexed) FROM sessions";
+
+/// The newest request's last message, as text.
+fn asked(world: &World) -> String {
+    let request = world.messages.requests().pop().unwrap();
+    request.body["messages"].as_array().unwrap().last().unwrap().to_string()
+}
+
+async fn new_conversation(world: &World, user: i64) {
+    world.stored(UNINDEXED, 0).await;
+    world.ask(user, "/new", "New conversation").await;
+}
+
+fn tool(name: &str, input: Value) -> String {
+    format!("[tool:{name} {input}]")
+}
+
+/// The newest result of a tool.
+fn result(world: &World) -> String {
+    let request = world.messages.requests().pop().unwrap();
+    let messages = request.body["messages"].as_array().unwrap().clone();
+    let blocks = messages.iter().flat_map(|message| message["content"].as_array().cloned().unwrap_or_default());
+    let results = blocks.filter(|block| block["type"] == "tool_result");
+    results.last().unwrap()["content"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn what_was_said_is_there_in_a_later_conversation_and_in_nobody_elses() {
+    let mut world = World::start().await;
+    world.ask(ANN, "#1 my sister Clara keeps bees in Porto", "answer #1").await;
+    world.ask(BOB, "#2 my boat lies in the harbour of Faro", "answer #2").await;
+    new_conversation(&world, ANN).await;
+    world.ask(ANN, "#3 where does Clara have her bees?", "answer #3").await;
+    assert!(asked(&world).contains("Remembered") && asked(&world).contains("keeps bees in Porto"), "{}", asked(&world));
+    // What can be read in the prompt already is not said again, and a courtesy asks for nothing.
+    world.ask(ANN, "#4 and what does Clara keep in Porto?", "answer #4").await;
+    assert!(!asked(&world).contains("Remembered"), "{}", asked(&world));
+    new_conversation(&world, BOB).await;
+    world.ask(BOB, "#5 where does Clara have her bees?", "answer #5").await;
+    assert!(!asked(&world).contains("Porto"), "another's memory: {}", asked(&world));
+    // What was indexed outlives a kill, and what was not is made up for.
+    world.ask(ANN, "#6 the bees have a new queen called Berenice", "answer #6").await;
+    world.kill().await;
+    world.run().await;
+    new_conversation(&world, ANN).await;
+    world.ask(ANN, "#7 what is the queen of the bees called?", "answer #7").await;
+    assert!(asked(&world).contains("Berenice"), "{}", asked(&world));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_fact_is_kept_found_replaced_and_forgotten() {
+    let world = World::start().await;
+    let save = tool("memory_save", json!({"statement": "Ann's dentist is Dr. Okafor", "about": "dentist"}));
+    world.ask(ANN, &format!("#1 {save}"), "answer #1").await;
+    assert_eq!(result(&world), "remembered as f1");
+    let save = tool(
+        "memory_save",
+        json!({"statement": "Ann's dentist is Dr. Lindqvist", "about": "dentist", "replaces": "f1"}),
+    );
+    world.ask(ANN, &format!("#2 {save}"), "answer #2").await;
+    let search = tool("memory_search", json!({"query": "who is the dentist"}));
+    world.ask(ANN, &format!("#3 {search}"), "answer #3").await;
+    assert!(result(&world).contains("f2") && result(&world).contains("Lindqvist"), "{}", result(&world));
+    assert!(!result(&world).contains("Okafor"), "it holds no more: {}", result(&world));
+    let save =
+        tool("memory_save", json!({"statement": "Answer Ann in Portuguese", "about": "language", "kind": "standing"}));
+    world.ask(ANN, &format!("#4 {save}"), "answer #4").await;
+    assert_eq!(result(&world), "remembered as f3");
+    // A wish holds at once, and stands in front from the next conversation on.
+    world.ask(ANN, "#5", "answer #5").await;
+    assert!(asked(&world).contains("Answer Ann in Portuguese"), "{:#}", world.messages.requests().pop().unwrap().body);
+    new_conversation(&world, ANN).await;
+    world.ask(ANN, "#6", "answer #6").await;
+    let system = world.messages.requests().pop().unwrap().body["system"].to_string();
+    assert!(system.contains("Answer Ann in Portuguese"), "{system}");
+    world.ask(BOB, "#7", "answer #7").await;
+    let system = world.messages.requests().pop().unwrap().body["system"].to_string();
+    assert!(!system.contains("Portuguese"), "another's wish: {system}");
+    world.ask(BOB, &format!("#8 {search}"), "answer #8").await;
+    assert_eq!(result(&world), "nothing is remembered about this");
+    let forget = |id: &str| tool("memory_forget", json!({ "id": id }));
+    world.ask(BOB, &format!("#9 {}", forget("f2")), "answer #9").await;
+    assert!(!result(&world).contains("is forgotten"), "another's fact: {}", result(&world));
+    world.ask(ANN, &format!("#10 {}", forget("f2")), "answer #10").await;
+    assert!(result(&world).contains("f2 is forgotten"), "{}", result(&world));
+    assert_eq!(world.sql("SELECT count(*) FROM facts WHERE statement LIKE '%Lindqvist%'"), 0);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_was_said_long_ago_can_be_searched_for() {
+    let world = World::start().await;
+    world.ask(ANN, "#1 the plumber wants 420 euros for the boiler", "answer #1").await;
+    new_conversation(&world, ANN).await;
+    let search = tool("session_search", json!({"query": "price of the boiler repair plumber"}));
+    world.ask(ANN, &format!("#2 {search}"), "answer #2").await;
+    assert!(result(&world).contains("wants 420 euros"), "{}", result(&world));
+    world.finish().await;
+}
