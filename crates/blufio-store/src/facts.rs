@@ -23,6 +23,8 @@ use serde::{Deserialize, Serialize};
 
 /// Facts before one that are shown, and changes of one. More: the others are not shown.
 const HISTORY_MAX: usize = 100;
+/// Standing facts in one answer. More: the oldest that are not pinned are left out.
+const STANDING_MAX: u32 = 200;
 /// The columns that [`read`] reads.
 pub(crate) const COLUMNS: &str =
     "SELECT facts.id, scopes.name, kind, subject, statement, source_session, source_first, source_last, said, confidence,
@@ -318,7 +320,8 @@ pub(crate) fn list(
 
 pub(crate) fn standing(connection: &Connection, scope: &Scope) -> Done<Vec<Fact>> {
     let sql = format!(
-        "{COLUMNS} WHERE scopes.name = ?1 AND state = 'open' AND kind = 'standing' ORDER BY pinned DESC, facts.id DESC"
+        "{COLUMNS} WHERE scopes.name = ?1 AND state = 'open' AND kind = 'standing'
+         ORDER BY pinned DESC, facts.id DESC LIMIT {STANDING_MAX}"
     );
     rows::all(connection, &sql, [scope.as_str()], |row| Ok(read(row)?.fact))
 }
