@@ -1,0 +1,242 @@
+//! all-MiniLM-L6-v2: what its tensors are called, and how the pieces of a text become a vector.
+
+use super::gguf::{F32, Gguf, GgufError, Q8};
+use super::kernel::{INPUTS_MAX, Kernel, Rounded, fold, scale_of, values_of};
+use super::math::{gelu, normalise, softmax};
+use super::wordpiece::PIECES_MAX;
+use blufio_core::memory::vector::DIMENSIONS;
+
+const LAYERS: usize = 6;
+const HEADS: usize = 12;
+/// Numbers of a head.
+const HEAD: usize = DIMENSIONS / HEADS;
+/// Numbers between the two matrices of a layer.
+const WIDE: usize = 1_536;
+/// Pieces in the vocabulary.
+const PIECES: usize = 30_522;
+/// Places that have a row of their own.
+const POSITIONS: usize = 512;
+const _: () = assert!(PIECES_MAX <= POSITIONS);
+
+struct Linear<'a> {
+    matrix: Q8<'a>,
+    bias: F32<'a>,
+}
+
+struct Norm<'a> {
+    factors: F32<'a>,
+    sums: F32<'a>,
+}
+
+struct Layer<'a> {
+    query: Linear<'a>,
+    key: Linear<'a>,
+    value: Linear<'a>,
+    mixed: Linear<'a>,
+    mixed_norm: Norm<'a>,
+    widen: Linear<'a>,
+    narrow: Linear<'a>,
+    narrow_norm: Norm<'a>,
+}
+
+/// The weights, in place.
+pub struct Model<'a> {
+    kernel: Kernel,
+    pieces: Q8<'a>,
+    positions: F32<'a>,
+    /// What is added to every row: all of a text is of the first kind.
+    kind: F32<'a>,
+    norm: Norm<'a>,
+    layers: Vec<Layer<'a>>,
+}
+
+/// Memory that is used for one text after the other: 2.6 MB, of which a short text touches little.
+pub struct Scratch {
+    rows: Vec<f32>,
+    query: Vec<f32>,
+    key: Vec<f32>,
+    value: Vec<f32>,
+    mixed: Vec<f32>,
+    wide: Vec<f32>,
+    rounded: Rounded,
+}
+
+impl Scratch {
+    /// For the longest text.
+    pub fn new() -> Self {
+        let all = || vec![0.0; PIECES_MAX * DIMENSIONS];
+        Self {
+            rows: all(),
+            query: all(),
+            key: all(),
+            value: all(),
+            mixed: all(),
+            wide: vec![0.0; INPUTS_MAX * WIDE],
+            rounded: Rounded::default(),
+        }
+    }
+}
+
+impl<'a> Model<'a> {
+    /// Finds the tensors in a file.
+    ///
+    /// # Errors
+    /// The file is cut off, or of another model.
+    pub fn new(file: &'a [u8], kernel: Kernel) -> Result<Self, GgufError> {
+        let file = Gguf::new(file)?;
+        let layers = (0..LAYERS).map(|layer| Layer::new(&file, layer)).collect::<Result<_, _>>()?;
+        Ok(Self {
+            kernel,
+            pieces: file.q8("embeddings.word_embeddings.weight", DIMENSIONS, PIECES)?,
+            positions: file.f32("embeddings.position_embeddings.weight", DIMENSIONS, POSITIONS)?,
+            kind: file.f32("embeddings.token_type_embeddings.weight", DIMENSIONS, 2)?.part(0, DIMENSIONS),
+            norm: Norm::new(&file, "embeddings.LayerNorm")?,
+            layers,
+        })
+    }
+
+    /// The mean of what the model makes of each piece. At most [`PIECES_MAX`] are read.
+    pub fn vector(&self, ids: &[u16], scratch: &mut Scratch) -> [f32; DIMENSIONS] {
+        let count = ids.len().min(PIECES_MAX);
+        let Scratch { rows, query, key, value, mixed, wide, rounded } = scratch;
+        let rows = start(rows, count);
+        let (query, key, value, mixed) =
+            (start(query, count), start(key, count), start(value, count), start(mixed, count));
+        for ((at, id), row) in ids.iter().enumerate().zip(rows.chunks_exact_mut(DIMENSIONS)) {
+            self.embed(*id, at, row);
+        }
+        for layer in &self.layers {
+            let chunk = INPUTS_MAX * DIMENSIONS;
+            let outs = query.chunks_mut(chunk).zip(key.chunks_mut(chunk)).zip(value.chunks_mut(chunk));
+            for (rows, ((query, key), value)) in rows.chunks(chunk).zip(outs) {
+                rounded.take(rows, DIMENSIONS);
+                layer.query.apply(self.kernel, rounded, query);
+                layer.key.apply(self.kernel, rounded, key);
+                layer.value.apply(self.kernel, rounded, value);
+            }
+            attend(query, key, value, mixed);
+            for (rows, mixed) in rows.chunks_mut(chunk).zip(mixed.chunks_mut(chunk)) {
+                layer.finish(self.kernel, rows, mixed, wide, rounded);
+            }
+        }
+        mean(rows, count)
+    }
+
+    /// The sum of the rows of a piece, of its place and of the kind of text.
+    fn embed(&self, id: u16, at: usize, row: &mut [f32]) {
+        let Some(blocks) = self.pieces.row(usize::from(id)) else { return row.fill(0.0) };
+        let numbers = blocks.iter().flat_map(|block| {
+            let scale = scale_of(block);
+            values_of(block).map(move |value| scale * f32::from(value))
+        });
+        let places = self.positions.part(at * DIMENSIONS, DIMENSIONS).numbers();
+        for (((out, number), place), kind) in row.iter_mut().zip(numbers).zip(places).zip(self.kind.numbers()) {
+            *out = number + place + kind;
+        }
+        self.norm.apply(row);
+    }
+}
+
+impl<'a> Layer<'a> {
+    fn new(file: &Gguf<'a>, layer: usize) -> Result<Self, GgufError> {
+        let linear =
+            |name: &str, columns, rows| Linear::new(file, &format!("encoder.layer.{layer}.{name}"), columns, rows);
+        let norm = |name: &str| Norm::new(file, &format!("encoder.layer.{layer}.{name}"));
+        Ok(Self {
+            query: linear("attention.self.query", DIMENSIONS, DIMENSIONS)?,
+            key: linear("attention.self.key", DIMENSIONS, DIMENSIONS)?,
+            value: linear("attention.self.value", DIMENSIONS, DIMENSIONS)?,
+            mixed: linear("attention.output.dense", DIMENSIONS, DIMENSIONS)?,
+            mixed_norm: norm("attention.output.LayerNorm")?,
+            widen: linear("intermediate.dense", DIMENSIONS, WIDE)?,
+            narrow: linear("output.dense", WIDE, DIMENSIONS)?,
+            narrow_norm: norm("output.LayerNorm")?,
+        })
+    }
+
+    /// What follows the attention, for some rows: each step is added to them, and they are normalised. `mixed` is used up.
+    fn finish(&self, kernel: Kernel, rows: &mut [f32], mixed: &mut [f32], wide: &mut [f32], rounded: &mut Rounded) {
+        rounded.take(mixed, DIMENSIONS);
+        self.mixed.apply(kernel, rounded, mixed);
+        self.mixed_norm.add(rows, mixed);
+        rounded.take(rows, DIMENSIONS);
+        let wide = wide.get_mut(..rows.len() / DIMENSIONS * WIDE).unwrap_or_default();
+        self.widen.apply(kernel, rounded, wide);
+        gelu(wide);
+        rounded.take(wide, WIDE);
+        self.narrow.apply(kernel, rounded, mixed);
+        self.narrow_norm.add(rows, mixed);
+    }
+}
+
+impl<'a> Linear<'a> {
+    fn new(file: &Gguf<'a>, name: &str, columns: usize, rows: usize) -> Result<Self, GgufError> {
+        let matrix = file.q8(&format!("{name}.weight"), columns, rows)?;
+        Ok(Self { matrix, bias: file.f32(&format!("{name}.bias"), rows, 1)? })
+    }
+
+    fn apply(&self, kernel: Kernel, inputs: &Rounded, out: &mut [f32]) {
+        kernel.multiply(inputs, self.matrix, self.bias, out);
+    }
+}
+
+impl<'a> Norm<'a> {
+    fn new(file: &Gguf<'a>, name: &str) -> Result<Self, GgufError> {
+        let part = |part: &str| file.f32(&format!("{name}.{part}"), DIMENSIONS, 1);
+        Ok(Self { factors: part("weight")?, sums: part("bias")? })
+    }
+
+    fn apply(&self, row: &mut [f32]) {
+        normalise(row, self.factors.numbers(), self.sums.numbers());
+    }
+
+    fn add(&self, rows: &mut [f32], added: &[f32]) {
+        rows.iter_mut().zip(added).for_each(|(row, added)| *row += added);
+        rows.chunks_exact_mut(DIMENSIONS).for_each(|row| self.apply(row));
+    }
+}
+
+/// The first rows.
+fn start(rows: &mut [f32], count: usize) -> &mut [f32] {
+    rows.get_mut(..count * DIMENSIONS).unwrap_or_default()
+}
+
+/// For each head: each row becomes the sum of all values, by how well its query goes with their keys.
+fn attend(query: &[f32], key: &[f32], value: &[f32], mixed: &mut [f32]) {
+    let heads = |rows| <[f32]>::as_chunks::<HEAD>(rows).0;
+    let (query, key, value, mixed) = (heads(query), heads(key), heads(value), mixed.as_chunks_mut::<HEAD>().0);
+    let scale = 1.0 / (HEAD as f32).sqrt();
+    let mut shares = [0.0; PIECES_MAX];
+    let shares = shares.get_mut(..key.len() / HEADS).unwrap_or_default();
+    for head in 0..HEADS {
+        let queries = query.iter().skip(head).step_by(HEADS);
+        for (query, mixed) in queries.zip(mixed.iter_mut().skip(head).step_by(HEADS)) {
+            for (share, key) in shares.iter_mut().zip(key.iter().skip(head).step_by(HEADS)) {
+                *share = dot(query, key) * scale;
+            }
+            softmax(shares);
+            *mixed = [0.0; HEAD];
+            for (share, value) in shares.iter().zip(value.iter().skip(head).step_by(HEADS)) {
+                mixed.iter_mut().zip(value).for_each(|(mixed, value)| *mixed += share * value);
+            }
+        }
+    }
+}
+
+fn dot(a: &[f32; HEAD], b: &[f32; HEAD]) -> f32 {
+    let mut lanes = [0.0; 8];
+    for (a, b) in a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0) {
+        lanes.iter_mut().zip(a).zip(b).for_each(|((lane, a), b)| *lane += a * b);
+    }
+    fold(lanes)
+}
+
+fn mean(rows: &[f32], count: usize) -> [f32; DIMENSIONS] {
+    let mut mean = [0.0; DIMENSIONS];
+    for row in rows.chunks_exact(DIMENSIONS) {
+        mean.iter_mut().zip(row).for_each(|(mean, value)| *mean += value);
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a text has hundreds of pieces")]
+    let count = count.max(1) as f32;
+    mean.map(|sum| sum / count)
+}
