@@ -185,3 +185,103 @@ impl<'a> Reader<'a> {
         Ok((Tensor { name, dimensions, kind, bytes: &[] }, offset))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// A file of our kind with little in it; what it begins with, and how a tensor is described, can be changed.
+    fn file(head: &[u8], describe: impl Fn(usize, &mut (u64, u64, u32, u64))) -> Vec<u8> {
+        let mut file = [MAGIC, head].concat();
+        let mut data = Vec::new();
+        for at in 0..TENSORS {
+            let rounded = at.is_multiple_of(2);
+            let mut words = (32, 2, if rounded { 8 } else { 0 }, data.len() as u64);
+            describe(at, &mut words);
+            file.extend(4_u64.to_le_bytes());
+            file.extend(format!("t{at:03}").bytes());
+            file.extend(2_u32.to_le_bytes());
+            file.extend([words.0.to_le_bytes(), words.1.to_le_bytes()].concat());
+            file.extend(words.2.to_le_bytes());
+            file.extend(words.3.to_le_bytes());
+            data.extend(std::iter::repeat_n(u8::try_from(at).unwrap(), if rounded { 68 } else { 256 }));
+            data.resize(data.len().next_multiple_of(ALIGNMENT), 0);
+        }
+        file.resize(file.len().next_multiple_of(ALIGNMENT), 0);
+        file.extend(data);
+        file
+    }
+
+    fn head(version: u32, tensors: u64, settings: u64) -> Vec<u8> {
+        [&version.to_le_bytes()[..], &tensors.to_le_bytes(), &settings.to_le_bytes()].concat()
+    }
+
+    fn right() -> Vec<u8> {
+        file(&head(2, 101, 0), |_, _| {})
+    }
+
+    #[test]
+    fn tensors_are_found_by_name_and_shape() {
+        let file = right();
+        let gguf = Gguf::new(&file).unwrap();
+        let rounded = gguf.q8("t002", 32, 2).unwrap();
+        assert_eq!(rounded.rows().collect::<Vec<_>>(), [[[2; BLOCK_BYTES]]; 2]);
+        assert_eq!((rounded.row(1), rounded.row(2)), (Some([[2; BLOCK_BYTES]].as_slice()), None));
+        let plain = gguf.f32("t099", 32, 2).unwrap();
+        let number = f32::from_le_bytes([99; 4]);
+        assert_eq!(plain.numbers().collect::<Vec<_>>(), [number; 64]);
+        assert_eq!((plain.part(60, 9).numbers().count(), plain.part(65, 1).numbers().count()), (4, 0));
+        let shape = |name: &str| Some(GgufError::Shape(name.to_owned()));
+        assert_eq!(gguf.q8("t002", 64, 1).err(), shape("t002"));
+        assert_eq!(gguf.q8("t003", 32, 2).err(), shape("t003"));
+        assert_eq!(gguf.f32("t002", 32, 2).err(), shape("t002"));
+        assert_eq!(gguf.f32("t200", 32, 2).err(), Some(GgufError::Missing("t200".to_owned())));
+    }
+
+    #[test]
+    fn a_file_that_ends_anywhere_is_cut() {
+        let file = right();
+        for end in 4..file.len() - 28 {
+            assert_eq!(Gguf::new(&file[..end]).err(), Some(GgufError::Cut), "{end} bytes of {}", file.len());
+        }
+        for end in 0..4 {
+            assert_eq!(Gguf::new(&file[..end]).err(), Some(GgufError::Foreign));
+        }
+    }
+
+    #[test]
+    fn foreign_files_are_refused() {
+        let check = |file: &[u8], expect: GgufError| assert_eq!(Gguf::new(file).err(), Some(expect));
+        let shape = || GgufError::Shape("t004".to_owned());
+        let with = |change: fn(&mut (u64, u64, u32, u64))| {
+            file(&head(2, 101, 0), |at, words| {
+                if at == 4 {
+                    change(words)
+                }
+            })
+        };
+        check(b"", GgufError::Foreign);
+        check(b"PK\x03\x04 a zip file, and not a short one", GgufError::Foreign);
+        check(&file(&head(3, 101, 0), |_, _| {}), GgufError::Foreign);
+        check(&file(&head(2, 102, 0), |_, _| {}), GgufError::Other);
+        check(&file(&head(2, u64::MAX, 0), |_, _| {}), GgufError::Other);
+        check(&file(&head(2, 101, 1), |_, _| {}), GgufError::Other);
+        check(&with(|words| words.2 = 2), shape());
+        check(&with(|words| words.0 = 33), shape());
+        check(&with(|words| words.0 = u64::MAX / 32 * 32), shape());
+        check(&with(|words| (words.0, words.1) = (1 << 40, 1 << 30)), shape());
+        check(&with(|words| words.1 = 1 << 20), GgufError::Cut);
+        check(&with(|words| words.3 = u64::MAX), GgufError::Cut);
+        check(&with(|words| words.3 = 1 << 40), GgufError::Cut);
+        let mut long = right();
+        long[24..32].copy_from_slice(&u64::MAX.to_le_bytes());
+        check(&long, GgufError::Other);
+        let mut name = right();
+        name[32] = 0xff;
+        check(&name, GgufError::Other);
+        let mut rank = right();
+        rank[36] = 3;
+        check(&rank, GgufError::Shape("t000".to_owned()));
+    }
+}

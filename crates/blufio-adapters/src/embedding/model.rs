@@ -240,3 +240,58 @@ fn mean(rows: &[f32], count: usize) -> [f32; DIMENSIONS] {
     let count = count.max(1) as f32;
     mean.map(|sum| sum / count)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+    use crate::embedding::wordpiece::WordPiece;
+
+    fn file() -> Vec<u8> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/models/minilm-l6-v2-Q8_0.gguf");
+        std::fs::read(path).unwrap_or_else(|error| panic!("{path}: {error}; ./dev model makes it"))
+    }
+
+    #[test]
+    fn every_processor_makes_the_same_vectors() {
+        let file = file();
+        let (plain, best) = (Model::new(&file, Kernel::Plain).unwrap(), Model::new(&file, Kernel::best()).unwrap());
+        let mut scratch = Scratch::new();
+        for text in ["", "the cat sat on the mat", "Привет, мир! Ёлка", &"a long text of many words, ".repeat(40)]
+        {
+            let ids = WordPiece::get().ids(text);
+            let bits = |numbers: [f32; DIMENSIONS]| numbers.map(f32::to_bits);
+            let plain = bits(plain.vector(&ids, &mut scratch));
+            assert_eq!(plain, bits(best.vector(&ids, &mut scratch)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn wrong_pieces_and_too_many_are_no_panic() {
+        let file = file();
+        let model = Model::new(&file, Kernel::best()).unwrap();
+        let mut scratch = Scratch::new();
+        let long: Vec<u16> = (0..400).collect();
+        let cut = model.vector(&long[..PIECES_MAX], &mut scratch);
+        assert_eq!(model.vector(&long, &mut scratch), cut);
+        assert_eq!(model.vector(&[], &mut scratch), [0.0; DIMENSIONS]);
+        assert!(model.vector(&[u16::MAX; 3], &mut scratch).iter().all(|value| value.is_finite()));
+    }
+
+    #[test]
+    fn other_files_are_refused() {
+        let mut file = file();
+        for end in [0, 3, 4, 23, 24, 40, 6_000, 8_000, 1_000_000, file.len() / 2, file.len() - 1] {
+            assert!(Model::new(&file[..end], Kernel::Plain).is_err(), "{end} bytes");
+        }
+        // The first tensor is the bias of the first norm: 384 numbers become 383.
+        let at = 32 + "embeddings.LayerNorm.bias".len() + 4;
+        assert_eq!(file[at..at + 8], 384_u64.to_le_bytes());
+        file[at] -= 1;
+        let shape = GgufError::Shape("embeddings.LayerNorm.bias".to_owned());
+        assert_eq!(Model::new(&file, Kernel::Plain).err(), Some(shape));
+        file[32] = b'E';
+        let missing = GgufError::Missing("embeddings.LayerNorm.bias".to_owned());
+        assert_eq!(Model::new(&file, Kernel::Plain).err(), Some(missing));
+    }
+}

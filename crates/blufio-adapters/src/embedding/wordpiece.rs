@@ -254,3 +254,89 @@ fn class(character: char) -> Class {
         _ => Class::Part,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Texts as JSON and their ids, written by the reference (the package `tokenizers`, with the model's own `tokenizer.json`).
+    const REFERENCE: &str = include_str!("../../tests/data/wordpiece.txt");
+
+    fn ids(text: &str) -> Vec<u16> {
+        WordPiece::get().ids(text)
+    }
+
+    #[test]
+    fn ids_are_those_of_the_reference() {
+        for line in REFERENCE.lines() {
+            let (text, expect) = line.split_once('\t').unwrap();
+            let text: String = serde_json::from_str(text).unwrap();
+            let expect: Vec<u16> = expect.split(' ').map(|id| id.parse().unwrap()).collect();
+            assert_eq!(ids(&text), expect, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_vocabulary_is_whole() {
+        let all = WordPiece::get();
+        assert_eq!((all.lines.len(), all.starts.len() + all.continuations.len()), (30_523, 30_522));
+        assert_eq!((all.piece(0), all.piece(UNKNOWN), all.piece(FIRST)), ("[PAD]", "[UNK]", "[CLS]"));
+        assert_eq!((all.piece(LAST), all.piece(30_521), all.piece(30_522)), ("[SEP]", "##～", ""));
+    }
+
+    #[test]
+    fn special_pieces_in_a_text_are_text() {
+        assert_eq!(ids("[SEP] [CLS]").iter().filter(|id| matches!(**id, FIRST | LAST)).count(), 2);
+    }
+
+    #[test]
+    fn texts_are_cut_between_words_and_overlap() {
+        let check = |text: &str, parts: usize| {
+            let found = WordPiece::get().parts(text);
+            assert_eq!(found.len(), parts, "{} bytes", text.len());
+            found
+        };
+        check("", 0);
+        check(" \n\u{200b} ", 0);
+        assert_eq!(check("  Hello,\tWorld!  ", 1), ["Hello,\tWorld!"]);
+        let words: Vec<String> = (0..600).map(|number| format!("n{}", number % 10)).collect();
+        check(&words[..127].join(" "), 1);
+        check(&words[..128].join(" "), 2);
+        let parts = check(&words.join(" "), 6);
+        let (first, second) = (parts[0].as_str(), parts[1].as_str());
+        assert_eq!((ids(first).len(), ids(second).len()), (PIECES_MAX, PIECES_MAX));
+        let shared: Vec<&str> = first.split(' ').rev().take(16).collect();
+        assert!(second.split(' ').take(16).eq(shared.into_iter().rev()), "{second}");
+        check(&"word ".repeat(200_000), PARTS_MAX);
+        check(&"x".repeat(1_000_000), 1);
+        check(&"{\"a\":[1,2]},".repeat(80_000), PARTS_MAX);
+        check(&"\u{1f600}".repeat(10_000), 1);
+        check(&"\u{732b}".repeat(1_000), 5);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_has_ids_and_parts(text in "\\PC{0,400}") {
+            let found = ids(&text);
+            prop_assert!((2..=PIECES_MAX).contains(&found.len()));
+            for part in WordPiece::get().parts(&text) {
+                prop_assert!(text.contains(&part) && ids(&part).len() <= PIECES_MAX);
+            }
+        }
+
+        #[test]
+        fn a_part_has_the_ids_that_it_has_in_the_text(words in proptest::collection::vec("[a-zé,]{1,12}", 1..400)) {
+            let text = words.join(" ");
+            let parts = WordPiece::get().parts(&text);
+            let mut rest = text.as_str();
+            for part in &parts {
+                let at = rest.find(part.as_str());
+                prop_assert!(at.is_some(), "parts are in their order");
+                rest = &rest[at.unwrap_or(0)..];
+            }
+            prop_assert!(rest == parts.last().map_or("", String::as_str), "the last part is the end");
+        }
+    }
+}
