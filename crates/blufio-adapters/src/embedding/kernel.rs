@@ -39,8 +39,8 @@ impl Kernel {
         Self::Plain
     }
 
-    /// For each input (as many blocks as the row of weights has) the eight sums whose sum is its product with the row.
-    fn row(self, weights: &[[u8; BLOCK_BYTES]], scales: &[f32], inputs: &[[i16; BLOCK]], sums: &mut [[f32; LANES]]) {
+    /// The product of the row of weights with each input, which has as many blocks.
+    fn row(self, weights: &[[u8; BLOCK_BYTES]], scales: &[f32], inputs: &[[i16; BLOCK]], sums: &mut [f32]) {
         match self {
             Self::Plain => plain_row(weights, scales, inputs, sums),
             #[cfg(target_arch = "x86_64")]
@@ -51,7 +51,7 @@ impl Kernel {
     /// Multiplies each input with each row of a matrix and adds the row's number of `bias`. `out` has a row for each input, and
     /// in it a number for each row of the matrix.
     pub fn multiply(self, inputs: &Rounded, matrix: Q8<'_>, bias: F32<'_>, out: &mut [f32]) {
-        let mut sums = [[0.0; LANES]; INPUTS_MAX];
+        let mut sums = [0.0; INPUTS_MAX];
         let Some(sums) = sums.get_mut(..inputs.scales.len()) else { return };
         let columns = out.len() / sums.len().max(1);
         for (at, (row, bias)) in matrix.rows().zip(bias.numbers()).enumerate() {
@@ -59,8 +59,8 @@ impl Kernel {
             scales.iter_mut().zip(row).for_each(|(scale, block)| *scale = scale_of(block));
             self.row(row, &scales, &inputs.blocks, sums);
             let column = out.iter_mut().skip(at).step_by(columns.max(1));
-            for ((out, sums), scale) in column.zip(sums.iter()).zip(&inputs.scales) {
-                *out = fold(*sums) * scale + bias;
+            for ((out, sum), scale) in column.zip(sums.iter()).zip(&inputs.scales) {
+                *out = sum * scale + bias;
             }
         }
     }
@@ -80,15 +80,20 @@ impl Rounded {
         self.blocks.clear();
         self.scales.clear();
         for row in rows.chunks_exact(columns).take(INPUTS_MAX) {
-            let (blocks, _) = row.as_chunks::<BLOCK>();
             let largest = largest(row);
             #[expect(clippy::cast_precision_loss, reason = "it is below 2^24")]
             let most = INPUT_MAX as f32;
             self.scales.push(largest / most);
             let factor = if largest > 0.0 { most / largest } else { 0.0 };
-            #[expect(clippy::cast_possible_truncation, reason = "the low bits are the rounded number")]
-            let round = |value: f32| (value * factor + ROUNDING).to_bits() as i16;
-            self.blocks.extend(blocks.iter().map(|block| block.map(round)));
+            for block in row.as_chunks::<BLOCK>().0 {
+                let mut out = [0; BLOCK];
+                for (out, value) in out.iter_mut().zip(block) {
+                    #[expect(clippy::cast_possible_truncation, reason = "the low bits are the rounded number")]
+                    let rounded = (value * factor + ROUNDING).to_bits() as i16;
+                    *out = rounded;
+                }
+                self.blocks.push(out);
+            }
         }
     }
 }
@@ -105,7 +110,7 @@ fn largest(row: &[f32]) -> f32 {
 }
 
 /// Adds up lanes, always in this order.
-pub fn fold(lanes: [f32; LANES]) -> f32 {
+fn fold(lanes: [f32; LANES]) -> f32 {
     let [a, b, c, d, e, f, g, h] = lanes;
     ((a + e) + (c + g)) + ((b + f) + (d + h))
 }
@@ -123,16 +128,17 @@ pub fn values_of(block: &[u8; BLOCK_BYTES]) -> impl Iterator<Item = i8> {
     block.iter().skip(2).map(|byte| byte.cast_signed())
 }
 
-fn plain_row(weights: &[[u8; BLOCK_BYTES]], scales: &[f32], inputs: &[[i16; BLOCK]], sums: &mut [[f32; LANES]]) {
-    for (sums, input) in sums.iter_mut().zip(inputs.chunks_exact(weights.len())) {
-        *sums = [0.0; LANES];
+fn plain_row(weights: &[[u8; BLOCK_BYTES]], scales: &[f32], inputs: &[[i16; BLOCK]], sums: &mut [f32]) {
+    for (sum, input) in sums.iter_mut().zip(inputs.chunks_exact(weights.len())) {
+        let mut lanes = [0.0; LANES];
         for ((block, scale), input) in weights.iter().zip(scales).zip(input) {
-            for (sum, whole) in sums.iter_mut().zip(plain_block(block, input)) {
+            for (lane, whole) in lanes.iter_mut().zip(plain_block(block, input)) {
                 #[expect(clippy::cast_precision_loss, reason = "it is below 2^24")]
                 let whole = whole as f32;
-                *sum += scale * whole;
+                *lane += scale * whole;
             }
         }
+        *sum = fold(lanes);
     }
 }
 
@@ -191,11 +197,11 @@ mod tests {
         assert_eq!(plain_block(&block, &[-i16::MAX; BLOCK]), [sum; LANES]);
         assert_eq!(plain_block(&block, &[i16::MAX; BLOCK]), [-sum; LANES]);
         for kernel in [Kernel::Plain, Kernel::best()] {
-            let mut sums = [[0.0; LANES]; 5];
+            let mut sums = [0.0; 5];
             kernel.row(&[block], &[1.0], &[[i16::MAX; BLOCK]; 5], &mut sums);
             #[expect(clippy::cast_precision_loss, reason = "it is below 2^24")]
-            let expect = -sum as f32;
-            assert_eq!(sums, [[expect; LANES]; 5]);
+            let expect = (-8 * sum) as f32;
+            assert_eq!(sums, [expect; 5]);
         }
     }
 
@@ -218,10 +224,10 @@ mod tests {
             let input: Vec<[i16; BLOCK]> = (0..blocks * inputs)
                 .map(|_| std::array::from_fn(|_| { let bytes = next(); i16::from_le_bytes([bytes[1], bytes[2]]).max(-i16::MAX) }))
                 .collect();
-            let (mut plain, mut best) = (vec![[0.0; LANES]; inputs], vec![[0.0; LANES]; inputs]);
+            let (mut plain, mut best) = (vec![0.0; inputs], vec![0.0; inputs]);
             Kernel::Plain.row(&weights, &scales, &input, &mut plain);
             Kernel::best().row(&weights, &scales, &input, &mut best);
-            let bits = |sums: &[[f32; LANES]]| sums.iter().map(|sums| sums.map(f32::to_bits)).collect::<Vec<_>>();
+            let bits = |sums: &[f32]| sums.iter().map(|sum| sum.to_bits()).collect::<Vec<_>>();
             prop_assert_eq!(bits(&plain), bits(&best));
         }
     }

@@ -1,7 +1,7 @@
 //! all-MiniLM-L6-v2: what its tensors are called, and how the pieces of a text become a vector.
 
 use super::gguf::{F32, Gguf, GgufError, Q8};
-use super::kernel::{INPUTS_MAX, Kernel, Rounded, fold, scale_of, values_of};
+use super::kernel::{INPUTS_MAX, Kernel, Rounded, scale_of, values_of};
 use super::math::{gelu, normalise, softmax};
 use super::wordpiece::PIECES_MAX;
 use blufio_core::memory::vector::DIMENSIONS;
@@ -58,6 +58,8 @@ pub struct Scratch {
     value: Vec<f32>,
     mixed: Vec<f32>,
     wide: Vec<f32>,
+    /// The keys of a head, the other way round.
+    turned: Vec<f32>,
     rounded: Rounded,
 }
 
@@ -72,6 +74,7 @@ impl Scratch {
             value: all(),
             mixed: all(),
             wide: vec![0.0; INPUTS_MAX * WIDE],
+            turned: vec![0.0; HEAD * PIECES_MAX],
             rounded: Rounded::default(),
         }
     }
@@ -98,7 +101,7 @@ impl<'a> Model<'a> {
     /// The mean of what the model makes of each piece. At most [`PIECES_MAX`] are read.
     pub fn vector(&self, ids: &[u16], scratch: &mut Scratch) -> [f32; DIMENSIONS] {
         let count = ids.len().min(PIECES_MAX);
-        let Scratch { rows, query, key, value, mixed, wide, rounded } = scratch;
+        let Scratch { rows, query, key, value, mixed, wide, turned, rounded } = scratch;
         let rows = start(rows, count);
         let (query, key, value, mixed) =
             (start(query, count), start(key, count), start(value, count), start(mixed, count));
@@ -114,7 +117,7 @@ impl<'a> Model<'a> {
                 layer.key.apply(self.kernel, rounded, key);
                 layer.value.apply(self.kernel, rounded, value);
             }
-            attend(query, key, value, mixed);
+            attend(query, key, value, mixed, turned);
             for (rows, mixed) in rows.chunks_mut(chunk).zip(mixed.chunks_mut(chunk)) {
                 layer.finish(self.kernel, rows, mixed, wide, rounded);
             }
@@ -202,33 +205,39 @@ fn start(rows: &mut [f32], count: usize) -> &mut [f32] {
 }
 
 /// For each head: each row becomes the sum of all values, by how well its query goes with their keys.
-fn attend(query: &[f32], key: &[f32], value: &[f32], mixed: &mut [f32]) {
-    let heads = |rows| <[f32]>::as_chunks::<HEAD>(rows).0;
-    let (query, key, value, mixed) = (heads(query), heads(key), heads(value), mixed.as_chunks_mut::<HEAD>().0);
+fn attend(query: &[f32], key: &[f32], value: &[f32], mixed: &mut [f32], turned: &mut [f32]) {
+    let count = (key.len() / DIMENSIONS).max(1);
     let scale = 1.0 / (HEAD as f32).sqrt();
     let mut shares = [0.0; PIECES_MAX];
-    let shares = shares.get_mut(..key.len() / HEADS).unwrap_or_default();
+    let shares = shares.get_mut(..count).unwrap_or_default();
+    let turned = turned.get_mut(..HEAD * count).unwrap_or_default();
+    let values = value.as_chunks::<HEAD>().0;
     for head in 0..HEADS {
-        let queries = query.iter().skip(head).step_by(HEADS);
-        for (query, mixed) in queries.zip(mixed.iter_mut().skip(head).step_by(HEADS)) {
-            for (share, key) in shares.iter_mut().zip(key.iter().skip(head).step_by(HEADS)) {
-                *share = dot(query, key) * scale;
+        // The keys of this head side by side, so that a query is multiplied with all of them at once.
+        for (at, line) in turned.chunks_exact_mut(count).enumerate() {
+            let column = key.iter().skip(head * HEAD + at).step_by(DIMENSIONS);
+            line.iter_mut().zip(column).for_each(|(out, number)| *out = number * scale);
+        }
+        let queries = query.as_chunks::<HEAD>().0.iter().skip(head).step_by(HEADS);
+        let outs = mixed.as_chunks_mut::<HEAD>().0.iter_mut().skip(head).step_by(HEADS);
+        for (query, out) in queries.zip(outs) {
+            shares.fill(0.0);
+            for (number, line) in query.iter().zip(turned.chunks_exact(count)) {
+                add_times(shares, *number, line);
             }
             softmax(shares);
-            *mixed = [0.0; HEAD];
-            for (share, value) in shares.iter().zip(value.iter().skip(head).step_by(HEADS)) {
-                mixed.iter_mut().zip(value).for_each(|(mixed, value)| *mixed += share * value);
+            out.fill(0.0);
+            for (share, value) in shares.iter().zip(values.iter().skip(head).step_by(HEADS)) {
+                add_times(out, *share, value);
             }
         }
     }
 }
 
-fn dot(a: &[f32; HEAD], b: &[f32; HEAD]) -> f32 {
-    let mut lanes = [0.0; 8];
-    for (a, b) in a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0) {
-        lanes.iter_mut().zip(a).zip(b).for_each(|((lane, a), b)| *lane += a * b);
+fn add_times(out: &mut [f32], factor: f32, numbers: &[f32]) {
+    for (out, number) in out.iter_mut().zip(numbers) {
+        *out += factor * number;
     }
-    fold(lanes)
 }
 
 fn mean(rows: &[f32], count: usize) -> [f32; DIMENSIONS] {

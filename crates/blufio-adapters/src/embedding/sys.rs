@@ -84,7 +84,7 @@ impl Avx2 {
     }
 
     /// See [`super::kernel::Kernel::row`].
-    pub fn row(self, weights: &[[u8; BLOCK_BYTES]], scales: &[f32], inputs: &[[i16; BLOCK]], sums: &mut [[f32; 8]]) {
+    pub fn row(self, weights: &[[u8; BLOCK_BYTES]], scales: &[f32], inputs: &[[i16; BLOCK]], sums: &mut [f32]) {
         // SAFETY: there is a value of this type, so the processor has AVX2.
         unsafe { avx2::row(weights, scales, inputs, sums) }
     }
@@ -94,71 +94,85 @@ impl Avx2 {
 mod avx2 {
     use super::{BLOCK, BLOCK_BYTES};
     use std::arch::x86_64::{
-        __m256, __m256i, _mm_loadu_si128, _mm256_add_epi32, _mm256_add_ps, _mm256_cvtepi8_epi16, _mm256_cvtepi32_ps,
-        _mm256_loadu_si256, _mm256_madd_epi16, _mm256_mul_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps,
+        __m256, __m256i, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_loadu_si128, _mm_movehl_ps, _mm_shuffle_ps,
+        _mm256_add_epi32, _mm256_add_ps, _mm256_castps256_ps128, _mm256_cvtepi8_epi16, _mm256_cvtepi32_ps,
+        _mm256_extractf128_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_mul_ps, _mm256_set1_ps, _mm256_setzero_ps,
     };
 
-    /// Inputs that are worked on side by side, so that no addition waits for the one before.
-    const TILE: usize = 4;
-
     #[target_feature(enable = "avx2")]
-    pub fn row(weights: &[[u8; BLOCK_BYTES]], scales: &[f32], inputs: &[[i16; BLOCK]], sums: &mut [[f32; 8]]) {
-        let (tiles, rest) = sums.as_chunks_mut::<TILE>();
-        let (four, one) = inputs.split_at_checked(tiles.len() * TILE * weights.len()).unwrap_or((inputs, &[]));
-        for (sums, inputs) in tiles.iter_mut().zip(four.chunks_exact(TILE * weights.len())) {
-            let (ab, cd) = inputs.split_at(2 * weights.len());
-            let ((a, b), (c, d)) = (ab.split_at(weights.len()), cd.split_at(weights.len()));
-            let mut lanes = [_mm256_setzero_ps(); TILE];
-            for (((((block, scale), a), b), c), d) in weights.iter().zip(scales).zip(a).zip(b).zip(c).zip(d) {
-                let (low, high) = spread(block);
-                let scale = _mm256_set1_ps(*scale);
-                lanes = [
-                    _mm256_add_ps(lanes[0], _mm256_mul_ps(scale, times(low, high, a))),
-                    _mm256_add_ps(lanes[1], _mm256_mul_ps(scale, times(low, high, b))),
-                    _mm256_add_ps(lanes[2], _mm256_mul_ps(scale, times(low, high, c))),
-                    _mm256_add_ps(lanes[3], _mm256_mul_ps(scale, times(low, high, d))),
-                ];
+    pub fn row(weights: &[[u8; BLOCK_BYTES]], scales: &[f32], inputs: &[[i16; BLOCK]], sums: &mut [f32]) {
+        let blocks = weights.len();
+        assert!(
+            scales.len() >= blocks && inputs.len() == blocks * sums.len(),
+            "every block has a scale, every sum an input"
+        );
+        let mut input = inputs.as_ptr();
+        let (tiles, rest) = sums.as_chunks_mut::<4>();
+        // Four side by side, so that no addition waits for the one before.
+        for [a, b, c, d] in tiles {
+            let (mut sum_a, mut sum_b) = (_mm256_setzero_ps(), _mm256_setzero_ps());
+            let (mut sum_c, mut sum_d) = (_mm256_setzero_ps(), _mm256_setzero_ps());
+            for at in 0..blocks {
+                // SAFETY: there are so many weights and scales, and four times as many blocks of inputs are left, as was
+                // asserted above.
+                unsafe {
+                    let (low, high) = spread(weights.as_ptr().add(at));
+                    let scale = _mm256_set1_ps(*scales.as_ptr().add(at));
+                    let place = input.add(at);
+                    sum_a = _mm256_add_ps(sum_a, _mm256_mul_ps(scale, times(low, high, place)));
+                    sum_b = _mm256_add_ps(sum_b, _mm256_mul_ps(scale, times(low, high, place.add(blocks))));
+                    sum_c = _mm256_add_ps(sum_c, _mm256_mul_ps(scale, times(low, high, place.add(2 * blocks))));
+                    sum_d = _mm256_add_ps(sum_d, _mm256_mul_ps(scale, times(low, high, place.add(3 * blocks))));
+                }
             }
-            sums.iter_mut().zip(lanes).for_each(|(sum, lanes)| store(sum, lanes));
+            input = input.wrapping_add(4 * blocks);
+            (*a, *b, *c, *d) = (fold(sum_a), fold(sum_b), fold(sum_c), fold(sum_d));
         }
-        for (sum, input) in rest.iter_mut().zip(one.chunks_exact(weights.len())) {
-            let mut lanes = _mm256_setzero_ps();
-            for ((block, scale), input) in weights.iter().zip(scales).zip(input) {
-                let (low, high) = spread(block);
-                lanes = _mm256_add_ps(lanes, _mm256_mul_ps(_mm256_set1_ps(*scale), times(low, high, input)));
+        for out in rest {
+            let mut sum = _mm256_setzero_ps();
+            for at in 0..blocks {
+                // SAFETY: as above, with one input.
+                unsafe {
+                    let (low, high) = spread(weights.as_ptr().add(at));
+                    let scale = _mm256_set1_ps(*scales.as_ptr().add(at));
+                    sum = _mm256_add_ps(sum, _mm256_mul_ps(scale, times(low, high, input.add(at))));
+                }
             }
-            store(sum, lanes);
+            input = input.wrapping_add(blocks);
+            *out = fold(sum);
         }
     }
 
-    /// The 32 signed bytes of a block, as twice 16 numbers of 16 bits.
+    /// The 32 signed bytes of a block, as twice 16 numbers of 16 bits. The block must be there.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn spread(block: &[u8; BLOCK_BYTES]) -> (__m256i, __m256i) {
+    unsafe fn spread(block: *const [u8; BLOCK_BYTES]) -> (__m256i, __m256i) {
         // SAFETY: behind the two bytes of the scale lie 32 more; neither load needs an alignment.
         let (low, high) = unsafe {
-            let values = block.as_ptr().add(2);
+            let values = block.cast::<u8>().add(2);
             (_mm_loadu_si128(values.cast()), _mm_loadu_si128(values.add(BLOCK / 2).cast()))
         };
         (_mm256_cvtepi8_epi16(low), _mm256_cvtepi8_epi16(high))
     }
 
-    /// Eight sums of four products each.
+    /// Eight sums of four products each. The input must be there.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn times(low: __m256i, high: __m256i, input: &[i16; BLOCK]) -> __m256 {
+    unsafe fn times(low: __m256i, high: __m256i, input: *const [i16; BLOCK]) -> __m256 {
         // SAFETY: these are 64 bytes, twice 32; neither load needs an alignment.
         let (first, second) = unsafe {
-            let input = input.as_ptr();
+            let input = input.cast::<i16>();
             (_mm256_loadu_si256(input.cast()), _mm256_loadu_si256(input.add(BLOCK / 2).cast()))
         };
         _mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_madd_epi16(low, first), _mm256_madd_epi16(high, second)))
     }
 
+    /// Adds up lanes, in the order of the plain kernel.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn store(sum: &mut [f32; 8], lanes: __m256) {
-        // SAFETY: there is place for eight numbers; the store needs no alignment.
-        unsafe { _mm256_storeu_ps(sum.as_mut_ptr(), lanes) }
+    fn fold(lanes: __m256) -> f32 {
+        let four = _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps::<1>(lanes));
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
     }
 }
