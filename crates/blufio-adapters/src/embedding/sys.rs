@@ -49,9 +49,6 @@ impl Drop for Map {
     }
 }
 
-// SAFETY: it is memory that is only read, and belongs to no thread.
-unsafe impl Send for Map {}
-
 /// Gives the whole pages of the compiled-in weights back; they are read from the program's file when they are used again. Other
 /// bytes are left alone.
 pub fn forget(bytes: &'static [u8]) {
