@@ -3,6 +3,7 @@
 pub mod anthropic;
 mod blocking;
 pub mod egress;
+pub mod embedding;
 mod form;
 pub mod search;
 pub mod telegram;

@@ -4,10 +4,12 @@
 //! is forgotten is gone with one row, wherever that row was mentioned.
 
 use crate::fault::{Done, broken, not_found};
-use crate::passages::{self, Words};
+use crate::passages::{self, Words, word_row};
+use crate::recall::matching;
 use crate::rows;
 use blufio_core::ids::{FactChangeId, FactId, MessageSeq, SessionId};
 use blufio_core::memory::moment::day_words;
+use blufio_core::memory::words::terms;
 use blufio_core::memory::{Fact, FactKind, NewFact, Said, Scope, Source};
 use blufio_core::port::StoreError;
 use blufio_core::record::{
@@ -21,6 +23,8 @@ use serde::{Deserialize, Serialize};
 
 /// Facts before one that are shown, and changes of one. More: the others are not shown.
 const HISTORY_MAX: usize = 100;
+/// Standing facts in one answer. More: the oldest that are not pinned are left out.
+const STANDING_MAX: u32 = 200;
 /// The columns that [`read`] reads.
 pub(crate) const COLUMNS: &str =
     "SELECT facts.id, scopes.name, kind, subject, statement, source_session, source_first, source_last, said, confidence,
@@ -132,7 +136,7 @@ impl Changer<'_> {
         )?;
         let id = self.connection.last_insert_rowid();
         let dated = day_words(new.valid_from.unwrap_or(self.at), 0);
-        let words = Words { id, scope: self.id, dated: &dated, said: &new.statement, around: &new.subject };
+        let words = Words { scope: self.id, id, dated: &dated, said: &new.statement, around: &new.subject };
         words.add(self.connection, "fact_words")?;
         let fresh =
             State { fact: id, state: FactState::Open, superseded_by: None, valid_to: new.valid_to.map(|to| to.0) };
@@ -163,7 +167,7 @@ impl Changer<'_> {
                         OR (facts.supersedes = same.id AND facts.state = 'withdrawn'))
                     SELECT id FROM same";
         for fact in rows::all(self.connection, same, [id.0], |row| Ok(row.get::<_, i64>(0)?))? {
-            rows::change(self.connection, "DELETE FROM fact_words WHERE rowid = ?1", [fact])?;
+            rows::change(self.connection, "DELETE FROM fact_words WHERE rowid = ?1", [word_row(self.id, fact)])?;
             rows::change(self.connection, "DELETE FROM facts WHERE id = ?1", [fact])?;
             self.log(FactId(fact), FactChangeKind::Forgotten, &[], &[])?;
         }
@@ -302,23 +306,22 @@ pub(crate) fn list(
         FactFilter::All => "1",
     };
     let Some(scope_id) = passages::known_scope(connection, scope)? else { return Ok(Vec::new()) };
-    let sought = search.map(|search| crate::recall::matching(&blufio_core::memory::words::terms(search), &[scope_id]));
-    let sql = format!(
-        "{COLUMNS} WHERE facts.scope = ?1 AND {states}
-         AND (?2 IS NULL OR facts.id IN (SELECT rowid FROM fact_words WHERE fact_words MATCH ?2))
-         ORDER BY facts.id DESC LIMIT ?3"
-    );
-    match sought {
-        // Nothing but signs: nothing is found by them.
-        Some(None) => Ok(Vec::new()),
-        Some(sought @ Some(_)) => rows::all(connection, &sql, params![scope_id, sought, limit], read),
-        None => rows::all(connection, &sql, params![scope_id, None::<String>, limit], read),
-    }
+    let select = format!("{COLUMNS} WHERE facts.scope = ?1 AND {states}");
+    let newest = "ORDER BY facts.id DESC LIMIT ?2";
+    let Some(search) = search else {
+        return rows::all(connection, &format!("{select} {newest}"), params![scope_id, limit], read);
+    };
+    let Some(sought) = matching(&terms(search)) else { return Ok(Vec::new()) };
+    let row = word_row(scope_id, 0);
+    let with =
+        format!("facts.id + {row} IN (SELECT rowid FROM fact_words WHERE fact_words MATCH ?3 AND rowid >= {row})");
+    rows::all(connection, &format!("{select} AND {with} {newest}"), params![scope_id, limit, sought], read)
 }
 
 pub(crate) fn standing(connection: &Connection, scope: &Scope) -> Done<Vec<Fact>> {
     let sql = format!(
-        "{COLUMNS} WHERE scopes.name = ?1 AND state = 'open' AND kind = 'standing' ORDER BY pinned DESC, facts.id DESC"
+        "{COLUMNS} WHERE scopes.name = ?1 AND state = 'open' AND kind = 'standing'
+         ORDER BY pinned DESC, facts.id DESC LIMIT {STANDING_MAX}"
     );
     rows::all(connection, &sql, [scope.as_str()], |row| Ok(read(row)?.fact))
 }

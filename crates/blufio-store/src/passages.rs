@@ -17,6 +17,8 @@ use std::collections::HashSet;
 
 /// The session of the agent's own looks, in which nobody speaks.
 const UNINDEXED_SESSION: &str = "heartbeat:main";
+/// Bits of the number of a passage or fact; those above are its scope's.
+const SCOPE_SHIFT: u32 = 40;
 
 /// The columns that [`read`] reads.
 pub(crate) const COLUMNS: &str = "SELECT passages.id, scopes.name, session, seq, at, speaker, text, others
@@ -104,8 +106,8 @@ fn add(connection: &Connection, message: Message, indexing: &Indexing) -> Done<(
         params![scope, session.0, seq.0, at.0, speaker, text, others],
     )?;
     let words = Words {
-        id: connection.last_insert_rowid(),
         scope,
+        id: connection.last_insert_rowid(),
         dated: &format!("{} {speaker}", day_words(at, indexing.ahead_minutes)),
         said: text,
         around: &before(connection, session.0, seq.0)?,
@@ -122,10 +124,10 @@ fn before(connection: &Connection, session: i64, seq: i64) -> Done<String> {
     Ok(text.get(from..).unwrap_or_default().to_owned())
 }
 
-/// A row of the index of words.
+/// A row of an index of words.
 pub(crate) struct Words<'a> {
-    pub(crate) id: i64,
     pub(crate) scope: i64,
+    pub(crate) id: i64,
     pub(crate) dated: &'a str,
     pub(crate) said: &'a str,
     pub(crate) around: &'a str,
@@ -135,37 +137,36 @@ impl Words<'_> {
     pub(crate) fn add(&self, connection: &Connection, table: &str) -> Done<()> {
         rows::change(
             connection,
-            &format!("INSERT INTO {table} (rowid, scope, dated, said, around) VALUES (?1, ?2, ?3, ?4, ?5)"),
-            params![
-                self.id,
-                scope_word(self.scope),
-                indexable(self.dated),
-                indexable(self.said),
-                indexable(self.around)
-            ],
+            &format!("INSERT INTO {table} (rowid, dated, said, around) VALUES (?1, ?2, ?3, ?4)"),
+            params![word_row(self.scope, self.id), indexable(self.dated), indexable(self.said), indexable(self.around)],
         )?;
         Ok(())
     }
 }
 
-/// The word that stands for a scope in the index.
-pub(crate) fn scope_word(scope: i64) -> String {
-    format!("s{scope}")
+/// The number of a row in an index of words: those of a scope follow each other.
+pub(crate) const fn word_row(scope: i64, id: i64) -> i64 {
+    scope << SCOPE_SHIFT | id
+}
+
+/// What a row in an index of words is about.
+pub(crate) const fn of_word_row(row: i64) -> i64 {
+    row & ((1 << SCOPE_SHIFT) - 1)
 }
 
 /// Removes the passages of some messages, with their vectors, and their words also from what is indexed of the messages after.
 pub(crate) fn forget(connection: &Connection, messages: &Source) -> Done<()> {
     let (session, range) = (messages.session.0, [messages.session.0, messages.first.0, messages.last.0]);
-    let ids = ids(connection, messages)?;
-    for id in &ids {
-        rows::change(connection, "DELETE FROM passage_words WHERE rowid = ?1", [id])?;
+    let gone = "DELETE FROM passages WHERE session = ?1 AND seq BETWEEN ?2 AND ?3 RETURNING scope, id";
+    let gone = rows::all(connection, gone, range, |row| Ok(word_row(row.get(0)?, row.get(1)?)))?;
+    for row in &gone {
+        rows::change(connection, "DELETE FROM passage_words WHERE rowid = ?1", [row])?;
     }
-    rows::change(connection, "DELETE FROM passages WHERE session = ?1 AND seq BETWEEN ?2 AND ?3", range)?;
-    let next = "SELECT id, seq FROM passages WHERE session = ?1 AND seq > ?2 ORDER BY seq LIMIT 1";
+    let next = "SELECT scope, id, seq FROM passages WHERE session = ?1 AND seq > ?2 ORDER BY seq LIMIT 1";
     let next = rows::first(connection, next, [session, messages.last.0], |row| {
-        Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+        Ok((word_row(row.get(0)?, row.get(1)?), row.get::<_, i64>(2)?))
     })?;
-    if let (Some((next, seq)), false) = (next, ids.is_empty()) {
+    if let (Some((next, seq)), false) = (next, gone.is_empty()) {
         let around = indexable(&before(connection, session, seq)?);
         rows::change(connection, "UPDATE passage_words SET around = ?2 WHERE rowid = ?1", params![next, around])?;
     }

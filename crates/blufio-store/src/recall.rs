@@ -1,10 +1,10 @@
 //! Finding what may bear on a question: by words, by the words around them, by meaning. How good it is together is decided by
 //! [`blufio_core::memory::recall`].
 //!
-//! A search reads the rows of its scopes alone: a scope is a word that every match must have.
+//! A search by words reads its scopes' part of the index and no other.
 
 use crate::fault::Done;
-use crate::passages::{self, scope_word};
+use crate::passages::{self, of_word_row, word_row};
 use crate::vectors::{self, Near, Signs};
 use crate::{facts, rows};
 use blufio_core::ids::{FactId, PassageId};
@@ -17,6 +17,8 @@ use std::collections::{BTreeMap, HashSet};
 
 /// What is found by words, each way.
 const BY_WORDS: usize = 200;
+/// Texts whose words are scored. More: common words are not looked for; if that is not enough, only the newest count.
+const MATCHES_MAX: u32 = 4_000;
 /// What is found by meaning, with what its neighbours add.
 const BY_MEANING: usize = 100;
 
@@ -138,17 +140,22 @@ impl Search<'_> {
 
     /// The best of each way by words.
     fn by_words(&self, table: &str, wanted: impl Fn(i64) -> bool) -> Done<BTreeMap<i64, Match>> {
-        let terms = words::terms(self.query);
-        let Some(matching) = matching(&terms, &self.scopes) else { return Ok(BTreeMap::new()) };
-        let sql = format!(
-            "SELECT rowid, bm25({table}, 0, 1, 1, 0), bm25({table}, 0, 0, 1, 1) FROM {table} WHERE {table} MATCH ?1"
-        );
-        let mut all = rows::all(self.connection, &sql, params![matching], |row| {
-            // The better, the smaller a number SQLite gives.
-            let (dated, around): (f64, f64) = (row.get(1)?, row.get(2)?);
-            #[expect(clippy::cast_possible_truncation, reason = "a score needs no more")]
-            Ok((row.get::<_, i64>(0)?, Match { dated: -dated as f32, around: -around as f32 }))
-        })?;
+        let mut all = Vec::new();
+        for scope in &self.scopes {
+            let range = [word_row(*scope, 0), word_row(scope + 1, 0)];
+            let Some(matching) = matching(&telling(self.connection, table, self.query, range)?) else { continue };
+            let sql = format!(
+                "SELECT rowid, bm25({table}, 1, 1, 0), bm25({table}, 0, 1, 1) FROM {table}
+                 WHERE {table} MATCH ?1 AND rowid >= ?2 AND rowid < ?3 ORDER BY rowid DESC LIMIT {MATCHES_MAX}"
+            );
+            all.extend(rows::all(self.connection, &sql, params![matching, range[0], range[1]], |row| {
+                // The better, the smaller a number SQLite gives.
+                let (dated, around): (f64, f64) = (row.get(1)?, row.get(2)?);
+                #[expect(clippy::cast_possible_truncation, reason = "a score needs no more")]
+                let found = Match { dated: -dated as f32, around: -around as f32 };
+                Ok((of_word_row(row.get(0)?), found))
+            })?);
+        }
         all.retain(|(id, _)| wanted(*id));
         let ways: [fn(&Match) -> f32; 2] = [|found| found.dated, |found| found.around];
         let mut best: BTreeMap<i64, Match> = BTreeMap::new();
@@ -160,13 +167,35 @@ impl Search<'_> {
     }
 }
 
-/// The search for any of these words in these scopes; `None`: nothing can be found. Words are letters and digits alone.
-pub(crate) fn matching(terms: &[String], scopes: &[i64]) -> Option<String> {
-    let any = |words: Vec<String>| words.join(" OR ");
-    let quoted = terms.iter().map(|term| format!("\"{term}\"")).collect();
-    let within = scopes.iter().map(|scope| format!("\"{}\"", scope_word(*scope))).collect();
-    let nothing = terms.is_empty() || scopes.is_empty();
-    (!nothing).then(|| format!("{{dated said around}} : ({}) AND scope : ({})", any(quoted), any(within)))
+/// The words of a question that tell the most: the rarest, as long as they have not too many matches together. What is in every
+/// other text would be read for nothing: it hardly changes a score. If all are that common, all, and the newest matches count.
+fn telling(connection: &Connection, table: &str, question: &str, [first, end]: [i64; 2]) -> Done<Vec<String>> {
+    let sql = format!(
+        "SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {table} MATCH ?1 AND rowid >= ?2 AND rowid < ?3 LIMIT {MATCHES_MAX})"
+    );
+    let mut known: Vec<(u32, String)> = Vec::new();
+    for term in words::terms(question) {
+        let parameters = params![matching(std::slice::from_ref(&term)), first, end];
+        let count = rows::first(connection, &sql, parameters, |row| Ok(row.get::<_, u32>(0)?))?.unwrap_or(0);
+        if count > 0 {
+            known.push((count, term));
+        }
+    }
+    known.sort_unstable();
+    let mut sum = 0_u32;
+    let rare = known.iter().take_while(|(count, _)| {
+        sum = sum.saturating_add(*count);
+        sum < MATCHES_MAX
+    });
+    let rare = rare.count();
+    known.truncate(if rare == 0 { known.len() } else { rare });
+    Ok(known.into_iter().map(|(_, term)| term).collect())
+}
+
+/// The search for any of these words; `None`: there are none. They are letters and digits alone.
+pub(crate) fn matching(terms: &[String]) -> Option<String> {
+    let quoted: Vec<String> = terms.iter().map(|term| format!("\"{term}\"")).collect();
+    (!quoted.is_empty()).then(|| quoted.join(" OR "))
 }
 
 fn union<'a>(by_words: &BTreeMap<i64, Match>, dense: impl Iterator<Item = &'a MemoryId>) -> Vec<i64> {

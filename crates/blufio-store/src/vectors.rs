@@ -225,10 +225,12 @@ pub(crate) fn unembedded(
     name: &str,
     limit: u32,
 ) -> Done<Vec<(MemoryId, String)>> {
-    let model = model(connection, name)?.unwrap_or(0);
-    if model != 0 {
+    let model = model(connection, name)?;
+    if let Some(model) = model {
         signs.warm(connection, model)?;
     }
+    // Nothing has a model below zero.
+    let model = model.unwrap_or(-1);
     let facts = "kind <> 'standing' AND state IN ('open', 'superseded')";
     let mut found = Vec::new();
     for (table, text, id, wanted) in [
@@ -238,9 +240,6 @@ pub(crate) fn unembedded(
         // Two ranges of the index: whatever is not of this model.
         for other in ["embedded < ?1", "embedded > ?1"] {
             let room = limit.saturating_sub(u32::try_from(found.len()).unwrap_or(u32::MAX));
-            if model == 0 && other == "embedded < ?1" {
-                continue;
-            }
             let sql = format!(
                 "SELECT id, {text} FROM {table} WHERE {other} AND {wanted} ORDER BY embedded, id DESC LIMIT ?2"
             );

@@ -196,6 +196,49 @@ const RULES: &[(&str, &str)] = &[
         "SELECT name FROM vault WHERE NOT EXISTS (SELECT 1 FROM vault_header)",
     ),
     (
+        "I19 a message beyond the mark of what is indexed, or a mark beyond the last message",
+        "SELECT sessions.id, indexed, seq FROM sessions LEFT JOIN passages ON session = sessions.id AND seq > indexed
+         WHERE seq IS NOT NULL OR indexed > last_message",
+    ),
+    (
+        "I19 a passage without its words, or words without their passage",
+        "SELECT passages.id, words.id FROM passages
+         FULL JOIN passage_words_content AS words ON words.id = scope * 1099511627776 + passages.id
+         WHERE passages.id IS NULL OR words.id IS NULL",
+    ),
+    (
+        "I19 a fact without its words, or words without their fact",
+        "SELECT facts.id, words.id FROM facts
+         FULL JOIN fact_words_content AS words ON words.id = scope * 1099511627776 + facts.id
+         WHERE facts.id IS NULL OR words.id IS NULL",
+    ),
+    (
+        "I19 a vector in another scope than what it is of",
+        "SELECT vectors.id FROM vectors LEFT JOIN passages ON passages.id = passage LEFT JOIN facts ON facts.id = fact
+         WHERE vectors.scope IS NOT coalesce(passages.scope, facts.scope)",
+    ),
+    (
+        "I19 words with what is forgotten, or without what was said before",
+        "SELECT passages.id FROM passages
+         JOIN passage_words_content AS words ON words.id = scope * 1099511627776 + passages.id
+         WHERE (c2 = '') <> NOT EXISTS (
+             SELECT 1 FROM passages AS earlier WHERE earlier.session = passages.session AND earlier.seq < passages.seq)",
+    ),
+    (
+        "I20 a fact that takes the place of another's",
+        "SELECT later.id, earlier.id FROM facts AS later JOIN facts AS earlier ON later.supersedes = earlier.id
+         WHERE later.scope <> earlier.scope",
+    ),
+    (
+        "I20 a standing instruction that no person gave",
+        "SELECT facts.id FROM facts JOIN scopes ON scopes.id = scope
+         WHERE kind = 'standing' AND said <> 'owner' AND NOT (said = 'person' AND name LIKE 'person:%')",
+    ),
+    (
+        "I20 a fact without a record of how it came",
+        "SELECT id FROM facts WHERE NOT EXISTS (SELECT 1 FROM fact_changes WHERE fact = facts.id AND what IN ('added', 'edited'))",
+    ),
+    (
         "I15 a running turn without a journal",
         "SELECT session, turn FROM turns WHERE state = 'running'
          AND NOT EXISTS (SELECT 1 FROM steps WHERE steps.session = turns.session AND steps.turn = turns.turn)",

@@ -3,6 +3,7 @@
 
 mod anthropic;
 mod broker;
+mod embedding;
 mod legality;
 mod markdown;
 mod search;

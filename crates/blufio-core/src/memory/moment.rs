@@ -496,7 +496,8 @@ mod tests {
 
         #[test]
         fn nothing_breaks_it(question in "(?s).{0,300}", now: i64) {
-            let _ = interval(&question, Timestamp(now), |_| -720);
+            let found = interval(&question, Timestamp(now), |_| -720);
+            prop_assert!(found.is_none_or(|found| found.from <= found.to));
         }
     }
 }

@@ -118,7 +118,7 @@ pub enum Query {
         /// Which.
         id: FactId,
     },
-    /// The standing facts of a scope that hold: pinned ones first, then the newest.
+    /// The standing facts of a scope that nothing took the place of: pinned ones first, then the newest, at most two hundred.
     Standing(Scope),
     /// How much is remembered.
     Memory,

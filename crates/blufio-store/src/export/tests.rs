@@ -2,7 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::*;
+use crate::vectors::{self, Signs};
+use crate::{facts, recall};
 use blufio_core::audit::{AuditKind, AuditTrouble, AuditVerdict};
+use blufio_core::ids::FactId;
+use blufio_core::memory::vector::{DIMENSIONS, Vector};
+use blufio_core::memory::{FactKind, NewFact, Said, Scope};
+use blufio_core::record::{FactChange, Recall, RecallKinds, Remember};
 use blufio_core::vault::SealedSecret;
 use std::cell::RefCell;
 
@@ -198,4 +204,57 @@ fn a_vault_that_is_another_one_stops_the_change_of_keys() {
         assert_eq!(files(folder.path()), ["blufio.db"]);
         assert!(opens(&path, &key(1)).unwrap());
     }
+}
+
+#[test]
+fn what_is_remembered_is_found_under_the_new_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("blufio.db");
+    filled(&path, Some(&key(1)));
+    let owner = Scope::stored("owner".to_owned());
+    let fact = |statement: String| {
+        let fact = NewFact {
+            scope: Scope::stored("owner".to_owned()),
+            kind: FactKind::Fact,
+            subject: "Ann".to_owned(),
+            statement,
+            source: None,
+            said: Said::Owner,
+            confidence: 100,
+            valid_from: None,
+            valid_to: None,
+            supersedes: None,
+            pinned: false,
+        };
+        FactChange::Add(Box::new(fact))
+    };
+    let change = |connection: &Connection, change: FactChange| {
+        let remember = Remember { scope: owner.clone(), by: "owner".to_owned(), changes: vec![change] };
+        facts::remember(connection, &remember, AT).unwrap().remove(0)
+    };
+    let connection = open::writer(&path, Some(&key(1)), None).unwrap();
+    for number in 0..200 {
+        change(&connection, fact(format!("word{number} of many")));
+    }
+    // Numbers with gaps stay what they are.
+    change(&connection, FactChange::Forget { id: FactId(3), passages: false });
+    let texts = vectors::unembedded(&connection, &Signs::default(), "mini", 500).unwrap();
+    let meaning = Vector::new(&[1.0; DIMENSIONS]).unwrap();
+    let kept: Vec<_> = texts.into_iter().map(|(id, _)| (id, vec![meaning.clone()])).collect();
+    vectors::keep(&connection, "mini", &kept).unwrap();
+    drop(connection);
+    rekey(&path, (&key(1), &key(2)), &rewrite(), |_, _| {}).unwrap();
+    let connection = open::writer(&path, Some(&key(2)), None).unwrap();
+    let found = |connection: &Connection, text: &str| {
+        let scopes = vec![owner.clone()];
+        let meaning = text.is_empty().then(|| ("mini".to_owned(), meaning.clone()));
+        let question = Recall { scopes, text: text.to_owned(), meaning, kinds: RecallKinds::All, visible: None };
+        recall::recall(connection, &Signs::default(), &question).unwrap().candidates.len()
+    };
+    assert_eq!((found(&connection, "word150"), found(&connection, "word2 "), found(&connection, "many")), (1, 0, 199));
+    assert_eq!(found(&connection, ""), 100, "by meaning, as many as are taken");
+    change(&connection, fact("word150 again".to_owned()));
+    change(&connection, FactChange::Forget { id: FactId(151), passages: false });
+    assert_eq!(found(&connection, "word150"), 1);
+    connection.execute("INSERT INTO fact_words (fact_words) VALUES ('integrity-check')", []).unwrap();
 }

@@ -4,7 +4,7 @@
 ALTER TABLE sessions ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX sessions_unindexed ON sessions (id) WHERE indexed < last_message;
 
--- Whose memory it is. In the index of words a scope is the word `s` and its number, so that a search reads no other's.
+-- Whose memory it is. A row of an index of words has the number scope * 2^40 + id, so that a search reads no other's.
 CREATE TABLE scopes (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     name TEXT NOT NULL UNIQUE
@@ -97,7 +97,7 @@ CREATE UNIQUE INDEX vectors_fact ON vectors (fact, piece) WHERE fact IS NOT NULL
 -- The index of words. It keeps what it indexes: removing a row then needs nothing but its number, also after the way in which
 -- words are cut has changed. (Tables that keep nothing only mark a row as removed and leave its words in the file.)
 -- said: the text; around: the message before; of a fact, its subject.
-CREATE VIRTUAL TABLE passage_words USING fts5 (scope, dated, said, around, tokenize = 'porter unicode61 remove_diacritics 2');
+CREATE VIRTUAL TABLE passage_words USING fts5 (dated, said, around, tokenize = 'porter unicode61 remove_diacritics 2');
 INSERT INTO passage_words (passage_words, rank) VALUES ('secure-delete', 1);
-CREATE VIRTUAL TABLE fact_words USING fts5 (scope, dated, said, around, tokenize = 'porter unicode61 remove_diacritics 2');
+CREATE VIRTUAL TABLE fact_words USING fts5 (dated, said, around, tokenize = 'porter unicode61 remove_diacritics 2');
 INSERT INTO fact_words (fact_words, rank) VALUES ('secure-delete', 1);

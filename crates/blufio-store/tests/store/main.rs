@@ -5,6 +5,7 @@
 mod damage;
 mod migration;
 mod model;
+mod speed;
 mod writing;
 
 use blufio_core::keys::DatabaseKey;

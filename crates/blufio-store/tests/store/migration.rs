@@ -6,8 +6,11 @@ use blufio_core::approval::Verdict;
 use blufio_core::content::Content;
 use blufio_core::ids::{CallId, InboxId, MessageSeq, OutboxId, SessionKey, TurnNumber};
 use blufio_core::keys::DatabaseKey;
+use blufio_core::memory::Scope;
 use blufio_core::port::Storage;
-use blufio_core::record::{Decided, Fate, OutboxMark, Payload, Query, ScheduleChange, Vault, View};
+use blufio_core::record::{
+    Decided, Fate, Indexing, OutboxMark, Payload, Query, Recall, RecallKinds, ScheduleChange, Vault, View,
+};
 use blufio_core::schedule::{Action, NewSchedule, When};
 use blufio_core::time::Timestamp;
 use blufio_store::{Executor, OpenError, Options, Role, Store};
@@ -57,7 +60,7 @@ async fn a_file_of_version_1_goes_on_where_it_was() {
     database::create_plain(&path, 1).unwrap().execute_batch(ROWS).unwrap();
     let reading = Options { role: Role::Reader, ..super::options(Executor::Inline) };
     let early = Store::open(&path, None, reading).err();
-    assert!(matches!(early, Some(OpenError::Older { found: 1, known: 5 })), "a reader migrates nothing: {early:?}");
+    assert!(matches!(early, Some(OpenError::Older { found: 1, known: 6 })), "a reader migrates nothing: {early:?}");
 
     let store = open(&path, Executor::Inline);
     let recovered = store.recover(AT).await.unwrap();
@@ -208,6 +211,27 @@ async fn a_file_of_version_4_takes_schedules() {
     drop(store);
     let report = invariants::check(&path).unwrap();
     assert_eq!((report.rows["schedules"], report.rows["runs"], report.rows["outbox"]), (1, 0, 1));
+}
+
+/// What was said before there was a memory becomes a part of it.
+#[tokio::test]
+async fn what_was_said_before_version_6_is_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("blufio.db");
+    // A conversation's messages have been the same since version 1.
+    database::create_plain(&path, 1).unwrap().execute_batch(ROWS).unwrap();
+    let store = open(&path, Executor::Inline);
+    store.recover(AT).await.unwrap();
+    let indexing = || Indexing { messages_max: 2, agent: "Blufio".to_owned(), ahead_minutes: 0 };
+    assert!(store.index(indexing()).await.unwrap() && !store.index(indexing()).await.unwrap());
+    let scopes = vec![Scope::of(&Principal::Owner)];
+    let question = Recall { scopes, text: "hello".to_owned(), meaning: None, kinds: RecallKinds::All, visible: None };
+    let found = store.recall(question).await.unwrap().candidates;
+    let mut found: Vec<&str> = found.iter().map(|one| one.found.text()).collect();
+    found.sort();
+    assert_eq!(found, ["and?", "hello"], "an answer, and what was said to it");
+    drop(store);
+    assert_eq!(invariants::check(&path).unwrap().rows["passages"], 3);
 }
 
 /// A small file system in memory; gone with the value.

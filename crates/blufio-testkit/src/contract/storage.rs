@@ -4,10 +4,12 @@
 
 mod audit;
 mod chats;
+mod facts;
 mod fixture;
 mod inbox;
 mod joining;
 mod ledger;
+mod memory;
 mod outbox;
 mod overheard;
 mod people;
@@ -117,6 +119,18 @@ pub async fn suite<S: Storage>(make: impl Fn(&Path) -> S + Sync) {
         schedules::few_runs_are_kept,
         schedules::what_was_asked_is_known_for_longer_than_its_run,
         schedules::a_wrong_clock_silences_no_schedule,
+        memory::messages_become_passages_once,
+        memory::what_is_found_by_words,
+        memory::nobody_finds_what_others_said,
+        memory::what_is_found_by_meaning,
+        memory::damaged_vectors_are_left_out,
+        memory::passages_go_with_their_messages,
+        facts::facts_are_kept_as_they_were_learned,
+        facts::what_cannot_be_known_is_refused,
+        facts::what_changes_stays_beside_what_was,
+        facts::changes_are_undone_unless_something_came_after,
+        facts::facts_are_found_and_standing_ones_are_in_front,
+        facts::what_is_forgotten_is_gone_from_the_disk,
         outbox::one_row_per_chat_in_order,
         outbox::tries_are_counted_unless_free,
         outbox::an_uncertain_send_is_repeated_until_it_is_too_old,
