@@ -12,6 +12,7 @@ pub mod leaks;
 pub mod machine;
 pub mod memory;
 pub mod random;
+pub mod recall;
 pub mod report;
 pub mod restarts;
 pub mod startup;
