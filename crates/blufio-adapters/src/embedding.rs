@@ -6,16 +6,18 @@
 
 use blufio_core::memory::vector::Vector;
 use blufio_core::port::{Embedding, EmbeddingError, EmbeddingHealth, Urgency};
+pub use download::{DownloadError, download};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use weights::Source;
-pub use weights::Weights;
+pub use weights::{Weights, sum};
 use wordpiece::WordPiece;
 use worker::Shared;
 
+mod download;
 mod gguf;
 mod kernel;
 mod math;

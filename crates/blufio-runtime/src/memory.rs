@@ -192,7 +192,11 @@ impl Memory {
         instant.map_or(0, |at| self.zone.to_offset(at).seconds() / 60)
     }
 
-    async fn catch_up(&self) -> Result<(), StoreError> {
+    /// Makes passages and vectors of everything that has none yet, as far as the model for meanings can be had.
+    ///
+    /// # Errors
+    /// The store cannot be read or written.
+    pub async fn catch_up(&self) -> Result<(), StoreError> {
         let ahead_minutes = self.ahead_minutes(self.clock.now());
         let indexing = Indexing { messages_max: INDEXED_AT_ONCE, agent: AGENT.to_owned(), ahead_minutes };
         while self.storage.index(indexing.clone()).await? {}

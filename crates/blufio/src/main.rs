@@ -14,6 +14,7 @@ mod gateway;
 mod keys;
 mod lock;
 mod logging;
+mod model;
 mod recovery;
 mod redact;
 mod rotation;

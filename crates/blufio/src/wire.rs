@@ -1,12 +1,13 @@
 //! The composition root: the only place that names concrete adapters.
 
-use crate::config::resolved::{Config, DmPolicy, Effort, ErrorPolicy, Group, IpFamily, Mode, Queue, Streaming, Topic};
+use crate::config::resolved::{Config, DmPolicy, Effort, Embedding, ErrorPolicy, Group, IpFamily, Mode, Queue, Streaming, Topic};
 use crate::failure::Failure;
 use crate::secrets::webhook_secret;
 use blufio_adapters::anthropic::{Anthropic, AnthropicOptions, Limits};
 use blufio_adapters::egress::guard::Place;
 use blufio_adapters::egress::web::WebLimits;
 use blufio_adapters::egress::{self, Egress};
+use blufio_adapters::embedding::{self, MiniLm, Weights};
 use blufio_adapters::search::{SearchOptions, WebSearch};
 use blufio_adapters::telegram::{self, Telegram, TelegramOptions, TelegramTimeouts};
 use blufio_adapters::transcription::{Transcription, TranscriptionOptions};
@@ -16,7 +17,7 @@ use blufio_core::catalogue::Catalogue;
 use blufio_core::ids::{ChannelName, ModelId, ToolName};
 use blufio_core::keys::KeyTree;
 use blufio_core::port::{
-    self, AnyChannel, AnyProvider, AnyStorage, AnyTool, AnyTranscriber, Blobs, Clock, Rates, Rng, SecretStore, Webhook,
+    self, AnyChannel, AnyEmbedding, AnyProvider, AnyStorage, AnyTool, AnyTranscriber, Blobs, Clock, Rates, Rng, SecretStore, Webhook,
 };
 use blufio_core::record::Retention;
 use blufio_core::time::Timestamp;
@@ -139,7 +140,7 @@ pub fn wire(
     tools.push(tools::read_again(store.clone()));
     let bell = Bell::default();
     tools.extend(tools::schedule(store.clone(), clock.clone(), bell.clone()));
-    let memory = Memory::new(store.clone(), None, clock.clone(), config.agent.timezone.as_deref());
+    let memory = Memory::new(store.clone(), embedding(config)?, clock.clone(), config.agent.timezone.as_deref());
     tools.extend(tools::memory(&memory));
     known_tools(&config.tools.ask, &tools)?;
     let (channels, webhook) = (ways_in.channels, ways_in.webhook);
@@ -218,6 +219,18 @@ fn web_tools(
         all.push(tools::web_search(Arc::new(search), config.search_price));
     }
     Ok(all)
+}
+
+/// The model for meanings: the one in the program, or else the one that is, or will be, installed.
+fn embedding(config: &Config) -> Result<Option<Arc<dyn AnyEmbedding>>, Failure> {
+    if config.memory.embedding == Embedding::Off {
+        return Ok(None);
+    }
+    let installed = || Weights::File(crate::model::path(&config.data_dir));
+    let weights = embedding::EMBEDDED.map_or_else(installed, Weights::Embedded);
+    let model = MiniLm::start(weights, embedding::IDLE)
+        .map_err(|error| Failure::internal("the thread of the embedding model could not be started", &error))?;
+    Ok(Some(Arc::new(model)))
 }
 
 fn transcriber(

@@ -112,7 +112,11 @@ impl Source {
     }
 }
 
-fn sum(file: &mut File) -> io::Result<String> {
+/// The SHA-256 of a file from where it stands, at most [`FILE_BYTES`] of it, in hexadecimal digits.
+///
+/// # Errors
+/// It cannot be read.
+pub fn sum(file: &mut File) -> io::Result<String> {
     let mut sum = Sha256::new();
     let mut buffer = vec![0; CHECK_BYTES];
     let mut file = file.take(FILE_BYTES);

@@ -218,6 +218,9 @@ What was missed while the server did not run is made up for once, late. In a cha
 the same: \"remind me tomorrow at nine\"."
     )]
     Cron(Cron),
+    /// The model that finds memories by their meaning
+    #[command(subcommand)]
+    Model(super::model::Model),
     /// Stop everything, now and after restarts
     #[command(after_help = "\
 Ends every running answer and tool and lets nothing begin. Messages are still received and wait.

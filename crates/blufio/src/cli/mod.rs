@@ -15,6 +15,7 @@ mod hidden;
 mod init;
 mod input;
 mod kill;
+mod model;
 mod pairing;
 mod screen;
 mod sessions;
@@ -93,6 +94,7 @@ fn carry_out(arguments: &Arguments, context: &Context, screen: &Screen) -> Resul
         Command::Context(ContextCommand::Show { session }) => context::show(session, here, screen),
         Command::Cost(command) => cost::run(command, here, screen),
         Command::Cron(command) => cron::run(command, here, screen),
+        Command::Model(command) => model::run(command, here, screen),
         Command::Kill => kill::run(true, here, screen),
         Command::Resume => kill::run(false, here, screen),
         Command::Vault(command) => vault::run(command, here, &context.secrets, screen),

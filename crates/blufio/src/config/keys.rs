@@ -358,6 +358,24 @@ pub const KEYS: &[Key] = &[
         doc: "What its calls may cost per day, beside all other budgets. Used up: it rests until tomorrow.",
     },
     Key {
+        path: "memory.embedding",
+        kind: Kind::Choice { values: &["auto", "off"] },
+        default: Toml(r#""auto""#),
+        doc: "Whether what is remembered is also found by its meaning, with a small model on this machine, if there is one (`blufio model install`). Without it, it is found by its words.",
+    },
+    Key {
+        path: "memory.learn",
+        kind: Kind::Boolean,
+        default: Toml("true"),
+        doc: "When a conversation rests, the cheapest model writes down what is worth knowing later. What was said can be found again in any case.",
+    },
+    Key {
+        path: "memory.day_usd",
+        kind: Kind::Dollars,
+        default: Toml(r#""0.05""#),
+        doc: "What that may cost per day, beside all other budgets. Used up: it waits until tomorrow.",
+    },
+    Key {
         path: "telegram.enabled",
         kind: Kind::Boolean,
         default: Derived("`true` if there is a bot token"),

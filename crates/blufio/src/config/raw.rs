@@ -14,7 +14,7 @@ use super::endpoint::Endpoint;
 use super::groups::{HISTORY_DEFAULT, chat_id, thread_id};
 use super::kind::{Problem, user_id};
 use super::resolved::{
-    Cap, DmPolicy, Effort, ErrorPolicy, IpFamily, Listen, LogFormat, LogLevel, Place, Queue, QuietHours, RateMode,
+    Embedding, Cap, DmPolicy, Effort, ErrorPolicy, IpFamily, Listen, LogFormat, LogLevel, Place, Queue, QuietHours, RateMode,
     Streaming, Unlock, WebhookUrl,
 };
 use super::shapes::reaction;
@@ -35,6 +35,7 @@ pub struct Raw {
     pub egress: RawEgress,
     pub notices: RawNotices,
     pub heartbeat: RawHeartbeat,
+    pub memory: RawMemory,
     pub telegram: RawTelegram,
     pub transcription: RawTranscription,
     pub gateway: RawGateway,
@@ -147,6 +148,16 @@ pub struct RawSearch {
     #[serde(deserialize_with = "unless_empty")]
     pub url: Option<Endpoint>,
     pub query_usd: Cap,
+}
+
+/// `[memory]`
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(deny_unknown_fields)]
+pub struct RawMemory {
+    pub embedding: Embedding,
+    pub learn: bool,
+    pub day_usd: Cap,
 }
 
 /// `[egress]`

@@ -165,6 +165,22 @@ pub struct Heartbeat {
     pub day: Option<MicroUsd>,
 }
 
+/// What is remembered, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Whether meanings are compared.
+    pub embedding: Embedding,
+    /// How facts are learned from conversations that rest; `None`: not at all.
+    pub learn: Option<Learn>,
+}
+
+/// How facts are learned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Learn {
+    /// What it may cost per day; `None`: no cap of its own.
+    pub day: Option<MicroUsd>,
+}
+
 /// Hours of every day, by the wall clock; over midnight if the end is before the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize))]
@@ -354,6 +370,17 @@ pub enum Unlock {
     Socket,
 }
 
+/// Whether a model for meanings is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(rename_all = "lowercase")]
+pub enum Embedding {
+    /// If there is one.
+    Auto,
+    /// Never.
+    Off,
+}
+
 /// What happens to a message that arrives during a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize))]
@@ -511,6 +538,10 @@ pub fn resolve(raw: Raw) -> Config {
             active_hours: raw.heartbeat.active_hours,
             day: raw.heartbeat.day_usd.0,
         }),
+        memory: Memory {
+            embedding: raw.memory.embedding,
+            learn: raw.memory.learn.then_some(Learn { day: raw.memory.day_usd.0 }),
+        },
         telegram: resolve_telegram(raw.telegram),
         transcription: speech.url.map(|url| Transcription {
             url,

@@ -472,6 +472,11 @@ fn show() {
     active_hours = "08:00-22:00"  # default
     day_usd = "0.05"  # default
 
+    [memory]
+    embedding = "auto"  # default
+    learn = true  # default
+    day_usd = "0.05"  # default
+
     [telegram]
     # enabled is not set: `true` if there is a bot token
     api_root = "https://api.telegram.org"  # default

@@ -78,7 +78,7 @@ verbosity = 3
        |
     16 | [extra]
        |  ^^^^^
-       = help: known here: storage, security, agents, anthropic, budget, session, tools, search, egress, notices, heartbeat, telegram, transcription, gateway, retention, log
+       = help: known here: storage, security, agents, anthropic, budget, session, tools, search, egress, notices, heartbeat, memory, telegram, transcription, gateway, retention, log
     "#);
 }
 
