@@ -157,6 +157,13 @@ impl Changer<'_> {
     fn forget(&self, id: FactId, also_passages: bool) -> Done<()> {
         let known = self.known(id)?;
         if also_passages && let Some(source) = &known.fact.fact.source {
+            let others = "SELECT 1 FROM passages WHERE session = ?1 AND seq BETWEEN ?2 AND ?3 AND scope <> ?4";
+            let range = [source.session.0, source.first.0, source.last.0, self.id];
+            if rows::first(self.connection, others, range, |_| Ok(()))?.is_some() {
+                return refused(format!(
+                    "fact {id} comes from what is not remembered here alone; forget it without its passages"
+                ));
+            }
             passages::forget(self.connection, source)?;
         }
         // What it was before it was edited, or what an undoing has made of it, says about the same.

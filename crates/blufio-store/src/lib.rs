@@ -449,7 +449,10 @@ impl Storage for Store {
         let facts = self.write(Lane::Normal, move |connection| facts::remember(connection, &remember, at)).await?;
         if forgets {
             self.signs.clear();
-            self.alone(|connection| writer::checkpoint(connection, CLOSE_PATIENCE)).await?;
+            // It is done, whatever becomes of the log; the next time it is folded into the file, its words go there, too.
+            if let Err(error) = self.alone(|connection| writer::checkpoint(connection, CLOSE_PATIENCE)).await {
+                tracing::warn!(%error, "what was forgotten is still in the log beside the database");
+            }
         }
         Ok(facts)
     }

@@ -212,7 +212,7 @@ mod tests {
     fn a_filled_database_keeps_all_invariants() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("blufio.db");
-        drop(crate::database::create_plain(&path, 5).unwrap());
+        drop(crate::database::create_plain(&path, 6).unwrap());
         let bytes = fill(&path, 1 << 20).unwrap();
         assert!(bytes >= 1 << 20);
         let report = invariants::check(&path).unwrap();

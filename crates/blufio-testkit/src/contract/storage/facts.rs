@@ -258,6 +258,12 @@ pub(super) async fn what_is_forgotten_is_gone_from_the_disk<S: Storage>(subject:
     let vectors = vectors.map(|(id, _)| (id, vec![Vector::new(&[1.0; DIMENSIONS]).unwrap()])).collect();
     store.keep_vectors("mini".to_owned(), vectors).await.unwrap();
     assert_eq!(status(&store).await.vectors, 4 + 2);
+    let mut group = Talk::new(&store, boot, -5).await;
+    group.words(&store, "heard by others", "and answered").await;
+    index(&store).await;
+    let heard = done(&store, add(NewFact { source: Some(group.messages(1, 2)), ..new("heard somewhere") })).await;
+    refused(&store, owner(), FactChange::Forget { id: heard.id, passages: true }, "not remembered here alone").await;
+    forget(&store, heard.id, false).await;
     forget(&store, right.id, true).await;
     for gone in [wrong.id, right.id, undone.id] {
         assert_eq!(history(&store, gone).await, None);
@@ -265,7 +271,7 @@ pub(super) async fn what_is_forgotten_is_gone_from_the_disk<S: Storage>(subject:
     assert_eq!(texts(&store, question("zzfact zzright zzpassage zzanswer zzquestion")).await, [""; 0]);
     assert_eq!(list(&store, FactFilter::All, None).await, [stays.id.0]);
     let now = status(&store).await;
-    assert_eq!((now.passages, now.vectors), (2, 3));
+    assert_eq!((now.passages, now.vectors), (4, 3));
     refused(&store, owner(), FactChange::Undo(FactChangeId(1)), "is forgotten").await;
     // Nothing of it is left in any row of the memory; the messages are the conversation's.
     let left = words_left(&subject.path, b"zz");
@@ -281,7 +287,7 @@ pub(super) async fn what_is_forgotten_is_gone_from_the_disk<S: Storage>(subject:
         }
     }
     index(&store).await;
-    assert_eq!(status(&store).await.passages, 2, "the messages do not become passages again");
+    assert_eq!(status(&store).await.passages, 4, "the messages do not become passages again");
 }
 
 /// Cells of the memory's tables that hold a word, the index's own pages included.
