@@ -1,6 +1,8 @@
 //! The composition root: the only place that names concrete adapters.
 
-use crate::config::resolved::{Config, DmPolicy, Effort, Embedding, ErrorPolicy, Group, IpFamily, Mode, Queue, Streaming, Topic};
+use crate::config::resolved::{
+    Config, DmPolicy, Effort, Embedding, ErrorPolicy, Group, IpFamily, Mode, Queue, Streaming, Topic,
+};
 use crate::failure::Failure;
 use crate::secrets::webhook_secret;
 use blufio_adapters::anthropic::{Anthropic, AnthropicOptions, Limits};
@@ -17,7 +19,8 @@ use blufio_core::catalogue::Catalogue;
 use blufio_core::ids::{ChannelName, ModelId, ToolName};
 use blufio_core::keys::KeyTree;
 use blufio_core::port::{
-    self, AnyChannel, AnyEmbedding, AnyProvider, AnyStorage, AnyTool, AnyTranscriber, Blobs, Clock, Rates, Rng, SecretStore, Webhook,
+    self, AnyChannel, AnyEmbedding, AnyProvider, AnyStorage, AnyTool, AnyTranscriber, Blobs, Clock, Rates, Rng,
+    SecretStore, Webhook,
 };
 use blufio_core::record::Retention;
 use blufio_core::time::Timestamp;

@@ -47,7 +47,9 @@ fn status(data_dir: &Path, screen: &Screen) -> Result<(), Failure> {
         Place::Program => ("program", None, "the embedding model is in the program".to_owned()),
         Place::File(path) => ("file", Some(path), format!("the embedding model is at {}", path.display())),
         Place::Wrong(path) => ("wrong", Some(path), format!("{} is not the embedding model", path.display())),
-        Place::Nowhere => ("nowhere", None, "there is no embedding model; memories are found by their words".to_owned()),
+        Place::Nowhere => {
+            ("nowhere", None, "there is no embedding model; memories are found by their words".to_owned())
+        }
     };
     if screen.json {
         return screen.write_json(&json!({"place": word, "path": path, "sha256": FILE_SHA256, "bytes": FILE_BYTES}));

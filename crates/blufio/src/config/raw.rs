@@ -14,8 +14,8 @@ use super::endpoint::Endpoint;
 use super::groups::{HISTORY_DEFAULT, chat_id, thread_id};
 use super::kind::{Problem, user_id};
 use super::resolved::{
-    Embedding, Cap, DmPolicy, Effort, ErrorPolicy, IpFamily, Listen, LogFormat, LogLevel, Place, Queue, QuietHours, RateMode,
-    Streaming, Unlock, WebhookUrl,
+    Cap, DmPolicy, Effort, Embedding, ErrorPolicy, IpFamily, Listen, LogFormat, LogLevel, Place, Queue, QuietHours,
+    RateMode, Streaming, Unlock, WebhookUrl,
 };
 use super::shapes::reaction;
 

@@ -47,6 +47,8 @@ pub struct Config {
     pub notices: Notices,
     /// The agent's own looks, if it looks.
     pub heartbeat: Option<Heartbeat>,
+    /// What is remembered, and how.
+    pub memory: Memory,
     /// The Telegram channel.
     pub telegram: Telegram,
     /// Who turns speech into text; `None`: nobody.

@@ -36,6 +36,7 @@ mod notices;
 mod questions;
 mod queue;
 mod reactions;
+mod recall;
 mod schedules;
 mod sending;
 mod shutdown;
