@@ -124,15 +124,19 @@ pub fn scale_of(block: &[u8; BLOCK_BYTES]) -> f32 {
 }
 
 /// The 32 numbers of a block, without its scale.
-pub fn values_of(block: &[u8; BLOCK_BYTES]) -> impl Iterator<Item = i8> {
-    block.iter().skip(2).map(|byte| byte.cast_signed())
+pub fn values_of(block: &[u8; BLOCK_BYTES]) -> [i8; BLOCK] {
+    let [_, _, values @ ..] = block;
+    values.map(u8::cast_signed)
 }
 
 fn plain_row(weights: &[[u8; BLOCK_BYTES]], scales: &[f32], inputs: &[[i16; BLOCK]], sums: &mut [f32]) {
+    let mut wide = [[0; BLOCK]; BLOCKS_MAX];
+    wide.iter_mut().zip(weights).for_each(|(wide, block)| *wide = values_of(block).map(i16::from));
     for (sum, input) in sums.iter_mut().zip(inputs.chunks_exact(weights.len())) {
         let mut lanes = [0.0; LANES];
-        for ((block, scale), input) in weights.iter().zip(scales).zip(input) {
-            for (lane, whole) in lanes.iter_mut().zip(plain_block(block, input)) {
+        for (at, input) in input.iter().enumerate() {
+            let (Some(weights), Some(scale)) = (wide.get(at), scales.get(at)) else { break };
+            for (lane, whole) in lanes.iter_mut().zip(plain_block(weights, input)) {
                 #[expect(clippy::cast_precision_loss, reason = "it is below 2^24")]
                 let whole = whole as f32;
                 *lane += scale * whole;
@@ -143,10 +147,10 @@ fn plain_row(weights: &[[u8; BLOCK_BYTES]], scales: &[f32], inputs: &[[i16; BLOC
 }
 
 /// Lane by lane: two products of the first half of a block, and two of the second.
-fn plain_block(block: &[u8; BLOCK_BYTES], input: &[i16; BLOCK]) -> [i32; LANES] {
+fn plain_block(weights: &[i16; BLOCK], input: &[i16; BLOCK]) -> [i32; LANES] {
     let mut products = [0_i32; BLOCK];
-    for ((product, weight), input) in products.iter_mut().zip(values_of(block)).zip(input) {
-        *product = i32::from(weight) * i32::from(*input);
+    for (product, (weight, input)) in products.iter_mut().zip(weights.iter().zip(input)) {
+        *product = i32::from(*weight) * i32::from(*input);
     }
     let mut lanes = [0; LANES];
     for half in products.as_chunks::<{ BLOCK / 2 }>().0 {
@@ -191,11 +195,10 @@ mod tests {
 
     #[test]
     fn the_largest_sum_is_exact() {
-        let mut block = [0x80; BLOCK_BYTES];
-        block[..2].copy_from_slice(&0x3c00_u16.to_le_bytes());
+        let block = [0x80; BLOCK_BYTES];
         let sum = 4 * 128 * i32::from(i16::MAX);
-        assert_eq!(plain_block(&block, &[-i16::MAX; BLOCK]), [sum; LANES]);
-        assert_eq!(plain_block(&block, &[i16::MAX; BLOCK]), [-sum; LANES]);
+        assert_eq!(plain_block(&[-128; BLOCK], &[-i16::MAX; BLOCK]), [sum; LANES]);
+        assert_eq!(plain_block(&[-128; BLOCK], &[i16::MAX; BLOCK]), [-sum; LANES]);
         for kernel in [Kernel::Plain, Kernel::best()] {
             let mut sums = [0.0; 5];
             kernel.row(&[block], &[1.0], &[[i16::MAX; BLOCK]; 5], &mut sums);

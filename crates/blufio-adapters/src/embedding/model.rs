@@ -130,7 +130,7 @@ impl<'a> Model<'a> {
         let Some(blocks) = self.pieces.row(usize::from(id)) else { return row.fill(0.0) };
         let numbers = blocks.iter().flat_map(|block| {
             let scale = scale_of(block);
-            values_of(block).map(move |value| scale * f32::from(value))
+            values_of(block).into_iter().map(move |value| scale * f32::from(value))
         });
         let places = self.positions.part(at * DIMENSIONS, DIMENSIONS).numbers();
         for (((out, number), place), kind) in row.iter_mut().zip(numbers).zip(places).zip(self.kind.numbers()) {
