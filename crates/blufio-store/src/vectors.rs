@@ -235,7 +235,8 @@ pub(crate) fn unembedded(
     let mut found = Vec::new();
     for (table, text, id, wanted) in [
         ("facts", "statement", fact as fn(i64) -> MemoryId, facts),
-        ("passages", "text", passage as fn(i64) -> MemoryId, "1"),
+        // Who has said it is a part of what it means.
+        ("passages", "speaker || ': ' || text", passage as fn(i64) -> MemoryId, "1"),
     ] {
         // Two ranges of the index: whatever is not of this model.
         for other in ["embedded < ?1", "embedded > ?1"] {

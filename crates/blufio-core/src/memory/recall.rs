@@ -38,7 +38,7 @@ const SAME_COSINE: f32 = 0.95;
 /// Messages that a fact may come from if it is to stand for them.
 const SOURCE_MESSAGES_MAX: i64 = 2;
 /// What scores less than this share of the best is not about the question.
-const NEAR_SHARE: f32 = 0.25;
+const NEAR_SHARE: f32 = 0.15;
 
 const _: () = assert!(FACTS_PERCENT < 100);
 

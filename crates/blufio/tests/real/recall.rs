@@ -209,7 +209,9 @@ async fn our_own_questions_find_their_answers() {
     let both = measure(&ours, Some(model)).await;
     show("by words and meaning", &both);
     let (words, both) = (words.summary.overall().found, both.summary.overall().found);
-    assert!(both.recall_10 >= 0.60 && words.recall_10 >= both.recall_10 - 0.10, "{words:?} {both:?}");
+    // Our questions share few words with their answers on purpose.
+    assert!(both.recall_10 >= 0.60 && both.reciprocal_rank >= 0.28, "{both:?}");
+    assert!(words.recall_10 >= 0.25 && words.reciprocal_rank >= 0.15, "{words:?}");
 }
 
 /// Measures the files that are named in `BLUFIO_RECALL_FILES`, one a line.
