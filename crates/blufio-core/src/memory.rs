@@ -1,5 +1,8 @@
 //! What the agent remembers: passages, which are what was said, word for word, and facts, which are what is known of it.
 
+pub mod document;
+pub mod extract;
+pub mod plain;
 pub mod vector;
 
 use crate::access::Principal;
