@@ -102,6 +102,9 @@ pub fn compare(shown: &str, edited: &str, facts: &[Fact]) -> Result<Changes, Too
     });
     let mut present: BTreeSet<Line> = BTreeSet::new();
     for Entry { id, line } in lines {
+        // A line that has lost its number and was moved to another section is still known by its words.
+        let moved = || shown.iter().find(|(_, before)| before.text == line.text).map(|(id, _)| *id);
+        let id = id.filter(|id| shown.contains_key(id)).or_else(moved);
         match id.and_then(|id| Some((id, shown.remove(&id)?))) {
             Some((id, before)) => changes.edit(id, &before, line, known.get(&id)),
             None => {

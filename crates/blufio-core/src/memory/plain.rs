@@ -1,7 +1,8 @@
 //! Plain words that ask to remember or to forget something, in English, German, French and Spanish.
 //!
 //! Only what stands at the beginning of a sentence counts, and only in forms that mean nothing else: a question, a reminder
-//! (“don't forget to …”), a memory shared (“remember when …”) and a turn of speech (“forget it”) are left to the model.
+//! (“don't forget to …”), a memory shared (“remember when …”) and a turn of speech (“forget it”) are left to the model. Nothing but
+//! a person's own words may be asked here: who wrote them cannot be seen in them.
 
 /// Bytes of a message that is looked at. Longer ones are no plain words.
 const MESSAGE_BYTES_MAX: usize = 4 * 1024;
@@ -90,9 +91,15 @@ fn asked(sentence: &str, after: &str) -> Plain {
     if let Some(rest) = starts(words, FORGET) {
         let rest = rest.trim_start();
         let colon = rest.strip_prefix(':').map(str::trim_start);
-        if let Some(rest) = colon.or_else(|| starts(rest, FORGETTABLE).map(|_| rest)) {
+        if let Some(rest) = colon.or_else(|| starts(rest, FORGETTABLE).or_else(|| starts(rest, KNOWN)).map(|_| rest)) {
             return text(rest).map_or(Plain::None, Plain::Forget);
         }
+    }
+    // What is deleted may as well be a file.
+    if let Some(rest) = starts(words, DELETE).map(str::trim_start)
+        && starts(rest.trim_start_matches([',', ' ']), KNOWN).is_some()
+    {
+        return text(rest.trim_start_matches([',', ' '])).map_or(Plain::None, Plain::Forget);
     }
     Plain::None
 }
@@ -219,22 +226,32 @@ const STATEMENTS: &[&str] = &[
 #[rustfmt::skip]
 const FORGET: &[&str] = &[
     "forget", "delete from memory", "remove from memory", "delete from your memory", "remove from your memory",
-    "vergiss bitte", "vergiss", "vergessen sie", "lösch", "lösche",
-    "oublie", "oubliez", "efface",
-    "olvida", "olvide", "borra",
+    "vergiss bitte", "vergiss", "vergessen sie", "oublie", "oubliez", "olvida", "olvide",
 ];
+
+/// Beginnings that one of the last follows.
+#[rustfmt::skip]
+const DELETE: &[&str] =
+    &["delete", "erase", "lösch bitte", "lösche bitte", "lösch", "lösche", "efface", "effacez", "borra", "borre"];
 
 /// What can be forgotten besides a statement.
 #[rustfmt::skip]
 const FORGETTABLE: &[&str] = &[
-    "what i said about", "what i told you about", "what you know about", "what you know of", "everything about",
-    "everything you know about", "everything i told you about", "everything i said about", "all you know about", "my address",
-    "my birthday", "my phone number", "my old address", "my name", "about my", "fact",
-    "was ich", "was du über", "alles über", "alles, was", "alles was", "meine adresse", "meinen geburtstag", "meine nummer",
+    "what i said about", "what i told you about", "everything about", "everything i told you about", "everything i said about",
+    "my address", "my birthday", "my phone number", "my old address", "my name", "about my", "fact",
+    "was ich", "alles über", "alles, was", "alles was", "meine adresse", "meinen geburtstag", "meine nummer",
     "meinen namen", "meine telefonnummer", "meine alte adresse",
-    "ce que je t'ai dit", "ce que tu sais", "tout ce que", "tout sur", "mon adresse", "mon anniversaire", "mon numéro",
-    "lo que te dije", "lo que te he dicho", "lo que sabes", "todo lo que", "todo sobre", "mi dirección", "mi cumpleaños",
+    "ce que je t'ai dit", "tout ce que", "tout sur", "mon adresse", "mon anniversaire", "mon numéro",
+    "lo que te dije", "lo que te he dicho", "todo lo que", "todo sobre", "mi dirección", "mi cumpleaños",
     "mi número",
+];
+
+/// What is known already.
+#[rustfmt::skip]
+const KNOWN: &[&str] = &[
+    "what you know about", "what you know of", "everything you know about", "all you know about", "what you remember about",
+    "was du über", "alles, was du über", "alles was du über", "was du dir über",
+    "ce que tu sais", "tout ce que tu sais", "lo que sabes", "todo lo que sabes",
 ];
 
 /// “Remember that time …” shares a memory.
@@ -317,7 +334,8 @@ mod tests {
         check("Vergiss, dass ich in Kiel gewohnt habe.", "ich in Kiel gewohnt habe");
         check("Bitte vergiss meine Adresse", "meine Adresse");
         check("Vergiss alles über Malte!", "alles über Malte");
-        check("Lösche alles über meinen Umzug", "alles über meinen Umzug");
+        check("Lösche alles, was du über Malte weißt", "alles, was du über Malte weißt");
+        check("Delete what you know about my job", "what you know about my job");
         check("Oublie que j'ai habité à Lyon", "j'ai habité à Lyon");
         check("Oublie ce que je t'ai dit sur Paul.", "ce que je t'ai dit sur Paul");
         check("Olvida que trabajo en Oviedo", "trabajo en Oviedo");
@@ -358,6 +376,8 @@ mod tests {
             "forget about it",
             "Forget that.",
             "Forget that plan, we fly",
+            "Lösche alles, was im Ordner liegt",
+            "Borra todo lo que hay en la carpeta",
             "Note: I am late",
             "Forget the milk, we have oat drink",
             "I forget my keys all the time",

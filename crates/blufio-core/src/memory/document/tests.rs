@@ -89,14 +89,13 @@ fn edits_are_found() {
     check("# Memory\n", "# Memory\n\nLeo.\n", added(FactKind::Fact, "Leo."));
     check("## Facts\n", "## Facts\n- The cat is called Lorca.\n", Changes::default());
     check("## Facts\n", "## Facts\n<!-- - not this -->\n", Changes::default());
-    // A line that is moved becomes one of another kind.
-    let moved =
-        Changes { edited: vec![(FactId(3), line(FactKind::Event, "The cat is called Lorca."))], ..Changes::default() };
-    check(
-        "- The cat is called Lorca. <!-- f3 -->\n\n## Events\n",
-        "\n## Events\n- The cat is called Lorca. <!-- f3 -->\n",
-        moved,
-    );
+    // A line that is moved becomes one of another kind, with its number and without it.
+    for mark in [" <!-- f3 -->", ""] {
+        let moved = line(FactKind::Event, "The cat is called Lorca.");
+        let expect = Changes { edited: vec![(FactId(3), moved)], ..Changes::default() };
+        let to = format!("\n## Events\n- The cat is called Lorca.{mark}\n");
+        check("- The cat is called Lorca. <!-- f3 -->\n\n## Events\n", &to, expect);
+    }
 }
 
 #[test]

@@ -202,9 +202,10 @@ impl<'a> Evidence<'a> {
 
     fn allows_named_month(&self, month: i64) -> bool {
         let is = |number: i64| Day::numbered(number).month == month;
-        self.said
-            .iter()
-            .any(|said| said.months.contains(&month) || (said.day - said.reach..=said.day + said.reach).any(is))
+        self.said.iter().any(|said| {
+            let any = said.reach >= YEARLY_DAYS_MAX;
+            any || said.months.contains(&month) || (said.day - said.reach..=said.day + said.reach).any(is)
+        })
     }
 }
 

@@ -180,14 +180,14 @@ fn range(span: &Span, from: i64, to: i64) -> Option<(&[SpanMessage], Source)> {
 /// it the agent's.
 fn said(messages: &[SpanMessage], scope: &Scope) -> Said {
     let all = |speaker: Speaker| messages.iter().all(|message| message.speaker == speaker);
-    let owners = scope.as_str().starts_with("person:");
+    let theirs = scope.as_str().starts_with("person:");
     if messages.iter().any(|message| message.foreign) {
         Said::Foreign
     } else if all(Speaker::Owner) {
         Said::Owner
     } else if all(Speaker::Person) {
         // In anybody else's memory, a person's words are words of others.
-        if owners { Said::Person } else { Said::Foreign }
+        if theirs { Said::Person } else { Said::Foreign }
     } else {
         Said::Agent
     }
@@ -203,7 +203,9 @@ fn check_wish(kind: FactKind, said: Said, statement: &str, evidence: &Evidence<'
                 let sentence = normalise(sentence);
                 let words = content_words(&sentence);
                 let shared = wish.iter().filter(|word| words.contains(*word)).count();
-                is_wish(&sentence) && !wish.is_empty() && shared * 100 >= wish.len() * WISH_PERCENT
+                let same = !wish.is_empty() && shared * 100 >= wish.len() * WISH_PERCENT;
+                // “Never …” does not follow from “always …”, which has the same words otherwise.
+                same && is_wish(&sentence) && is_negative(&sentence) == is_negative(&normal)
             };
             if evidence.sentences().any(states) { Ok(()) } else { Err(Why::NoWish) }
         }
@@ -215,9 +217,26 @@ fn check_wish(kind: FactKind, said: Said, statement: &str, evidence: &Evidence<'
 
 /// A normalised sentence states a wish or a rule.
 fn is_wish(normalised: &str) -> bool {
-    let spaced = format!(" {} ", normalised.replace(|c: char| !c.is_alphanumeric() && c != '\'', " "));
-    is_rule(normalised) || WISHES.iter().any(|wish| spaced.contains(&format!(" {wish} ")))
+    is_rule(normalised) || says(normalised, WISHES)
 }
+
+fn is_negative(normalised: &str) -> bool {
+    says(normalised, NEGATIONS)
+}
+
+/// One of the words or groups of words stands in a normalised sentence.
+fn says(normalised: &str, any_of: &[&str]) -> bool {
+    let spaced = format!(" {} ", normalised.replace(|c: char| !c.is_alphanumeric() && c != '\'', " "));
+    any_of.iter().any(|words| spaced.contains(&format!(" {words} ")))
+}
+
+#[rustfmt::skip]
+const NEGATIONS: &[&str] = &[
+    "no", "not", "never", "don't", "doesn't", "won't", "can't", "without", "stop", "nothing", "neither", "hate", "hates", "avoid",
+    "nicht", "nie", "niemals", "kein", "keine", "keinen", "keinem", "keiner", "ohne", "nichts", "hör auf",
+    "pas", "jamais", "sans", "rien", "aucun", "aucune", "plus de", "arrête",
+    "nunca", "jamás", "sin", "nada", "ningún", "ninguna", "deja de",
+];
 
 /// Words that make a wish beside those of a rule.
 #[rustfmt::skip]
