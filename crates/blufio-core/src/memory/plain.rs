@@ -67,41 +67,42 @@ fn abbreviates(text: &str, at: usize) -> bool {
 }
 
 fn asked(sentence: &str, after: &str) -> Plain {
-    let question = sentence.trim_end().ends_with('?');
     let words = polite(sentence);
     if starts(words, SHOW).is_some() {
         return Plain::Show;
     }
-    if question {
+    if sentence.trim_end().ends_with('?') {
         return Plain::None;
     }
-    if let Some(rest) = starts(words, REMEMBER_THAT).and_then(clause) {
-        return text(rest).map_or(Plain::None, Plain::Remember);
+    if let Some(rest) = to_remember(words, after) {
+        return text(&rest).map_or(Plain::None, Plain::Remember);
     }
-    if let Some(rest) = starts(words, REMEMBER).and_then(|rest| rest.trim_start().strip_prefix(':')) {
+    to_forget(words).and_then(text).map_or(Plain::None, Plain::Forget)
+}
+
+fn to_remember(words: &str, after: &str) -> Option<String> {
+    if let Some(rest) = starts(words, REMEMBER_THAT) {
+        return clause(rest).map(str::to_owned);
+    }
+    let rest = starts(words, REMEMBER)?.trim_start();
+    match rest.strip_prefix(':') {
         // After a colon, all of it.
-        return text(&format!("{rest}{after}")).map_or(Plain::None, Plain::Remember);
+        Some(rest) => Some(format!("{rest}{after}")),
+        None => own(rest).map(str::to_owned),
     }
-    if let Some(rest) = starts(words, REMEMBER).and_then(own) {
-        return text(rest).map_or(Plain::None, Plain::Remember);
+}
+
+fn to_forget(words: &str) -> Option<&str> {
+    if let Some(rest) = starts(words, FORGET_THAT) {
+        return stated(rest);
     }
-    if let Some(rest) = starts(words, FORGET_THAT).and_then(stated) {
-        return text(rest).map_or(Plain::None, Plain::Forget);
-    }
-    if let Some(rest) = starts(words, FORGET) {
-        let rest = rest.trim_start();
-        let colon = rest.strip_prefix(':').map(str::trim_start);
-        if let Some(rest) = colon.or_else(|| starts(rest, FORGETTABLE).or_else(|| starts(rest, KNOWN)).map(|_| rest)) {
-            return text(rest).map_or(Plain::None, Plain::Forget);
-        }
+    let object = |rest| str::trim_start_matches(rest, [',', ' ']);
+    if let Some(rest) = starts(words, FORGET).map(object) {
+        let named = starts(rest, FORGETTABLE).or_else(|| starts(rest, KNOWN)).map(|_| rest);
+        return rest.strip_prefix(':').or(named);
     }
     // What is deleted may as well be a file.
-    if let Some(rest) = starts(words, DELETE).map(str::trim_start)
-        && starts(rest.trim_start_matches([',', ' ']), KNOWN).is_some()
-    {
-        return text(rest.trim_start_matches([',', ' '])).map_or(Plain::None, Plain::Forget);
-    }
-    Plain::None
+    starts(words, DELETE).map(object).filter(|rest| starts(rest, KNOWN).is_some())
 }
 
 /// Without the words of courtesy that a request begins with.

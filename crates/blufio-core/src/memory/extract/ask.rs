@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 
 /// The tool that the model must call.
 pub const TOOL: &str = "remember_facts";
+/// What the model reads of it.
+pub const TOOL_DESCRIPTION: &str =
+    "Keeps what is worth remembering of the conversation; an empty list if there is nothing.";
 /// Known facts that are shown. Over: the oldest are not.
 pub const KNOWN_MAX: usize = 60;
 /// Bytes of the instructions, about 700 tokens.
