@@ -139,6 +139,55 @@ fn what_is_exact_must_have_been_said() {
     check("I like tea", "The owner collects stamps.", Err(Why::Unrelated));
 }
 
+/// Statements as models write them, of sentences as people write them.
+#[test]
+fn plausible_facts_are_taken() {
+    let check = |text: &str, statement: &str| {
+        assert_eq!(said(&[("owner", text)], "fact", statement), Ok(Said::Owner), "{statement} | {text}");
+    };
+    check(
+        "They want me! Start on the first of March, twelve percent more.",
+        "Ada starts the new job on the first of March.",
+    );
+    check("Flights: Frankfurt to Tokyo on the 3rd of November, 1,090 each.", "Ada's flights to Tokyo cost 1,090 each.");
+    check(
+        "I'm a ward nurse, two weeks of earlies and then two of lates.",
+        "Ada is a ward nurse with two weeks of earlies.",
+    );
+    check(
+        "Also, I'm allergic to hazelnuts. Properly, with a pen.",
+        "The owner is allergic to hazelnuts and carries a pen.",
+    );
+    check(
+        "My boss is called Folasade, twenty years at the harbour",
+        "Ada's boss Folasade has been at the harbour for 20 years.",
+    );
+    check("GP's stopped the iron by the way, I'm at 62.", "The owner no longer takes iron; the last value was 62.");
+    check("We've got the keys to a semi from 1934 in Sheffield", "The owner's house in Sheffield is a semi from 1934.");
+    check("Insurance as a classic is 142 a year.", "The owner pays 142 a year for insurance.");
+    check(
+        "Parzelle 47, die mit dem schiefen Apfelbaum",
+        "Adas Parzelle hat die Nummer 47 und einen schiefen Apfelbaum.",
+    );
+    check(
+        "Bitte keine Rosen. Meine Oma hatte nur Rosen.",
+        "Ada möchte keine Rosen, weil die Großmutter nur Rosen hatte.",
+    );
+    check("Mein Bruder Malte zieht aus Kiel her", "Der Bruder Malte zieht aus Kiel her.");
+    check(
+        "OP am 11. November, St. Elisabeth, drei Tage",
+        "Die Besitzerin ist ab dem 11. November drei Tage im St. Elisabeth.",
+    );
+    check(
+        "Mi hermana Covadonga es profesora en Oviedo",
+        "La hermana de la usuaria, Covadonga, es profesora en Oviedo.",
+    );
+    check(
+        "J'ai une soeur à Lyon, Léa, elle a trois enfants",
+        "Léa, la sœur de l'utilisatrice à Lyon, a trois enfants.",
+    );
+}
+
 #[test]
 fn days_may_follow_from_the_message() {
     let check = |text: &str, statement: &str, expect: Result<Said, Why>| {
