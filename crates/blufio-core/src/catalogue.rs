@@ -332,7 +332,7 @@ fn parse_day(text: &str) -> Result<Timestamp, CatalogueError> {
 }
 
 /// Days since 1970-01-01 in the Gregorian calendar, counting years from March so that the leap day comes last.
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+pub(crate) fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let (era, of_era) = (year / 400, year % 400);
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;

@@ -1,6 +1,9 @@
 //! What the agent remembers: passages, which are what was said, word for word, and facts, which are what is known of it.
 
+pub mod document;
+pub mod extract;
 pub mod moment;
+pub mod plain;
 pub mod recall;
 pub mod vector;
 pub mod words;

@@ -124,7 +124,7 @@ fn fitted(blocks: &[String], bytes_max: usize) -> String {
 }
 
 /// The beginning and the end of a text that is too long.
-fn shortened(text: &str, bytes_max: usize) -> String {
+pub(crate) fn shortened(text: &str, bytes_max: usize) -> String {
     if text.len() <= bytes_max {
         return text.to_owned();
     }
@@ -141,6 +141,6 @@ fn shortened(text: &str, bytes_max: usize) -> String {
 }
 
 /// A text that cannot end its frame or begin a message of another.
-fn unframed(text: &str) -> String {
+pub(crate) fn unframed(text: &str) -> String {
     text.replace("</conversation", "<\u{200b}/conversation").replace("\n[msg ", "\n\u{200b}[msg ")
 }

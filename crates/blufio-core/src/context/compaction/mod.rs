@@ -7,8 +7,8 @@ pub mod ask;
 pub mod fallback;
 pub mod guard;
 pub mod plan;
-mod rules;
-mod scan;
+pub(crate) mod rules;
+pub(crate) mod scan;
 #[cfg(test)]
 mod tests;
 

@@ -189,7 +189,7 @@ pub(super) const RULE_CHARS_MAX: usize = 400;
 static FINDER: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| AhoCorasick::new(MARKERS).ok());
 
 /// One form for one text: compatibility forms, case, quotation marks and spaces made equal.
-pub(super) fn normalise(text: &str) -> String {
+pub(crate) fn normalise(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.nfkc().flat_map(char::to_lowercase) {
         match c {
@@ -206,7 +206,7 @@ pub(super) fn normalise(text: &str) -> String {
 }
 
 /// The sentences of a text: up to a line's end or a full stop, question or exclamation mark that a space follows.
-pub(super) fn sentences(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn sentences(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
         if rest.is_empty() {
@@ -234,7 +234,7 @@ pub(super) fn sentences(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// A normalised sentence asks for a lasting behaviour.
-pub(super) fn is_rule(normalised: &str) -> bool {
+pub(crate) fn is_rule(normalised: &str) -> bool {
     let Some(finder) = &*FINDER else { return false };
     finder.find_overlapping_iter(normalised).any(|found| {
         let before = normalised.get(..found.start()).and_then(|text| text.chars().next_back());
@@ -246,7 +246,7 @@ pub(super) fn is_rule(normalised: &str) -> bool {
 }
 
 /// Written without spaces between words: Han, Kana.
-pub(super) const fn is_cjk(c: char) -> bool {
+pub(crate) const fn is_cjk(c: char) -> bool {
     matches!(c, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}')
 }
 
@@ -292,7 +292,7 @@ const EMPTY_WORDS: &[&str] = &[
 const STEM_CHARS: usize = 6;
 
 /// The words of a normalised sentence that carry its meaning; of text without spaces all pairs of letters.
-pub(super) fn content_words(normalised: &str) -> BTreeSet<String> {
+pub(crate) fn content_words(normalised: &str) -> BTreeSet<String> {
     let mut words = BTreeSet::new();
     for word in normalised.split(|c: char| !c.is_alphanumeric()) {
         if word.chars().any(is_cjk) {

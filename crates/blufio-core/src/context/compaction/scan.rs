@@ -254,7 +254,8 @@ fn year(word: &str) -> Option<u32> {
     word.parse().ok().filter(|year| digits && (1_000..3_000).contains(year))
 }
 
-fn month(word: &str) -> Option<u32> {
+/// The number of the month that a word names, in ten languages.
+pub(crate) fn month(word: &str) -> Option<u32> {
     NUMBER_OF.get(word.to_lowercase().as_str()).copied()
 }
 

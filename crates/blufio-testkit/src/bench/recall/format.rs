@@ -316,6 +316,24 @@ mod tests {
     }
 
     #[test]
+    fn a_file_can_hold_one_conversation_a_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = GOOD.replace('\n', " ");
+        let second = line.replace("\"one\"", "\"two\"");
+        std::fs::write(folder.path().join("a.jsonl"), format!("{line}\n\n{second}\n")).unwrap();
+        std::fs::write(folder.path().join("README.md"), "not this").unwrap();
+        let ids: Vec<String> = read_folder(folder.path()).unwrap().into_iter().map(|one| one.id).collect();
+        assert_eq!(ids, ["one", "two"]);
+        let file = folder.path().join("b.jsonl");
+        std::fs::write(&file, format!("{second}\n{}\n", line.replace("Too hot.", ""))).unwrap();
+        let error = read(&file).unwrap_err().to_string();
+        assert_eq!(error, format!("{}:2: turn `b`: its id or its text is empty", file.display()));
+        std::fs::write(&file, second).unwrap();
+        let error = read_folder(folder.path()).unwrap_err().to_string();
+        assert_eq!(error, format!("{}: a second conversation `two`", file.display()));
+    }
+
+    #[test]
     fn what_is_wrong_is_named_with_its_line() {
         let check = |from: &str, to: &str, expect: &str| {
             assert!(GOOD.contains(from), "{from}");
