@@ -33,6 +33,7 @@ use crate::ids::{
     ApprovalId, Boot, CallId, CallNumber, ChannelName, EpochNumber, GrantId, InboxId, MessageSeq, ModelId, OutboxId,
     SessionId, SessionKey, ToolName, TurnNumber,
 };
+use crate::memory::Scope;
 use crate::message::{Part, Role, Usage};
 use crate::money::MicroUsd;
 use crate::port::Replay;
@@ -128,6 +129,8 @@ pub enum Record {
     Epoch(Epoch),
     /// A message joins the conversation.
     Message(NewMessage),
+    /// Up to this message, what is worth knowing was written down.
+    Learned(MessageSeq),
     /// A model call is about to be sent; its worst case is held in the ledger.
     CallOpened(OpenCall),
     /// The same for a call beside a turn, which is over: its number goes on from the turn's, and it says what for.
@@ -254,6 +257,8 @@ pub struct OpenCall {
 pub enum Purpose {
     /// A long conversation is made shorter.
     Compaction,
+    /// What is worth knowing of a conversation is written down.
+    Memory,
     /// A service that wants money for what a tool asks of it; the ledger has the tool's name in the place of the model's.
     Tool,
 }
@@ -264,6 +269,7 @@ impl Purpose {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Compaction => "compaction",
+            Self::Memory => "memory",
             Self::Tool => "tool",
         }
     }
@@ -446,6 +452,10 @@ pub struct Snapshot {
     pub last_message: MessageSeq,
     /// When it was stored.
     pub last_at: Timestamp,
+    /// Up to this message, what is worth knowing was written down.
+    pub learned: MessageSeq,
+    /// Whose memory it is: that of the chat if others read it, else of whoever spoke last.
+    pub scope: Scope,
     /// The last turn's number.
     pub last_turn: TurnNumber,
     /// The number of its last call.

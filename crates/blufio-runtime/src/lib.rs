@@ -24,6 +24,7 @@ mod sessions;
 mod tasks;
 pub mod tools;
 
+pub use engine::learning::Learn;
 pub use engine::showing::{ContextPart, ContextView, Zone};
 pub use engine::{Adapters, ErrorPolicy, QueueMode, Settings};
 pub use events::Reader;

@@ -2,7 +2,7 @@
 //! is answered from both, with words alone while there is no model for meanings. What counts and why is
 //! [`blufio_core::memory`]'s.
 
-use crate::engine::Engine;
+use crate::engine::{Engine, learning};
 use crate::quiet::zone_or_system;
 use crate::tasks::blocking;
 use blufio_core::ids::SessionKey;
@@ -32,6 +32,8 @@ const LOOK: Duration = Duration::from_secs(60);
 const SETTLE: Duration = Duration::from_millis(500);
 /// Pause after trouble.
 const PAUSE: Duration = Duration::from_secs(5);
+/// Pause after a try to learn that has failed.
+const LEARN_PAUSE: Duration = Duration::from_secs(15 * 60);
 /// Scopes whose standing facts are kept at hand. Full: all are read again.
 const SCOPES_MAX: usize = 64;
 /// How a day is shown.
@@ -47,6 +49,8 @@ pub struct Memory {
     bell: Notify,
     /// Standing facts by scope, as they are stored.
     standing: Mutex<BTreeMap<Scope, Arc<[Fact]>>>,
+    /// Until when nothing is learned, on the monotonic clock.
+    rests_until: Mutex<Duration>,
 }
 
 /// What is looked for.
@@ -83,8 +87,8 @@ impl Memory {
         timezone: Option<&str>,
     ) -> Arc<Self> {
         let zone = zone_or_system(timezone);
-        let (bell, standing) = (Notify::new(), Mutex::default());
-        Arc::new(Self { storage, embedding, clock, zone, bell, standing })
+        let (bell, standing, rests_until) = (Notify::new(), Mutex::default(), Mutex::default());
+        Arc::new(Self { storage, embedding, clock, zone, bell, standing, rests_until })
     }
 
     /// What bears on some words.
@@ -187,7 +191,19 @@ impl Memory {
         instant.map_or_else(|_| String::new(), |at| at.to_zoned(self.zone.clone()).strftime(DAY).to_string())
     }
 
-    fn ahead_minutes(&self, at: Timestamp) -> i32 {
+    /// There was trouble, or no money: nothing is learned for a while.
+    pub(crate) fn rest(&self) {
+        *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner) =
+            self.clock.monotonic().saturating_add(LEARN_PAUSE);
+    }
+
+    /// Nothing is learned now.
+    pub(crate) fn rests(&self) -> bool {
+        self.clock.monotonic() < *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// By how many minutes the agent's time zone is ahead of UTC at an instant.
+    pub(crate) fn ahead_minutes(&self, at: Timestamp) -> i32 {
         let instant = jiff::Timestamp::from_millisecond(at.0);
         instant.map_or(0, |at| self.zone.to_offset(at).seconds() / 60)
     }
@@ -213,7 +229,7 @@ impl Memory {
 }
 
 /// Makes passages and vectors for ever.
-pub(crate) async fn keep_up(engine: &Engine) {
+pub(crate) async fn keep_up(engine: &Arc<Engine>) {
     let memory = &engine.adapters.memory;
     loop {
         let pause = match memory.catch_up().await {
@@ -224,6 +240,10 @@ pub(crate) async fn keep_up(engine: &Engine) {
                 PAUSE
             }
         };
+        match learning::overdue(engine).await {
+            Ok(sessions) => sessions.iter().for_each(|session| engine.wake(session)),
+            Err(error) => tracing::debug!(%error, "it is not known which conversations rest"),
+        }
         tokio::select! {
             () = memory.bell.notified() => memory.clock.sleep(SETTLE).await,
             () = memory.clock.sleep(pause) => {}

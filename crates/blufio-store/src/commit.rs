@@ -63,6 +63,11 @@ impl Turn<'_> {
                 grants::used(self.connection, &usage, self.at)
             }
             Record::ApprovalsClosed { why } => approvals::close(self.connection, self.session, self.turn, why, self.at),
+            Record::Learned(seq) => self.one(
+                "UPDATE sessions SET learned = max(learned, ?2) WHERE id = ?1",
+                params![self.session.0, seq.0],
+                "is of an unknown session",
+            ),
             Record::ZoneChosen(zone) => self.one(
                 "UPDATE sessions SET zone = ?2 WHERE id = ?1",
                 params![self.session.0, zone],
@@ -236,7 +241,7 @@ impl Turn<'_> {
         // A turn makes its calls while it runs; a call beside it is made when it is over.
         let state = match purpose {
             None | Some(Purpose::Tool) => "running",
-            Some(Purpose::Compaction) => "done",
+            Some(Purpose::Compaction | Purpose::Memory) => "done",
         };
         self.one(
             &format!(

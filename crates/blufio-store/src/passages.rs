@@ -16,7 +16,7 @@ use rusqlite::{Connection, Row, params};
 use std::collections::HashSet;
 
 /// The session of the agent's own looks, in which nobody speaks.
-const UNINDEXED_SESSION: &str = "heartbeat:main";
+pub(crate) const UNINDEXED_SESSION: &str = "heartbeat:main";
 /// Bits of the number of a passage or fact; those above are its scope's.
 const SCOPE_SHIFT: u32 = 40;
 

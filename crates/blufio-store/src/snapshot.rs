@@ -1,6 +1,7 @@
 //! What an actor needs to take a session up. Every read is by key or by the newest number, however long the session is.
 
 use crate::fault::{Done, broken, not_found};
+use crate::passages::UNINDEXED_SESSION;
 use crate::rows;
 use blufio_core::command::{self, Command};
 use blufio_core::content::Content;
@@ -8,6 +9,7 @@ use blufio_core::context::caching::GAPS_MAX;
 use blufio_core::ids::{
     Boot, CallId, CallNumber, EpochNumber, InboxId, MessageSeq, ModelId, SessionId, SessionKey, ToolName, TurnNumber,
 };
+use blufio_core::memory::Scope;
 use blufio_core::money::MicroUsd;
 use blufio_core::record::{
     Epoch, InboxRow, ModelReason, NeutralMessage, OpenCall, RunningTurn, Snapshot, Step, StoredMessage, ToolRun,
@@ -26,7 +28,9 @@ pub(crate) fn snapshot(connection: &Connection, key: &SessionKey) -> Done<Option
         "SELECT id, model, stop_before, last_message,
                 (SELECT coalesce(max(turn), 0) FROM turns WHERE session = sessions.id), zone,
                 (SELECT coalesce(max(at), 0) FROM messages WHERE session = sessions.id AND seq = sessions.last_message),
-                effort
+                effort, learned,
+                coalesce(iif(chat < 0, NULL, (SELECT principal_id FROM turns WHERE session = sessions.id ORDER BY turn DESC LIMIT 1)),
+                         'chat:' || key)
          FROM sessions WHERE key = ?1",
         [key.as_str()],
         |row| {
@@ -38,6 +42,8 @@ pub(crate) fn snapshot(connection: &Connection, key: &SessionKey) -> Done<Option
                 history: Vec::new(),
                 last_message: MessageSeq(row.get(3)?),
                 last_at: rows::time(row, 6)?,
+                learned: MessageSeq(row.get(8)?),
+                scope: Scope::stored(row.get(9)?),
                 last_turn: TurnNumber(row.get(4)?),
                 last_call: CallNumber(0),
                 last_call_at: Timestamp(0),
@@ -109,6 +115,14 @@ pub(crate) fn parts(connection: &Connection, session: SessionId, first: MessageS
             Ok(NeutralMessage { seq: MessageSeq(row.get(0)?), role: rows::role(&role)?, parts: rows::parts(&parts)? })
         },
     )
+}
+
+/// Conversations that rest since then and of which what is worth knowing was not written down, oldest first.
+pub(crate) fn unlearned(connection: &Connection, before: Timestamp, limit: u32) -> Done<Vec<SessionKey>> {
+    let sql = "SELECT key FROM sessions WHERE learned < last_message AND last_at < ?1 AND key <> ?2 ORDER BY last_at LIMIT ?3";
+    rows::all(connection, sql, params![before.0, UNINDEXED_SESSION, limit], |row| {
+        Ok(SessionKey::new(row.get::<_, String>(0)?))
+    })
 }
 
 /// The waiting rows of a session, oldest first.

@@ -29,7 +29,7 @@ use blufio_runtime::desk::Desk;
 use blufio_runtime::heartbeat::Heartbeat;
 use blufio_runtime::memory::Memory;
 use blufio_runtime::scheduler::Bell;
-use blufio_runtime::{Adapters, QueueMode, QuietHours, Settings, tools};
+use blufio_runtime::{Adapters, Learn, QueueMode, QuietHours, Settings, tools};
 use blufio_store::{Executor, FileBlobs, OpenError, Options, Role, Store};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -483,6 +483,7 @@ fn settings(config: &Config, catalogue: Arc<Catalogue>) -> Settings {
         retention: Retention { messages_days: config.keep_messages_days.unwrap_or(0) },
         catalogue,
         caps: config.budget,
+        learn: config.memory.learn.map(|learn| Learn { day: learn.day }),
         heartbeat: config.heartbeat.map(|heartbeat| Heartbeat {
             every: heartbeat.every,
             active: heartbeat.active_hours.map(hours),

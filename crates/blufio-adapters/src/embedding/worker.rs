@@ -157,7 +157,7 @@ impl Shared {
         state.trouble = outcome.err();
         match state.trouble.clone() {
             Some(why) => {
-                tracing::warn!(%why, "texts are found by their words alone");
+                tracing::info!(%why, "texts are found by their words alone");
                 let unusable = EmbeddingError::Unusable(why);
                 state.refuse(&unusable, &unusable);
             }

@@ -120,6 +120,13 @@ pub enum Query {
     },
     /// The standing facts of a scope that nothing took the place of: pinned ones first, then the newest, at most two hundred.
     Standing(Scope),
+    /// Conversations in which nobody has spoken since, and of which what is worth knowing was not written down; oldest first.
+    Unlearned {
+        /// Since this instant.
+        before: Timestamp,
+        /// At most this many.
+        limit: u32,
+    },
     /// How much is remembered.
     Memory,
 }
@@ -247,6 +254,8 @@ pub enum View {
     Fact(Option<Box<FactHistory>>),
     /// To [`Query::Standing`].
     Standing(Vec<Fact>),
+    /// To [`Query::Unlearned`].
+    Unlearned(Vec<SessionKey>),
     /// To [`Query::Memory`].
     Memory(MemoryStatus),
 }

@@ -3,7 +3,7 @@
 use super::compacting::{self, Done};
 use super::session::Session;
 use super::ticket::Ticket;
-use super::{Engine, QueueMode, content, turn};
+use super::{Engine, QueueMode, content, learning, turn};
 use crate::sessions::Seat;
 use crate::tasks::{blocking, guarded};
 use blufio_core::command::{self, Command, EFFORTS};
@@ -107,9 +107,16 @@ async fn live(
         }
         // The row that panicked is gone; whatever comes next has done nothing wrong.
         unopened = false;
+        let rest = learning::REST.saturating_sub(session.silence(clock.now()));
+        let learns = learning::is_due(engine, &session);
+        if learns && rest.is_zero() {
+            learning::learn(engine, &mut session, Some(seat)).await?;
+            continue;
+        }
         let crowded = engine.sessions.idle(key, clock.monotonic());
         let woken = !crowded
             && tokio::select! {
+                () = clock.sleep(rest), if learns => true,
                 () = seat.wake.notified() => !engine.sessions.idle(key, clock.monotonic()),
                 () = engine.draining() => false,
                 () = clock.sleep(engine.settings.idle_evict) => false,

@@ -2,22 +2,18 @@
 //! [`blufio_core::context::compaction`]; here the summary is asked for, paid for, held against what was said, and takes the
 //! place of the old messages in a new epoch. The messages themselves stay as they are.
 
+use super::aside::{self, Aside, Called, commit};
 use super::session::Session;
-use super::{Engine, booking};
-use crate::costs::{AGENT, person};
+use super::{Engine, learning};
 use crate::sessions::Seat;
 use blufio_core::access::Principal;
-use blufio_core::budget::{CallKey, Granted, Payer, Wish};
-use blufio_core::context::caching::Marks;
 use blufio_core::context::compaction::guard::{GuardPart, Speaker, Verdict, check};
 use blufio_core::context::compaction::plan::{IDLE_GAP, Limits, MessageFacts, Occasion, Plan, plan};
 use blufio_core::context::compaction::{SpanMessage, ask, fallback, guard_parts};
-use blufio_core::ids::{CallNumber, MessageSeq, ModelId, SessionId, TurnNumber};
+use blufio_core::ids::MessageSeq;
 use blufio_core::message::{Body, Origin, Part, Role, visible_text};
-use blufio_core::port::{Prompt, ProviderError, Reply, StoreError};
-use blufio_core::record::{
-    CallCost, Commit, MessageView, ModelReason, NeutralMessage, OpenCall, Purpose, Query, Record, Summary, View,
-};
+use blufio_core::port::StoreError;
+use blufio_core::record::{MessageView, NeutralMessage, Purpose, Query, Summary, View};
 use jiff::tz::TimeZone;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +44,8 @@ pub(super) async fn after_turn(engine: &Arc<Engine>, session: &mut Session, seat
     let limits = limits(engine, session);
     // Nobody has counted after a restart: the next turn's answer says.
     let Some(tokens) = session.tokens.filter(|tokens| *tokens >= limits.trigger()) else { return Ok(()) };
+    // What is worth knowing is written down while it can still be read word for word.
+    learning::learn(engine, session, Some(seat)).await?;
     let patient = tokens < limits.trigger().saturating_mul(PATIENCE_PERCENT) / 100;
     match compact(engine, session, Occasion::Request(Duration::ZERO), patient.then_some(seat)).await? {
         Done::Shorter(before, after) => {
@@ -135,7 +133,15 @@ pub(super) async fn compact(
 
 /// The messages of the prompt, as they were stored.
 async fn stored(engine: &Engine, session: &Session) -> Result<Vec<MessageView>, StoreError> {
-    let first = session.first();
+    messages_from(engine, session, session.first()).await
+}
+
+/// The messages of a session from one on, as they were stored.
+pub(super) async fn messages_from(
+    engine: &Engine,
+    session: &Session,
+    first: MessageSeq,
+) -> Result<Vec<MessageView>, StoreError> {
     let count = session.last_message.0.saturating_sub(first.0).saturating_add(1);
     let query = Query::Messages { session: session.key.clone(), limit: u32::try_from(count).unwrap_or(0) };
     match engine.adapters.storage.view(query, engine.adapters.clock.now()).await? {
@@ -145,7 +151,7 @@ async fn stored(engine: &Engine, session: &Session) -> Result<Vec<MessageView>, 
 }
 
 /// Whose conversation it is: an owner's if an owner has spoken in it and nobody else, otherwise the people's.
-fn principal(messages: &[MessageView]) -> Principal {
+pub(super) fn principal(messages: &[MessageView]) -> Principal {
     let people = messages.iter().flat_map(|message| &message.parts).any(|part| part.origin == Origin::Person);
     if people { Principal::Person(String::new()) } else { Principal::Owner }
 }
@@ -229,8 +235,16 @@ impl Span {
         let mut retry = String::new();
         for _ in 0..TRIES {
             let wish = format!("{rendered}\n{}", ask::instructions(rendered.len(), &retry));
-            let said = match side_call(engine, session, &self.principal, wish, seat).await? {
-                Called::Said(text) => text,
+            let aside = Aside {
+                purpose: Purpose::Compaction,
+                principal: &self.principal,
+                system: SYSTEM,
+                words: wish,
+                tools: &[],
+                max_tokens: SUMMARY_TOKENS_MAX,
+            };
+            let said = match aside::call(engine, session, aside, seat).await? {
+                Called::Said(parts) => engine.settings.leaks.redact(&visible_text(&parts)).into_owned(),
                 Called::Failed => break,
                 Called::Interrupted => return Ok(None),
             };
@@ -251,107 +265,4 @@ impl Span {
 fn date(zone: &TimeZone, view: &MessageView) -> String {
     let at = jiff::Timestamp::from_millisecond(view.at.0);
     at.map_or_else(|_| String::new(), |at| at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string())
-}
-
-/// What came of a call.
-enum Called {
-    Said(String),
-    Failed,
-    Interrupted,
-}
-
-/// One call beside the turns, on the cheapest model, with its money held and booked.
-async fn side_call(
-    engine: &Arc<Engine>,
-    session: &mut Session,
-    principal: &Principal,
-    wish: String,
-    seat: Option<&Seat>,
-) -> Result<Called, StoreError> {
-    let (settings, clock) = (&engine.settings, &engine.adapters.clock);
-    let provider = &engine.adapters.provider;
-    let wanted = session.wanted_model(engine).clone();
-    let model = settings.catalogue.cheaper(&wanted, clock.now()).pop().unwrap_or(wanted);
-    let Some(wire) = provider.render_message(Role::User, &[Part::text(Origin::Engine, wish)]) else {
-        return Ok(Called::Failed);
-    };
-    let (system, tools) = (provider.render_system(SYSTEM), provider.render_tools(&[]));
-    let messages = vec![engine.message(Role::User, wire)];
-    let number = CallNumber(session.last_call.0.saturating_add(1));
-    let prompt = |model: &ModelId, max_tokens| Prompt {
-        request: format!("{}-{}-side-{number}", session.id, session.last_turn),
-        model: model.clone(),
-        max_tokens,
-        effort: None,
-        thinking: None,
-        person: super::toolwork::digest(session.key.as_str()),
-        system: system.clone(),
-        tools: tools.clone(),
-        messages: messages.clone(),
-        // Nobody asks the same again.
-        marks: Marks::default(),
-    };
-    let at = clock.now();
-    let payer =
-        Payer { session: session.id, turn: session.last_turn, person: person(principal), agent: AGENT.to_owned() };
-    let call = CallKey { session: session.id, turn: session.last_turn, call: number };
-    let prompt_tokens = engine.tokens(&model, (&system, &tools), &messages);
-    let models = [model];
-    let wish = Wish { call, payer: &payer, models: &models, prompt_tokens, max_tokens: SUMMARY_TOKENS_MAX, at };
-    let Ok(granted) = engine.money.reserve(&settings.catalogue, &wish, &session.key) else { return Ok(Called::Failed) };
-    let Granted { model, max_tokens, held, .. } = granted;
-    let prompt = prompt(&model, max_tokens);
-    session.last_call = number;
-    let open = OpenCall { call: number, model, held, prompt_tokens, max_tokens, reason: ModelReason::Usual, at };
-    commit(engine, session, session.last_turn, vec![Record::SideCallOpened(open.clone(), Purpose::Compaction)]).await?;
-    let answered = tokio::select! {
-        answered = provider.complete(prompt, Box::new(|_| {})) => Some(answered),
-        () = written(engine, session.id, seat) => None,
-        () = engine.draining() => None,
-        () = engine.until_killed_is(true) => None,
-    };
-    let (cost, request, failure, called) = outcome(engine, session, &open, answered);
-    engine.money.settle(call, booking::amount(&cost), clock.now());
-    engine.money.turn_over(session.id, session.last_turn, clock.now());
-    let record = Record::CallClosed { call: number, cost, request, failure };
-    commit(engine, session, session.last_turn, vec![record]).await?;
-    Ok(called)
-}
-
-/// How a call is booked, and what it has said.
-fn outcome(
-    engine: &Engine,
-    session: &Session,
-    open: &OpenCall,
-    answered: Option<Result<Reply, ProviderError>>,
-) -> (CallCost, Option<String>, Option<String>, Called) {
-    match answered {
-        Some(Ok(reply)) => {
-            let said = engine.settings.leaks.redact(&visible_text(&reply.parts)).into_owned();
-            (booking::answered(engine, open, &reply), reply.request, None, Called::Said(said))
-        }
-        Some(Err(error)) => {
-            tracing::warn!(session = %session.key, failure = ?error.failure, "a summary could not be asked for: {error}");
-            let (cost, failure) = (booking::failed(engine, open, &error), format!("{:?}", error.failure));
-            (cost, error.request, Some(failure), Called::Failed)
-        }
-        None => (booking::abandoned(engine, open), None, Some("abandoned".to_owned()), Called::Interrupted),
-    }
-}
-
-/// Resolves when something waits there to be answered. Whoever looks for work afterwards finds it in the inbox.
-async fn written(engine: &Engine, session: SessionId, seat: Option<&Seat>) {
-    let Some(seat) = seat else { return std::future::pending().await };
-    loop {
-        seat.wake.notified().await;
-        if engine.adapters.storage.waiting(session, 1).await.is_ok_and(|waiting| !waiting.is_empty()) {
-            return;
-        }
-    }
-}
-
-async fn commit(engine: &Engine, session: &Session, turn: TurnNumber, records: Vec<Record>) -> Result<(), StoreError> {
-    let at = engine.adapters.clock.now();
-    let commit = Commit { session: session.id, turn, steps: Vec::new(), records, audit: Vec::new(), at };
-    engine.adapters.storage.commit(commit).await.map(drop)
 }

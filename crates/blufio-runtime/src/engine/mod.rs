@@ -1,11 +1,13 @@
 //! The one turn engine. Every entrance leads to an inbox row; every row is answered here.
 
 mod actor;
+mod aside;
 mod asking;
 mod booking;
 mod compacting;
 mod consent;
 mod content;
+pub(crate) mod learning;
 mod live;
 mod measuring;
 mod prefix;
@@ -139,6 +141,8 @@ pub struct Settings {
     pub catalogue: Arc<Catalogue>,
     /// What may be spent.
     pub caps: Caps,
+    /// How facts are learned from conversations; `None`: not at all.
+    pub learn: Option<learning::Learn>,
     /// How the agent looks by itself whether something matters; `None`: not at all.
     pub heartbeat: Option<Heartbeat>,
     /// What happens to a message that arrives while a turn runs.

@@ -63,6 +63,8 @@ pub(super) struct Session {
     /// Whose memory it is, and the standing facts of that.
     pub(super) scope: Scope,
     pub(super) standing: Arc<[Fact]>,
+    /// Up to this message, what is worth knowing was written down.
+    pub(super) learned: MessageSeq,
     /// What lies on the desk, and what would stand in front of it, as of the last look.
     pub(super) papers: Arc<Papers>,
     pub(super) prefix: Prefix,
@@ -76,9 +78,7 @@ impl Session {
         let cheapest = || engine.settings.catalogue.cheaper(&engine.settings.model, engine.adapters.clock.now()).pop();
         let model = if is_look(&snapshot.key) { cheapest() } else { snapshot.model };
         let papers = engine.papers().await;
-        // Whose it is, is known with the row that is answered.
-        let row = snapshot.running.as_ref().map(|running| &running.inbox);
-        let scope = row.map_or_else(|| Scope::chat(&snapshot.key), |row| scope(&snapshot.key, row));
+        let scope = snapshot.scope;
         let standing = engine.standing(&scope).await;
         let history = snapshot.history.into_iter().map(|message| engine.message(message.role, message.wire));
         let session = Self {
@@ -88,6 +88,7 @@ impl Session {
             last_call: snapshot.last_call,
             last_at: snapshot.last_at,
             course: Course::default(),
+            learned: snapshot.learned,
             prefix: engine.prefix(&papers, &standing, audience),
             papers,
             audience,

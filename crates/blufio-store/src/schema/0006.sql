@@ -4,6 +4,11 @@
 ALTER TABLE sessions ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX sessions_unindexed ON sessions (id) WHERE indexed < last_message;
 
+-- Up to this message, what is worth knowing was written down. What was said before this version is not looked through.
+ALTER TABLE sessions ADD COLUMN learned INTEGER NOT NULL DEFAULT 0;
+UPDATE sessions SET learned = last_message;
+CREATE INDEX sessions_unlearned ON sessions (last_at) WHERE learned < last_message;
+
 -- Whose memory it is. A row of an index of words has the number scope * 2^40 + id, so that a search reads no other's.
 CREATE TABLE scopes (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -1,5 +1,6 @@
 //! What is remembered: found again in a later conversation, kept apart between people, and forgotten for good.
 
+use blufio_testkit::messages::{Fault, FaultKind, Script};
 use serde_json::{Value, json};
 
 use crate::support::{ANN, BOB, World};
@@ -103,5 +104,73 @@ async fn what_was_said_long_ago_can_be_searched_for() {
     let search = tool("session_search", json!({"query": "price of the boiler repair plumber"}));
     world.ask(ANN, &format!("#2 {search}"), "answer #2").await;
     assert!(result(&world).contains("wants 420 euros"), "{}", result(&world));
+    world.finish().await;
+}
+
+/// The conversation has rested for an hour.
+async fn rested(world: &mut World) {
+    world.end().await;
+    world.tamper(
+        "UPDATE sessions SET last_at = last_at - 3600000; UPDATE messages SET at = at - 3600000;
+         UPDATE ledger SET opened_at = opened_at - 3600000, closed_at = closed_at - 3600000;",
+    );
+    world.run().await;
+}
+
+fn fact(statement: &str, message: i64) -> Value {
+    json!({
+        "kind": "fact", "subject": "Clara", "statement": statement, "from": message, "to": message, "confidence": 90,
+        "valid_from": null, "valid_to": null, "supersedes": null
+    })
+}
+
+#[tokio::test]
+async fn what_is_worth_knowing_is_learned_when_a_conversation_rests() {
+    let mut world = World::start().await;
+    world.ask(ANN, "#1 my sister Clara works as a vet in Porto", "answer #1").await;
+    let facts = json!({"facts": [
+        fact("Clara, the owner's sister, works as a vet in Porto", 1),
+        fact("Clara earns 83,000 euros a year", 1),
+    ]});
+    world.messages.push(Script::tool("remember_facts", facts).only_if("<conversation>"));
+    rested(&mut world).await;
+    world.stored("SELECT count(*) FROM facts WHERE said = 'owner' AND source_first = 1", 1).await;
+    assert_eq!(world.sql("SELECT count(*) FROM facts"), 1, "what nobody has said is not believed");
+    let request = world.messages.requests().pop().unwrap();
+    assert_eq!(request.body["model"], "claude-haiku-5-5");
+    world.stored("SELECT count(*) FROM ledger WHERE purpose = 'memory' AND state = 'settled'", 1).await;
+    // Once is enough, and the conversation goes on as if nothing had been.
+    let calls = world.messages.calls();
+    rested(&mut world).await;
+    world.ask(ANN, "#2", "answer #2").await;
+    assert_eq!(world.messages.calls(), calls + 1);
+    new_conversation(&world, ANN).await;
+    world.ask(ANN, "#3 which profession has Clara?", "answer #3").await;
+    assert!(asked(&world).contains("works as a vet"), "{}", asked(&world));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn learning_ends_with_its_budget_and_never_holds_up_an_answer() {
+    let mut world = World::prepare().await;
+    world.setup.set("memory.day_usd", "0.000001");
+    world.run().await;
+    world.ask(ANN, "#1 my sister Clara works as a vet in Porto", "answer #1").await;
+    world.messages.push(Script::tool("remember_facts", json!({"facts": []})).only_if("<conversation>"));
+    rested(&mut world).await;
+    world.stored("SELECT count(*) FROM ledger WHERE purpose = 'memory'", 1).await;
+    world.ask(ANN, "#2 and she has two dogs", "answer #2").await;
+    let calls = world.messages.calls();
+    rested(&mut world).await;
+    world.ask(ANN, "#3", "answer #3").await;
+    assert_eq!(world.messages.calls(), calls + 1, "there is no money left to learn");
+    world.end().await;
+    // A model that does not answer: the person is served all the same.
+    world.setup.set("memory.day_usd", "1");
+    world.messages.fault(Fault::next(1, FaultKind::NeverAnswer));
+    world.run().await;
+    rested(&mut world).await;
+    world.messages.clear_faults();
+    world.ask(ANN, "#4", "answer #4").await;
     world.finish().await;
 }
