@@ -6,6 +6,7 @@ use crate::tools::workspace::{Kind, Relative, Workspace, kind, sweep_temporary};
 use blufio_core::context::skills::{self, SKILL_BYTES_MAX, SKILLS_MAX, Skill};
 use blufio_core::context::standing::{FILES, MEMORY, SOURCE_BYTES_MAX, Source};
 use blufio_core::ingress::clean;
+use blufio_core::memory::document::DOCUMENT_BYTES_MAX;
 use blufio_core::port::ToolError;
 use cap_std::fs::{Metadata, MetadataExt};
 use std::io::Read;
@@ -32,14 +33,8 @@ pub struct Papers {
     pub files: Vec<Source>,
     /// In the order of their names.
     pub skills: Vec<Skill>,
-}
-
-impl Papers {
-    /// What is to be remembered, if there is anything.
-    #[must_use]
-    pub fn memory(&self) -> Option<&Source> {
-        self.files.iter().find(|file| file.name == MEMORY)
-    }
+    /// The memory as a file, if there is one.
+    pub memory: Option<String>,
 }
 
 /// Changes whenever its file does.
@@ -77,7 +72,8 @@ impl Desk {
             tracing::trace!(files = seen.len(), "nothing on the desk has changed");
             return papers.clone();
         }
-        let papers = Arc::new(Papers { files: self.files(&stamps), skills: self.skills(&stamps) });
+        let papers =
+            Arc::new(Papers { files: self.files(&stamps), skills: self.skills(&stamps), memory: self.memory(&stamps) });
         *known = Some((stamps, papers.clone()));
         papers
     }
@@ -110,7 +106,7 @@ impl Desk {
         let root = self.folder.folder(&Relative::ROOT);
         let mut stamps: Vec<Stamp> = root
             .iter()
-            .flat_map(|root| FILES.iter().map(move |name| (root, *name)))
+            .flat_map(|root| FILES.iter().chain(&[MEMORY]).map(move |name| (root, *name)))
             .filter_map(|(root, name)| stamp(name.to_owned(), kind(root, name).ok()?))
             .collect();
         let Ok(folder) =
@@ -140,6 +136,26 @@ impl Desk {
             }
         })
         .collect()
+    }
+
+    /// One byte more than is read of it, so that a longer one is known as such.
+    fn memory(&self, stamps: &[Stamp]) -> Option<String> {
+        stamps.iter().find(|stamp| stamp.name == MEMORY)?;
+        let read = self.read(MEMORY, DOCUMENT_BYTES_MAX as u64 + 1);
+        read.map(|(text, _)| text).inspect_err(|error| tracing::warn!(%error, "{MEMORY} cannot be read")).ok()
+    }
+
+    /// Replaces the memory's file, unless it is not `before` any more. False: it is not. May block.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn rewrite_memory(&self, before: Option<&str>, text: &str) -> Result<bool, ToolError> {
+        let lock = self.folder.lock();
+        if self.memory(&self.stamps()).as_deref() != before {
+            return Ok(false);
+        }
+        self.folder.replace(&lock, &Relative::parse(MEMORY)?, MEMORY, text.as_bytes())?;
+        Ok(true)
     }
 
     fn skills(&self, stamps: &[Stamp]) -> Vec<Skill> {

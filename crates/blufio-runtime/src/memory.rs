@@ -2,6 +2,9 @@
 //! is answered from both, with words alone while there is no model for meanings. What counts and why is
 //! [`blufio_core::memory`]'s.
 
+mod file;
+
+use crate::desk::Papers;
 use crate::engine::{Engine, learning};
 use crate::quiet::zone_or_system;
 use crate::tasks::blocking;
@@ -14,6 +17,7 @@ use blufio_core::record::{FactChange, Indexing, Query, Recall, RecallKinds, Reme
 use blufio_core::time::Timestamp;
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -49,6 +53,10 @@ pub struct Memory {
     bell: Notify,
     /// Standing facts by scope, as they are stored.
     standing: Mutex<BTreeMap<Scope, Arc<[Fact]>>>,
+    /// The desk whose file was last taken over.
+    file: tokio::sync::Mutex<Option<Arc<Papers>>>,
+    /// Facts have changed since that was written.
+    changed: AtomicBool,
     /// Until when nothing is learned, on the monotonic clock.
     rests_until: Mutex<Duration>,
 }
@@ -88,7 +96,18 @@ impl Memory {
     ) -> Arc<Self> {
         let zone = zone_or_system(timezone);
         let (bell, standing, rests_until) = (Notify::new(), Mutex::default(), Mutex::default());
-        Arc::new(Self { storage, embedding, clock, zone, bell, standing, rests_until })
+        let file = tokio::sync::Mutex::default();
+        Arc::new(Self {
+            storage,
+            embedding,
+            clock,
+            zone,
+            bell,
+            standing,
+            file,
+            changed: AtomicBool::new(true),
+            rests_until,
+        })
     }
 
     /// What bears on some words.
@@ -138,6 +157,7 @@ impl Memory {
         let remember = Remember { scope: scope.clone(), by: by.to_owned(), changes };
         let changed = self.storage.remember(remember, self.clock.now()).await;
         self.standing.lock().unwrap_or_else(PoisonError::into_inner).remove(&scope);
+        self.changed.store(true, Ordering::SeqCst);
         self.ring();
         changed
     }
@@ -240,6 +260,9 @@ pub(crate) async fn keep_up(engine: &Arc<Engine>) {
                 PAUSE
             }
         };
+        if let Err(error) = memory.sync_file(&engine.adapters.desk).await {
+            tracing::debug!(%error, "the memory's file is as it was");
+        }
         match learning::overdue(engine).await {
             Ok(sessions) => sessions.iter().for_each(|session| engine.wake(session)),
             Err(error) => tracing::debug!(%error, "it is not known which conversations rest"),

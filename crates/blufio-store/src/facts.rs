@@ -398,3 +398,15 @@ fn word(value: &impl Serialize) -> Done<String> {
 fn parse<T: DeserializeOwned>(word: &str) -> Done<T> {
     Ok(serde_json::from_value(serde_json::Value::String(word.to_owned()))?)
 }
+
+/// The memory as it was last written into its file; empty: never.
+pub(crate) fn shown(connection: &Connection) -> Done<String> {
+    let text = rows::first(connection, "SELECT text FROM memory_file", [], |row| Ok(row.get(0)?))?;
+    Ok(text.unwrap_or_default())
+}
+
+pub(crate) fn keep_shown(connection: &Connection, text: &str) -> Done<()> {
+    let sql = "INSERT INTO memory_file (id, text) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET text = excluded.text";
+    rows::change(connection, sql, [text])?;
+    Ok(())
+}

@@ -457,6 +457,10 @@ impl Storage for Store {
         Ok(facts)
     }
 
+    async fn keep_file(&self, text: String) -> Result<(), StoreError> {
+        self.write(Lane::Normal, move |connection| facts::keep_shown(connection, &text)).await
+    }
+
     async fn audit(&self, entries: Vec<AuditEntry>, at: Timestamp) -> Result<(), StoreError> {
         self.write(Lane::Normal, move |connection| audit::append(connection, &entries, at)).await
     }

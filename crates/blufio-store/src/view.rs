@@ -62,6 +62,7 @@ pub(crate) fn view(connection: &Connection, query: &Query, at: Timestamp) -> Don
         Query::Fact { scope, id } => Ok(View::Fact(facts::history(connection, scope, *id)?.map(Box::new))),
         Query::Standing(scope) => facts::standing(connection, scope).map(View::Standing),
         Query::Unlearned { before, limit } => snapshot::unlearned(connection, *before, *limit).map(View::Unlearned),
+        Query::MemoryFile => facts::shown(connection).map(View::MemoryFile),
         Query::Memory => memory(connection).map(View::Memory),
     }
 }

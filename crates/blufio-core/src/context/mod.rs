@@ -3,6 +3,5 @@
 pub mod caching;
 pub mod compaction;
 pub mod estimate;
-pub mod recall;
 pub mod skills;
 pub mod standing;

@@ -5,17 +5,17 @@ use super::skills::{Skill, index};
 use crate::heartbeat::INSTRUCTIONS;
 use serde::{Deserialize, Serialize};
 
-/// The files of the workspace that belong to every conversation, in the order they stand there; the last two are the owner's own
-/// and stand only in conversations that nobody else reads.
-pub const FILES: [&str; 5] = ["AGENTS.md", "SOUL.md", "IDENTITY.md", "USER.md", MEMORY];
-/// What is to be remembered, a line each; the first lines always stand there, the others when they bear on a message.
+/// The files of the workspace that belong to every conversation, in the order they stand there; the last one is the owner's own
+/// and stands only in conversations that nobody else reads.
+pub const FILES: [&str; 4] = ["AGENTS.md", "SOUL.md", "IDENTITY.md", USER];
+/// What it should know of its owner.
+const USER: &str = "USER.md";
+/// What is remembered, as a file to read and edit ([`crate::memory::document`]); it stands in no conversation.
 pub const MEMORY: &str = "MEMORY.md";
 /// Bytes of one file that stand there. Over: cut at a line.
 pub const STANDING_FILE_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of all of them. Over: as above; the later ones give way.
 pub const STANDING_FILES_BYTES_MAX: usize = 20 * 1024;
-/// Bytes of [`MEMORY`] that always stand there, about 600 tokens. Over: the other lines are recalled.
-pub const STANDING_MEMORY_BYTES_MAX: usize = 2_000;
 /// Bytes of all lasting wishes, about 600 tokens. Over: the last ones are left out, and it says how many.
 pub const STANDING_WISHES_BYTES_MAX: usize = 2_000;
 /// The name of the fragment that holds them.
@@ -23,7 +23,6 @@ pub const WISHES: &str = "wishes";
 /// Bytes of a file that are read at all. Over: the rest does not exist.
 pub const SOURCE_BYTES_MAX: usize = 1024 * 1024;
 
-const _: () = assert!(STANDING_MEMORY_BYTES_MAX < STANDING_FILE_BYTES_MAX);
 const _: () = assert!(STANDING_FILE_BYTES_MAX < STANDING_FILES_BYTES_MAX);
 const _: () = assert!(STANDING_FILES_BYTES_MAX < SOURCE_BYTES_MAX);
 
@@ -88,8 +87,7 @@ pub fn fragments(instructions: &str, sources: &Sources<'_>, audience: Audience) 
     }
     let mut room = STANDING_FILES_BYTES_MAX;
     for file in files.iter().filter(|file| audience == Audience::Owner || !is_private(file.name)) {
-        let max = if file.name == MEMORY { STANDING_MEMORY_BYTES_MAX } else { STANDING_FILE_BYTES_MAX };
-        let shown = lines(&file.text, max.min(room));
+        let shown = lines(&file.text, STANDING_FILE_BYTES_MAX.min(room));
         room -= shown.len();
         let left_out = file.bytes.saturating_sub(shown.len() as u64);
         // White space at the end is nothing that is missing.
@@ -100,7 +98,6 @@ pub fn fragments(instructions: &str, sources: &Sources<'_>, audience: Audience) 
         }
         let note = match (left_out, file.name) {
             (0, _) => String::new(),
-            (_, MEMORY) => "\n[Further lines are shown when a message is about them.]".to_owned(),
             (bytes, name) => format!("\n[{bytes} bytes more are in the file {name} of the workspace.]"),
         };
         let text = format!("# {}\n{}{note}", file.name, shown.trim());
@@ -136,16 +133,10 @@ pub fn text(fragments: &[Fragment]) -> String {
     fragments.iter().map(|fragment| fragment.text.as_str()).collect::<Vec<_>>().join("\n\n")
 }
 
-/// The lines of [`MEMORY`] that do not always stand there.
-pub fn recallable(memory: &Source) -> impl Iterator<Item = &str> {
-    let rest = memory.text.get(lines(&memory.text, STANDING_MEMORY_BYTES_MAX).len()..).unwrap_or_default();
-    rest.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
-}
-
 /// It is the owner's own.
 #[must_use]
 pub fn is_private(file: &str) -> bool {
-    matches!(file, "USER.md" | MEMORY | WISHES)
+    matches!(file, USER | WISHES)
 }
 
 /// A path of the workspace that decides what stands in front of conversations; only an owner's yes lets a tool change it.
@@ -154,7 +145,8 @@ pub fn is_private(file: &str) -> bool {
 pub fn is_standing(path: &str) -> bool {
     let mut names = path.split('/').filter(|name| !matches!(*name, "" | "."));
     let (first, more) = (names.next().unwrap_or_default(), names.next().is_some());
-    !more && FILES.iter().any(|file| file.eq_ignore_ascii_case(first)) || first.eq_ignore_ascii_case("skills")
+    !more && FILES.iter().chain(&[MEMORY]).any(|file| file.eq_ignore_ascii_case(first))
+        || first.eq_ignore_ascii_case("skills")
 }
 
 /// The whole lines that fit, or as much of the first line as does.
@@ -197,14 +189,18 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_always_stand_there_can_be_recalled() {
-        let line = "- a fact of some fifty bytes that somebody has said.\n";
-        let memory = source(MEMORY, &format!("# Facts\n\n{}- the last one", line.repeat(50)));
-        let standing =
-            fragments("", &Sources { files: std::slice::from_ref(&memory), ..Sources::default() }, Audience::Owner);
-        let rest: Vec<&str> = recallable(&memory).collect();
-        assert_eq!(standing[0].text.matches("a fact of").count() + rest.len(), 51);
-        assert_eq!(rest.last(), Some(&"- the last one"));
+    fn wishes_stand_there_as_far_as_there_is_room() {
+        let long: Vec<String> = (0..100).map(|number| format!("wish {number} {}", "x".repeat(40))).collect();
+        let wishes: Vec<&str> = long.iter().map(String::as_str).collect();
+        let found = fragments("", &Sources { wishes: &wishes, ..Sources::default() }, Audience::Others);
+        let shown = found[0].text.matches("wish ").count();
+        assert!(found[0].text.len() < STANDING_WISHES_BYTES_MAX + 300 && shown > 30, "{}", found[0].text);
+        assert!(
+            found[0].text.ends_with(&format!("[{} older ones do not fit here.]", 100 - shown)),
+            "{}",
+            found[0].text
+        );
+        assert!(fragments("", &Sources::default(), Audience::Owner).is_empty());
     }
 
     #[test]
@@ -220,7 +216,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_exceeds_its_cap(texts in proptest::collection::vec("(?s).{0,12000}", 5)) {
+        fn nothing_exceeds_its_cap(texts in proptest::collection::vec("(?s).{0,12000}", 4)) {
             let files: Vec<Source> = FILES.iter().zip(&texts).map(|(name, text)| source(name, text)).collect();
             let found = fragments("", &Sources { files: &files, ..Sources::default() }, Audience::Owner);
             let frame = |fragment: &Fragment| fragment.name.len() + 80;

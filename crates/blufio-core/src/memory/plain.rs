@@ -4,6 +4,9 @@
 //! (“don't forget to …”), a memory shared (“remember when …”) and a turn of speech (“forget it”) are left to the model. Nothing but
 //! a person's own words may be asked here: who wrote them cannot be seen in them.
 
+use super::FactKind;
+use crate::context::compaction::rules::{is_rule, normalise};
+
 /// Bytes of a message that is looked at. Longer ones are no plain words.
 const MESSAGE_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of what is to be remembered or forgotten. Over: it is left to the model.
@@ -37,6 +40,12 @@ pub fn plain(message: &str) -> Plain {
         }
     }
     Plain::None
+}
+
+/// What kind of fact something is that a person asks to remember: a rule about how the agent acts, or anything else.
+#[must_use]
+pub fn kind(statement: &str) -> FactKind {
+    if is_rule(&normalise(statement)) { FactKind::Standing } else { FactKind::Fact }
 }
 
 /// The first sentence and what follows it.

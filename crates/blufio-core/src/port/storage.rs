@@ -178,6 +178,9 @@ pub trait Storage: Send + Sync + 'static {
         at: Timestamp,
     ) -> impl Future<Output = Result<Vec<Option<Fact>>, StoreError>> + Send;
 
+    /// Keeps the memory as it was last written into its file, in place of what was kept.
+    fn keep_file(&self, text: String) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// Records what has no rows of its own.
     fn audit(&self, entries: Vec<AuditEntry>, at: Timestamp) -> impl Future<Output = Result<(), StoreError>> + Send;
 
@@ -241,6 +244,7 @@ erased! {
     keep_vectors(model: String, vectors: Vec<(MemoryId, Vec<Vector>)>) -> ();
     recall(recall: Recall) -> Recalled;
     remember(remember: Remember, at: Timestamp) -> Vec<Option<Fact>>;
+    keep_file(text: String) -> ();
     audit(entries: Vec<AuditEntry>, at: Timestamp) -> ();
     verify_audit(since: Option<AuditHead>) -> AuditVerdict;
     view(query: Query, at: Timestamp) -> View;

@@ -127,6 +127,8 @@ pub enum Query {
         /// At most this many.
         limit: u32,
     },
+    /// The memory as it was last written into its file.
+    MemoryFile,
     /// How much is remembered.
     Memory,
 }
@@ -256,6 +258,8 @@ pub enum View {
     Standing(Vec<Fact>),
     /// To [`Query::Unlearned`].
     Unlearned(Vec<SessionKey>),
+    /// To [`Query::MemoryFile`]; empty: never.
+    MemoryFile(String),
     /// To [`Query::Memory`].
     Memory(MemoryStatus),
 }

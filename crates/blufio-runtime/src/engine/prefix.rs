@@ -7,8 +7,7 @@ use crate::tasks::blocking;
 use crate::tools::skill;
 use crate::{heartbeat, memory};
 use blufio_core::access::Principal;
-use blufio_core::context::recall::recall;
-use blufio_core::context::standing::{self, Audience, Fragment, recallable};
+use blufio_core::context::standing::{self, Audience, Fragment};
 use blufio_core::ids::SessionKey;
 use blufio_core::memory::{Fact, Scope};
 use blufio_core::message::{Origin, Part};
@@ -41,7 +40,9 @@ impl Engine {
     /// What lies on the desk now.
     pub async fn papers(&self) -> Arc<Papers> {
         let desk = self.adapters.desk.clone();
-        blocking(move || desk.look()).await.unwrap_or_default()
+        let papers = blocking(move || desk.look()).await.unwrap_or_default();
+        self.adapters.memory.read_file(&self.adapters.desk, &papers).await;
+        papers
     }
 
     /// The standing facts of a scope; none if they cannot be read now.
@@ -121,9 +122,9 @@ pub(super) fn audience(session: &SessionKey, row: &InboxRow) -> Audience {
 }
 
 impl Session {
-    /// What is told with the next message: parts of the prefix that have changed since the epoch began, and what is remembered
-    /// and bears on the words. Nothing that can be read in the prompt already.
-    pub(super) fn appended(&self, papers: &Papers, prefix: &Prefix, words: &str) -> Vec<Part> {
+    /// What is told with the next message: parts of the prefix that have changed since the epoch began. Nothing that can be read in
+    /// the prompt already.
+    pub(super) fn appended(&self, prefix: &Prefix) -> Vec<Part> {
         let mut parts = Vec::new();
         if self.audience == Audience::Nobody {
             return parts;
@@ -134,17 +135,6 @@ impl Session {
             for Fragment { name, text, .. } in changed.filter(|fragment| !self.shows(&fragment.text)) {
                 let text = format!("[{name}: changed since this conversation began; it is now:]\n{text}");
                 parts.push(Part { private: standing::is_private(name), ..Part::text(Origin::Engine, text) });
-            }
-        }
-        if self.audience == Audience::Owner
-            && let Some(memory) = papers.memory()
-        {
-            let lines: Vec<&str> = recallable(memory).collect();
-            let mut found = recall(&lines, words);
-            found.retain(|line| !self.shows(line));
-            if !found.is_empty() {
-                let text = format!("[From {}, perhaps about this:]\n{}", standing::MEMORY, found.join("\n"));
-                parts.push(Part { private: true, ..Part::text(Origin::Engine, text) });
             }
         }
         parts

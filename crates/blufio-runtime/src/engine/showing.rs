@@ -3,7 +3,7 @@
 use super::Engine;
 use super::session::Session;
 use blufio_core::context::caching::{Marks, Ttl};
-use blufio_core::context::standing::{Audience, Fragment, recallable};
+use blufio_core::context::standing::{Audience, Fragment};
 use blufio_core::ids::{ModelId, SessionKey};
 use blufio_core::message::Role;
 use blufio_core::money::MicroUsd;
@@ -53,8 +53,6 @@ pub struct ContextView {
     pub cold: Option<MicroUsd>,
     /// What it costs if all of it is.
     pub warm: Option<MicroUsd>,
-    /// Lines that are shown when a message is about them.
-    pub recallable: usize,
 }
 
 /// What the next request of a conversation would hold.
@@ -76,7 +74,7 @@ pub(crate) async fn show(engine: &Engine, key: &SessionKey) -> Result<ContextVie
     let marks = session.marks(engine, &model, tokens, now);
     let mut parts = frozen(engine, session, &model, &marks);
     parts.extend(dynamic(engine, session, &model, &marks));
-    parts.extend(session.appended(&session.papers, &session.prefix, "").into_iter().filter_map(|part| {
+    parts.extend(session.appended(&session.prefix).into_iter().filter_map(|part| {
         let wire = engine.adapters.provider.render_message(Role::User, std::slice::from_ref(&part))?;
         let name = blufio_core::message::visible_text(&[part]).lines().next().unwrap_or_default().to_owned();
         let tokens = engine.tokens_of(&model, &engine.message(Role::User, wire));
@@ -86,7 +84,6 @@ pub(crate) async fn show(engine: &Engine, key: &SessionKey) -> Result<ContextVie
     let prices = engine.settings.catalogue.cache_prices(&model, tokens, now).ok();
     let cost = |price: MicroUsd| MicroUsd(tokens.saturating_mul(price.0).div_ceil(1_000_000));
     Ok(ContextView {
-        recallable: session.papers.memory().map_or(0, |memory| recallable(memory).count()),
         epoch: session.epoch.as_ref().map_or(0, |epoch| epoch.number.0),
         cold: prices.map(|prices| cost(prices.input)),
         warm: prices.map(|prices| cost(prices.read)),

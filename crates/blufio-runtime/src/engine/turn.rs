@@ -132,7 +132,8 @@ pub(super) async fn begin(
     let epoch = session.refresh(engine, &parts).await?;
     let words = [&row].into_iter().chain(rows.as_slice()).map(|row| command::said(&row.content.text));
     let words = words.collect::<Vec<_>>().join("\n");
-    let mut all = session.appended(&session.papers, &session.prefix, &words);
+    let mut all = session.appended(&session.prefix);
+    all.extend(session.told_to_remember(engine, &row, &words).await);
     all.extend(session.recalled(engine, &words).await);
     all.extend(parts);
     let deadline = engine.adapters.clock.now().plus(settings.turn_deadline);

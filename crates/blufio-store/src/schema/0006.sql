@@ -84,6 +84,12 @@ CREATE TABLE fact_changes (
 ) STRICT;
 CREATE INDEX fact_changes_fact ON fact_changes (fact, id);
 
+-- The memory as it was last written into its file, so that edits of the file are known.
+CREATE TABLE memory_file (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    text TEXT NOT NULL
+) STRICT;
+
 -- Searched by the signs that the process keeps in memory, then read by number. Numbers only grow, so that what is new is known.
 CREATE TABLE vectors (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

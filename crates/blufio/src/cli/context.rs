@@ -53,9 +53,6 @@ fn text(view: &ContextView) -> String {
         money(view.cold),
         money(view.warm)
     ));
-    if view.recallable > 0 {
-        text.push_str(&format!("{} lines of MEMORY.md are shown when a message is about them\n", view.recallable));
-    }
     text
 }
 

@@ -174,3 +174,46 @@ async fn learning_ends_with_its_budget_and_never_holds_up_an_answer() {
     world.ask(ANN, "#4", "answer #4").await;
     world.finish().await;
 }
+
+#[tokio::test]
+async fn plain_words_are_enough_to_be_remembered() {
+    let world = World::start().await;
+    world.ask(ANN, "#1 hello", "answer #1").await;
+    world.ask(ANN, "Remember that the alarm code is 4711. #2", "answer #2").await;
+    assert!(asked(&world).contains("[Remembered as f1.]"), "{}", asked(&world));
+    world.ask(ANN, "Remember: never call me before nine. #3", "answer #3").await;
+    assert_eq!(world.sql("SELECT count(*) FROM facts WHERE kind = 'standing' AND said = 'owner'"), 1);
+    new_conversation(&world, ANN).await;
+    world.ask(ANN, "#4 what was the alarm code?", "answer #4").await;
+    assert!(asked(&world).contains("4711"), "{}", asked(&world));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn the_memory_is_a_file_that_can_be_edited() {
+    let world = World::start().await;
+    world.ask(ANN, "Remember that Clara keeps bees. #1", "answer #1").await;
+    let path = world.workspace().join("MEMORY.md");
+    let read = || std::fs::read_to_string(&path).unwrap_or_default();
+    let written = world.eventually("the file", async |_| read().contains("Clara keeps bees").then(read)).await;
+    assert!(written.contains("<!-- f1 -->"), "{written}");
+    // A line is corrected, one is added; it holds from the next message on.
+    let edited = written
+        .replace("Clara keeps bees", "Clara keeps goats")
+        .replace("## Events", "- The car is a Fiat.\n\n## Events");
+    std::fs::write(&path, &edited).unwrap();
+    world.ask(ANN, "#2 what does Clara keep, and what is the car?", "answer #2").await;
+    world.stored("SELECT count(*) FROM facts WHERE state = 'open'", 2).await;
+    assert_eq!(world.sql("SELECT count(*) FROM facts WHERE statement LIKE '%goats%' AND said = 'owner'"), 1);
+    let written = world.eventually("numbers", async |_| read().contains("<!-- f3 -->").then(read)).await;
+    // A line that is taken out is forgotten, and nothing of it stays.
+    let kept: Vec<&str> = written.lines().filter(|line| !line.contains("Fiat")).collect();
+    std::fs::write(&path, kept.join("\n")).unwrap();
+    world.ask(ANN, "#3", "answer #3").await;
+    world.stored("SELECT count(*) FROM facts WHERE statement LIKE '%Fiat%'", 0).await;
+    // A file that is gone forgets nothing; it is there again.
+    std::fs::remove_file(&path).unwrap();
+    world.ask(ANN, "#4", "answer #4").await;
+    world.eventually("the file again", async |_| read().contains("goats").then_some(())).await;
+    world.finish().await;
+}
