@@ -1,6 +1,6 @@
 //! The file of the embedding model in the data folder, for builds that do not carry it.
 
-use blufio_adapters::embedding::{EMBEDDED, FILE_BYTES, FILE_NAME, FILE_SHA256, sum};
+use crate::wire::{EMBEDDED, FILE_BYTES, FILE_NAME, FILE_SHA256, sum};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};

@@ -10,6 +10,7 @@ use blufio_adapters::egress::guard::Place;
 use blufio_adapters::egress::web::WebLimits;
 use blufio_adapters::egress::{self, Egress};
 use blufio_adapters::embedding::{self, MiniLm, Weights};
+pub use blufio_adapters::embedding::{EMBEDDED, FILE_BYTES, FILE_NAME, FILE_SHA256, sum};
 use blufio_adapters::search::{SearchOptions, WebSearch};
 use blufio_adapters::telegram::{self, Telegram, TelegramOptions, TelegramTimeouts};
 use blufio_adapters::transcription::{Transcription, TranscriptionOptions};
@@ -32,6 +33,7 @@ use blufio_runtime::scheduler::Bell;
 use blufio_runtime::{Adapters, Learn, QueueMode, QuietHours, Settings, tools};
 use blufio_store::{Executor, FileBlobs, OpenError, Options, Role, Store};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -222,6 +224,15 @@ fn web_tools(
         all.push(tools::web_search(Arc::new(search), config.search_price));
     }
     Ok(all)
+}
+
+/// Fetches the file of the embedding model.
+///
+/// # Errors
+/// In words: why it did not come.
+pub async fn fetch_model(url: &str, part: &mut File, progress: impl FnMut(u64)) -> Result<(), String> {
+    let egress = Egress::new().map_err(|error| error.to_string())?;
+    embedding::download(&egress, url, part, progress).await.map_err(|error| error.to_string())
 }
 
 /// The model for meanings: the one in the program, or else the one that is, or will be, installed.

@@ -34,7 +34,15 @@ pub(crate) struct Prefix {
 
 /// The newest prefixes; they change only when the desk or the standing facts do.
 #[derive(Default)]
-pub(crate) struct Prefixes(Mutex<Vec<(Audience, Arc<[Fact]>, Arc<Papers>, Prefix)>>);
+pub(crate) struct Prefixes(Mutex<Vec<Made>>);
+
+/// A prefix, and what it was made of.
+struct Made {
+    audience: Audience,
+    facts: Arc<[Fact]>,
+    papers: Arc<Papers>,
+    prefix: Prefix,
+}
 
 impl Engine {
     /// What lies on the desk now.
@@ -56,12 +64,11 @@ impl Engine {
     /// The prefix of a conversation that so many read, with the standing facts of its scope.
     pub fn prefix(&self, papers: &Arc<Papers>, facts: &Arc<[Fact]>, audience: Audience) -> Prefix {
         let mut known = self.prefixes.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|(_, _, of, _)| Arc::ptr_eq(of, papers));
-        let same = |(of, standing, ..): &&(Audience, Arc<[Fact]>, Arc<Papers>, Prefix)| {
-            *of == audience && (Arc::ptr_eq(standing, facts) || standing == facts)
-        };
-        if let Some((.., prefix)) = known.iter().find(same) {
-            return prefix.clone();
+        known.retain(|made| Arc::ptr_eq(&made.papers, papers));
+        let same =
+            |made: &&Made| made.audience == audience && (Arc::ptr_eq(&made.facts, facts) || made.facts == *facts);
+        if let Some(made) = known.iter().find(same) {
+            return made.prefix.clone();
         }
         let wishes: Vec<&str> = facts.iter().map(|fact| fact.fact.statement.as_str()).collect();
         let sources = standing::Sources { files: &papers.files, skills: &papers.skills, wishes: &wishes };
@@ -85,7 +92,7 @@ impl Engine {
         if known.len() >= PREFIXES_MAX {
             known.clear();
         }
-        known.push((audience, facts.clone(), papers.clone(), prefix.clone()));
+        known.push(Made { audience, facts: facts.clone(), papers: papers.clone(), prefix: prefix.clone() });
         prefix
     }
 }

@@ -10,11 +10,11 @@ pub mod failpoints;
 pub mod latency;
 pub mod leaks;
 pub mod machine;
-pub mod memory;
 pub mod random;
 pub mod recall;
 pub mod report;
 pub mod restarts;
+pub mod rss;
 pub mod startup;
 pub mod tap;
 pub mod throughput;
@@ -71,7 +71,7 @@ pub enum Kind {
     /// Restart to /readyz, with a small and a large database
     Startup(startup::Options),
     /// Resident memory when nothing happens
-    Memory(memory::Options),
+    Rss(rss::Options),
     /// What the engine adds to a turn
     Latency(latency::Options),
     /// Turns per second with many chats at once
@@ -164,7 +164,7 @@ fn kinds(options: &Options, bench: &Bench) -> Vec<Kind> {
         Some(Kind::All) | None => {
             let walk = Kind::Failpoints(failpoints::Options { times: 1, only: None });
             let mut kinds = vec![
-                Kind::Memory(memory::Options {}),
+                Kind::Rss(rss::Options {}),
                 Kind::Latency(latency::Options { turns: 2_000 }),
                 Kind::Throughput(throughput::Options { chats: 50, seconds: 10 }),
                 Kind::Startup(startup::Options { runs: 50, gib: 1.0 }),
@@ -187,7 +187,7 @@ async fn measure(bench: &Bench, kind: &Kind) -> Result<Report> {
         Kind::Restarts(options) => restarts::run(bench, options).await,
         Kind::Failpoints(options) => failpoints::run(bench, options).await,
         Kind::Startup(options) => startup::run(bench, options).await,
-        Kind::Memory(options) => memory::run(bench, options).await,
+        Kind::Rss(options) => rss::run(bench, options).await,
         Kind::Latency(options) => latency::run(bench, options).await,
         Kind::Throughput(options) => throughput::run(bench, options).await,
         Kind::Context(options) => context::run(bench, options).await,

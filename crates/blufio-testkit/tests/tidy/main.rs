@@ -80,6 +80,7 @@ const HOMES: &[(&str, &str)] =
 const UNSAFE: &[(&str, &str)] = &[
     ("crates/blufio/src/main.rs", "jemalloc reads its options from a symbol of a certain name"),
     ("crates/blufio/src/start.rs", "secrets leave the environment while there is one thread"),
+    ("crates/blufio-adapters/src/embedding/sys.rs", "mapping a file and AVX2 have no safe form"),
     ("crates/blufio-sandbox/src/sys.rs", "forking, executing by handle, and closing have no safe form"),
 ];
 

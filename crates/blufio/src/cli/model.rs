@@ -4,8 +4,7 @@ use super::screen::{Screen, bytes};
 use crate::failure::Failure;
 use crate::keys::Installation;
 use crate::model::{self, Place};
-use blufio_adapters::egress::Egress;
-use blufio_adapters::embedding::{FILE_BYTES, FILE_NAME, FILE_SHA256, download};
+use crate::wire::{FILE_BYTES, FILE_NAME, FILE_SHA256, fetch_model};
 use clap::Subcommand;
 use serde_json::json;
 use std::io;
@@ -76,9 +75,7 @@ fn install(data_dir: &Path, from: Option<&str>, screen: &Screen) -> Result<(), F
     let address = from.is_none_or(|from| from.contains("://"));
     let source = from.map_or_else(release, str::to_owned);
     let fetched = if address {
-        let egress = Egress::new().map_err(|error| Failure::internal("the HTTP client could not be set up", &error))?;
-        let runtime = crate::serve::runtime()?;
-        runtime.block_on(download(&egress, &source, &mut file, &mut progress)).map_err(|error| error.to_string())
+        crate::serve::runtime()?.block_on(fetch_model(&source, &mut file, &mut progress))
     } else {
         model::copy(Path::new(&source), &mut file, &mut progress).map_err(|error| error.to_string())
     };

@@ -28,8 +28,8 @@ fn result(world: &World) -> String {
     let request = world.messages.requests().pop().unwrap();
     let messages = request.body["messages"].as_array().unwrap().clone();
     let blocks = messages.iter().flat_map(|message| message["content"].as_array().cloned().unwrap_or_default());
-    let results = blocks.filter(|block| block["type"] == "tool_result");
-    results.last().unwrap()["content"].as_str().unwrap().to_owned()
+    let mut results = blocks.filter(|block| block["type"] == "tool_result");
+    results.next_back().unwrap()["content"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]

@@ -252,9 +252,9 @@ pub(super) async fn what_is_found_by_meaning<S: Storage>(subject: &Subject<'_, S
     index(&store).await;
     let none = store.recall(meant(1)).await.unwrap();
     assert!(none.candidates.is_empty() && !none.by_meaning);
-    let direction = |text: &str| match text.split(' ').next() {
-        Some("one") => 1,
-        Some("two") => 2,
+    let direction = |text: &str| match text {
+        text if text.contains(": one") => 1,
+        text if text.contains(": two") => 2,
         _ => 3,
     };
     assert_eq!(embed(&store, MODEL, |text| vec![towards(7, 0.1), towards(direction(text), 0.05)]).await, 6);

@@ -35,7 +35,7 @@ pub async fn run(bench: &Bench, _options: &Options) -> Result<Report> {
          {CHATS} chats, every fifth with a tool and every tenth with a long answer.",
         IDLE.as_secs()
     );
-    let mut report = Report::new("memory", about);
+    let mut report = Report::new("rss", about);
     let mut world = World::new(&bench.binary, bench.fast(), Plan { chats: CHATS as usize, ..Plan::default() }).await?;
     world.setup.cage.clone_from(&bench.cage);
     let (blufio, _) = Blufio::start(&world.setup).await?;
