@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -221,7 +221,10 @@ async fn front(listener: TcpListener, acceptor: TlsAcceptor, to: SocketAddr, nam
     }
 }
 
-/// A listener that counts who connects and says nothing.
+/// Where a canary's own connections come from.
+const OWN: Ipv4Addr = Ipv4Addr::new(127, 7, 7, 7);
+
+/// A listener that counts who connects and says nothing. It listens at an address of IPv4.
 pub struct Canary {
     address: SocketAddr,
     peers: Arc<Mutex<Vec<SocketAddr>>>,
@@ -257,12 +260,20 @@ impl Canary {
     /// # Errors
     /// It could not be reached itself.
     pub async fn connects(&self) -> io::Result<usize> {
-        let own = TcpStream::connect(self.address).await?.local_addr()?;
-        while !lock(&self.peers).contains(&own) {
+        // From an address that nobody else comes from: the ports of others are used again.
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((OWN, 0).into())?;
+        let _connected = socket.connect(self.address).await?;
+        let own = {
+            let mut own = lock(&self.own);
+            *own += 1;
+            *own
+        };
+        let mine = || lock(&self.peers).iter().filter(|peer| peer.ip() == OWN).count();
+        while mine() < own {
             tokio::task::yield_now().await;
         }
-        *lock(&self.own) += 1;
-        Ok(lock(&self.peers).len() - *lock(&self.own))
+        Ok(lock(&self.peers).iter().filter(|peer| peer.ip() != OWN).count())
     }
 }
 
