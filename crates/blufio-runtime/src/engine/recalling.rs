@@ -15,8 +15,8 @@ use blufio_core::record::{FactChange, InboxRow, RecallKinds};
 const TOLD_PERCENT: u8 = 100;
 /// What such a fact is about, if nobody knows better.
 const SAID: &str = "told to remember";
-/// Stands before what is recalled.
-const HEAD: &str = "[Remembered, perhaps about this; newer words count more:]";
+/// Stand around what is recalled, so that nobody takes it for the words of the message.
+const FRAME: [&str; 2] = ["<remembered>\nPerhaps about this; newer words count more.", "</remembered>"];
 
 impl Session {
     /// What a person asks in plain words to remember is kept before the model reads it, so that it is kept whatever becomes of
@@ -73,7 +73,8 @@ impl Session {
         metrics::counter!("blufio_recalls_total", "by" => if by_meaning { "meaning" } else { "words" }).increment(1);
         let lines = chosen.iter().filter(|chosen| chosen.found.is_own() && !self.shows(&chosen.shown));
         let lines: Vec<String> = lines.map(|chosen| engine.adapters.memory.line(chosen)).collect();
-        let text = (!lines.is_empty()).then(|| format!("{HEAD}\n{}", lines.join("\n")))?;
+        let [head, end] = FRAME;
+        let text = (!lines.is_empty()).then(|| format!("{head}\n{}\n{end}", lines.join("\n")))?;
         let text = engine.settings.leaks.redact(&text).into_owned();
         Some(Part { private: true, ..Part::text(Origin::Engine, text) })
     }
